@@ -1,0 +1,148 @@
+//! Every bound in one place, each with its unit, its reason and its relation to the others.
+//!
+//! A limit that a user may change is a default here and a field of the listener or server it belongs to; the rest
+//! are constants of the design. The asserts at the end hold the relations at compile time.
+
+use std::time::Duration;
+
+// ---- the wire ---------------------------------------------------------------------------------------------------
+
+/// Largest payload of a frame, in bytes, unless a listener says otherwise. 1 MiB: what fits a core's L2 cache here.
+pub const PAYLOAD_BYTES_DEFAULT: u32 = 1 << 20;
+
+/// The largest payload that a listener may be given, in bytes: one frame must stay a small part of any host.
+pub const PAYLOAD_BYTES_MAX: u32 = 256 << 20;
+
+/// What an extension block may add to a payload, in bytes: 255 words of 4.
+pub const EXTENSION_BYTES_MAX: u32 = 255 * 4;
+
+/// Largest payload of a control frame, in bytes.
+pub const CONTROL_BYTES_MAX: u32 = 4 << 10;
+
+/// Largest opaque payload of PING and PONG, in bytes.
+pub const PING_BYTES_MAX: usize = 64;
+
+/// Longest line without its end, in bytes, unless a listener says otherwise.
+pub const LINE_BYTES_DEFAULT: u32 = 64 << 10;
+
+// ---- one loop ---------------------------------------------------------------------------------------------------
+
+/// The buffer that every connection of a loop reads into, in bytes, and the most that one visit reads.
+///
+/// Larger than what a peer has in flight, else its burst is cut and its batching breaks: with 64 KiB, 16 KiB frames
+/// at depth 16 cost 2.7 times as much (measured 2026-11-22, see docs/PERFORMANCE.md).
+pub const SCRATCH_BYTES: usize = 256 << 10;
+
+/// Frames that one visit handles before the next connection has its turn.
+pub const FRAMES_PER_BATCH: u32 = 256;
+
+/// Time that one visit may take before the next connection has its turn, in microseconds.
+pub const BATCH_US_MAX: u64 = 200;
+
+/// How many frames pass between two looks at the clock within a batch.
+pub const FRAMES_PER_CLOCK_READ: u32 = 32;
+
+/// A batch longer than this is logged with its connection: it held up every other one. Microseconds.
+pub const STALL_US: u64 = 10_000;
+
+/// Replies that refer to input or shared bytes instead of being copied, per batch; more are copied.
+pub const PIECES_PER_BATCH: usize = 62;
+
+/// Slices of one vectored write. The kernel takes 1024 (`IOV_MAX`); slices live on the stack.
+pub const SLICES_PER_WRITE: usize = 64;
+
+/// From this size on, in bytes, a forwarded part is referred to and not copied: below, a copy is cheaper than a slice.
+pub const FORWARD_BYTES_MIN: usize = 16 << 10;
+
+/// Unfinished connections visited in one turn, so that a long hot list can't keep the loop from its poller.
+pub const HOT_PER_TURN: usize = 1024;
+
+/// Connections accepted from one listener before others have their turn.
+pub const ACCEPTS_PER_VISIT: u32 = 16;
+
+/// Connections taken from the accept queue when draining starts: no kernel here queues more.
+pub const ACCEPTS_PER_DRAIN: u32 = 65_536;
+
+/// Events taken from the poller at once.
+pub const EVENTS_PER_POLL: usize = 1024;
+
+/// Commands from other threads handled in one turn.
+pub const COMMANDS_PER_TURN: usize = 64;
+
+/// Full reads that a draining connection gets before what is still in the kernel counts as not received.
+pub const DRAIN_READS: u32 = 64;
+
+/// Times that a call interrupted by a signal is repeated.
+pub const INTERRUPTED_RETRIES: u32 = 8;
+
+// ---- output and memory ------------------------------------------------------------------------------------------
+
+/// Queued output above which a connection is not read, in bytes.
+pub const OUTPUT_HIGH_BYTES: u32 = 256 << 10;
+
+/// Queued output below which it is read again, in bytes.
+pub const OUTPUT_LOW_BYTES: u32 = 64 << 10;
+
+/// Memory for all buffers of a server, in bytes, unless it is told otherwise.
+pub const BUDGET_BYTES_DEFAULT: usize = 256 << 20;
+
+/// The smallest budget that one loop can work with, in bytes.
+pub const BUDGET_BYTES_MIN: usize = 4 << 20;
+
+/// The smallest buffer that is leased, in bytes; the reserve of the budget is for these alone.
+pub const LEASE_BYTES_MIN: usize = 4 << 10;
+
+/// A frame's whole size is leased once this part of it (one in ...) has arrived, never by its declared length alone.
+pub const GROW_WHEN_ARRIVED: usize = 8;
+
+/// Table slots looked at, in one turn under memory pressure, for the connection that holds most for least.
+pub const EVICT_SCAN: usize = 4096;
+
+/// Connections per loop at most: what the slot half of a token and the timer links can name.
+pub const CONNECTIONS_PER_SHARD_MAX: u32 = 1 << 24;
+
+// ---- time -------------------------------------------------------------------------------------------------------
+
+/// The longest deadline, in milliseconds: 24 days, half of what [`Ms`](super::Ms) can tell apart.
+pub const DEADLINE_MS_MAX: u32 = 24 * 24 * 3600 * 1000;
+
+/// A frame must be whole this long after its first byte ...
+pub const FRAME_DEADLINE_BASE: Duration = Duration::from_secs(10);
+
+/// ... plus the time that its length takes at this rate, in bytes a second.
+pub const FRAME_BYTES_PER_SECOND_MIN: u32 = 16 << 10;
+
+/// A peer that takes no byte for this long, while output waits for it, is closed.
+pub const WRITE_STALL: Duration = Duration::from_secs(30);
+
+/// How long a connection is read after its write side was shut ...
+pub const LINGER: Duration = Duration::from_secs(2);
+
+/// ... and how many bytes of that are thrown away: a close with unread input makes the kernel send a reset, which
+/// destroys replies in flight (RFC 9293 3.6.1, RFC 1122 4.2.2.13).
+pub const LINGER_BYTES_MAX: u32 = 1 << 20;
+
+/// How long a drain may take, unless a server says otherwise.
+pub const DRAIN_GRACE: Duration = Duration::from_secs(30);
+
+/// First and last pause before accepting is tried again after descriptors ran out, in milliseconds.
+pub const ACCEPT_BACKOFF_MS: (u32, u32) = (10, 1000);
+
+/// One log line of a kind in this time, in milliseconds; the rest are counted and told by the next one.
+pub const LOG_REPEAT_MS: u32 = 1000;
+
+/// Accept-queue length asked of the kernel. Larger than `net.core.somaxconn` it is cut silently (listen(2)).
+pub const BACKLOG: i32 = 4096;
+
+const _: () = {
+    assert!(PAYLOAD_BYTES_DEFAULT <= PAYLOAD_BYTES_MAX);
+    assert!(OUTPUT_LOW_BYTES < OUTPUT_HIGH_BYTES);
+    assert!(CONTROL_BYTES_MAX <= PAYLOAD_BYTES_DEFAULT, "a control frame is never the largest frame");
+    assert!(PING_BYTES_MAX as u32 <= CONTROL_BYTES_MAX);
+    assert!(SCRATCH_BYTES >= 2 * LINE_BYTES_DEFAULT as usize, "a line fits beside a partial one");
+    assert!(PIECES_PER_BATCH < SLICES_PER_WRITE, "a batch leaves in one vectored write");
+    assert!(LEASE_BYTES_MIN * 10 <= BUDGET_BYTES_MIN, "the reserve holds at least one small lease");
+    assert!(LINGER_BYTES_MAX as usize >= SCRATCH_BYTES);
+    assert!(ACCEPT_BACKOFF_MS.0 < ACCEPT_BACKOFF_MS.1);
+    assert!(BUDGET_BYTES_MIN <= BUDGET_BYTES_DEFAULT);
+};

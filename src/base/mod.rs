@@ -1,0 +1,16 @@
+//! What every other module may know: limits, fault classes, ids, time, a seeded generator.
+//!
+//! Always holds: nothing here depends on another module of this crate, and nothing here has an effect.
+//! Never: sockets, clocks, the environment. Time is a value that somebody above hands in.
+
+pub mod fault;
+pub mod id;
+pub mod limits;
+pub mod planted;
+pub mod rng;
+pub mod time;
+
+pub use fault::Fault;
+pub use id::{ConnId, Token};
+pub use rng::Rng;
+pub use time::{Ms, Time};

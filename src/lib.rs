@@ -1,0 +1,2 @@
+//! tidegate: a low-latency TCP message server, as a library.
+pub mod base;
