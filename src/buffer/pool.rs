@@ -53,9 +53,8 @@ pub struct Pool {
 impl Pool {
     /// An empty pool: nothing is allocated before the first lease.
     ///
-    /// - Unit: bytes. A server refuses budgets under
-    ///   [`BUDGET_BYTES_MIN`](crate::base::limits::BUDGET_BYTES_MIN); here any number is taken, and one that is too
-    ///   small just grants no lease.
+    /// - Unit: bytes. A server refuses budgets under [`BUDGET_BYTES_MIN`]; here any number is taken, and one that
+    ///   is too small just grants no lease.
     pub fn new(budget_bytes: usize) -> Pool {
         let input = budget_bytes / 2;
         let output = budget_bytes / 5 * 2;
