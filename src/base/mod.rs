@@ -3,14 +3,18 @@
 //! Always holds: nothing here depends on another module of this crate, and nothing here has an effect.
 //! Never: sockets, clocks, the environment. Time is a value that somebody above hands in.
 
+pub mod close;
 pub mod fault;
 pub mod id;
 pub mod limits;
 pub mod planted;
 pub mod rng;
+pub mod text;
 pub mod time;
 
+pub use close::CloseReason;
 pub use fault::Fault;
 pub use id::{ConnId, Token};
 pub use rng::Rng;
+pub use text::Text;
 pub use time::{Ms, Time};

@@ -1,0 +1,101 @@
+//! Why a connection ended: one closed list, for counters, logs, GOAWAY and tests.
+//!
+//! A reason is decided once, where the cause is seen, and never changed afterwards. Every ended connection is
+//! counted under exactly one.
+
+use super::Fault;
+
+macro_rules! close_reasons {
+    ($($(#[$doc:meta])* $variant:ident => $name:literal, $fault:ident;)+) => {
+        /// Why a connection ended.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum CloseReason { $($(#[$doc])* $variant),+ }
+
+        impl CloseReason {
+            /// All of them, in the order of [`CloseReason::index`].
+            pub const ALL: &'static [CloseReason] = &[$(CloseReason::$variant),+];
+
+            /// The name used in logs, metrics and golden vectors.
+            pub const fn name(self) -> &'static str {
+                match self { $(CloseReason::$variant => $name),+ }
+            }
+
+            /// Who had to move.
+            pub const fn fault(self) -> Fault {
+                match self { $(CloseReason::$variant => Fault::$fault),+ }
+            }
+        }
+    };
+}
+
+close_reasons! {
+    /// The peer ended its stream between two messages, and got everything that was due to it.
+    PeerClosed => "peer_closed", Temporary;
+    /// The peer or the network reset the connection.
+    Reset => "reset", Temporary;
+    /// The peer ended its stream inside a frame.
+    Truncated => "truncated", Protocol;
+    /// A frame's checksum did not match; behind it, framing can't be trusted.
+    BadCrc => "bad_crc", Protocol;
+    /// A frame declared more than the listener allows.
+    TooLarge => "too_large", Protocol;
+    /// A line went on past the listener's limit.
+    LineTooLong => "line_too_long", Protocol;
+    /// A control frame with a code that this version does not know.
+    UnknownControl => "unknown_control", Protocol;
+    /// A control frame whose payload does not parse.
+    BadControl => "bad_control", Protocol;
+    /// A control frame that only servers send.
+    WrongDirection => "wrong_direction", Protocol;
+    /// The first bytes were a TLS hello, on a port without TLS.
+    TlsOnPlain => "tls", Protocol;
+    /// The first bytes were an HTTP request.
+    Http => "http", Protocol;
+    /// The first bytes were a RESP command (Redis).
+    Resp => "resp", Protocol;
+    /// The first bytes were a PROXY protocol header, on a port that expects none.
+    Proxy => "proxy", Protocol;
+    /// A frame was not whole in time.
+    FrameDeadline => "frame_deadline", Protocol;
+    /// No whole message came for the listener's idle time.
+    Idle => "idle", Temporary;
+    /// Output waited and the peer took none of it in time.
+    WriteStall => "write_stall", Temporary;
+    /// More output was queued for the peer than its limit.
+    SlowConsumer => "slow_consumer", Temporary;
+    /// Buffers were short, and this connection held most for the least progress.
+    Memory => "memory", System;
+    /// The service panicked and gave up its state.
+    Panicked => "panicked", System;
+    /// The server drained: everything received was answered.
+    Drained => "drained", Temporary;
+    /// The server drained, and time ran out before everything received was answered and taken.
+    DrainForced => "drain_forced", Temporary;
+    /// The socket failed in a way that has no name here.
+    Failed => "failed", System;
+}
+
+impl CloseReason {
+    /// How many there are.
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// Its place in [`CloseReason::ALL`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn index_is_the_place_in_the_list_and_names_are_unique() {
+        for (place, reason) in CloseReason::ALL.iter().enumerate() {
+            assert_eq!(reason.index(), place, "case: {reason:?}");
+            let twins = CloseReason::ALL.iter().filter(|other| other.name() == reason.name()).count();
+            assert_eq!(twins, 1, "case: {}", reason.name());
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! A reader's copy of one loop's figures, or of several added up.
+
+use super::{Counter, Gauge, Outcome, ShardMetrics};
+use crate::base::CloseReason;
+use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, fence};
+
+/// How often a reader tries to catch a loop between two turns before it takes what it gets.
+const TRIES: u32 = 1000;
+
+/// Figures of one moment, unless [`torn`](Snapshot::torn).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    counters: [u64; Counter::COUNT],
+    outcomes: [u64; Outcome::COUNT],
+    closes: [u64; CloseReason::COUNT],
+    gauges: [u64; Gauge::COUNT],
+    torn: bool,
+}
+
+impl Snapshot {
+    /// All figures at zero: the start of a sum.
+    pub const fn zero() -> Snapshot {
+        Snapshot {
+            counters: [0; Counter::COUNT],
+            outcomes: [0; Outcome::COUNT],
+            closes: [0; CloseReason::COUNT],
+            gauges: [0; Gauge::COUNT],
+            torn: false,
+        }
+    }
+
+    /// One counter.
+    pub const fn counter(&self, counter: Counter) -> u64 {
+        self.counters[counter as usize]
+    }
+
+    /// Requests that ended so.
+    pub const fn outcome(&self, outcome: Outcome) -> u64 {
+        self.outcomes[outcome as usize]
+    }
+
+    /// Connections that ended so.
+    pub const fn closes(&self, why: CloseReason) -> u64 {
+        self.closes[why.index()]
+    }
+
+    /// Connections that ended, for whatever reason.
+    pub fn closes_total(&self) -> u64 {
+        self.closes.iter().sum()
+    }
+
+    /// One gauge.
+    pub const fn gauge(&self, gauge: Gauge) -> u64 {
+        self.gauges[gauge as usize]
+    }
+
+    /// Whether the loop never held still: then figures may be of different moments.
+    pub const fn torn(&self) -> bool {
+        self.torn
+    }
+
+    /// The ledger: every started request is in flight or has ended in exactly one way.
+    pub fn balances(&self) -> bool {
+        let ended: u64 = self.outcomes.iter().sum();
+        self.counter(Counter::Started) == ended + self.gauge(Gauge::InFlight)
+    }
+
+    /// Adds another loop's figures to these.
+    pub fn add(&mut self, other: &Snapshot) {
+        for (mine, theirs) in [
+            (&mut self.counters[..], &other.counters[..]),
+            (&mut self.outcomes[..], &other.outcomes[..]),
+            (&mut self.closes[..], &other.closes[..]),
+            (&mut self.gauges[..], &other.gauges[..]),
+        ] {
+            for (sum, more) in mine.iter_mut().zip(theirs) {
+                *sum = sum.wrapping_add(*more);
+            }
+        }
+        self.torn |= other.torn;
+    }
+}
+
+impl ShardMetrics {
+    /// The loop's figures. Tries to catch it between two turns; says so if it could not.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut copy = Snapshot::zero();
+        for _ in 0..TRIES {
+            let before = self.sequence.load(Acquire);
+            if before % 2 == 1 {
+                std::thread::yield_now();
+                continue;
+            }
+            self.copy_into(&mut copy);
+            fence(Acquire);
+            if self.sequence.load(Relaxed) == before {
+                return copy;
+            }
+        }
+        self.copy_into(&mut copy);
+        copy.torn = true;
+        copy
+    }
+
+    fn copy_into(&self, copy: &mut Snapshot) {
+        load(&mut copy.counters, &self.counters);
+        load(&mut copy.outcomes, &self.outcomes);
+        load(&mut copy.closes, &self.closes);
+        load(&mut copy.gauges, &self.gauges);
+    }
+}
+
+fn load(into: &mut [u64], from: &[AtomicU64]) {
+    for (copy, figure) in into.iter_mut().zip(from) {
+        *copy = figure.load(Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Recorder;
+    use super::*;
+
+    #[test]
+    fn a_reader_never_sees_half_a_turn() {
+        let mut recorder = Recorder::new();
+        let shared = recorder.shared();
+        let reader = std::thread::spawn(move || {
+            let mut whole = 0_u32;
+            for _ in 0..2_000 {
+                let seen = shared.snapshot();
+                if !seen.torn() {
+                    assert!(seen.balances(), "{seen:?}");
+                    whole += 1;
+                }
+            }
+            whole
+        });
+        while !reader.is_finished() {
+            recorder.begin_turn();
+            recorder.add(Counter::Started, 3);
+            recorder.ended(Outcome::Answered, 2);
+            recorder.ended(Outcome::Failed, 1);
+            recorder.end_turn();
+            std::thread::yield_now();
+        }
+        assert!(reader.join().expect("the reader does not panic") > 0, "no snapshot was whole");
+    }
+
+    #[test]
+    fn a_loop_that_never_holds_still_gives_a_torn_snapshot() {
+        let mut recorder = Recorder::new();
+        recorder.begin_turn();
+        recorder.add(Counter::Started, 1);
+        let seen = recorder.shared().snapshot();
+        assert!(seen.torn());
+        assert!(!seen.balances());
+    }
+}

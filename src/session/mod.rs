@@ -1,0 +1,20 @@
+//! One connection, as values: what its bytes mean, what it is owed, where it stands in its life, what ends it.
+//!
+//! A connection is kept as separate parts so that one can be borrowed while another changes: [`Framing`] reads
+//! (receive half), [`Outbox`] gathers a batch's replies (send half), [`Phase`] moves, [`Pauses`] hold reading back.
+//! The loop that owns the socket puts them together (see `turn`).
+//!
+//! Always holds: the same bytes at the same moments give the same messages, replies and close reason.
+//! Never: a socket, a clock, a thread. `now` is an argument.
+
+mod farewell;
+mod framing;
+mod outbox;
+mod pauses;
+mod phase;
+
+pub use farewell::{farewell, status_of};
+pub use framing::{Framing, Protocol, Step};
+pub use outbox::{Envelope, Inputs, Mark, Outbox, Part, Segment, Source, Tally, TooLargeReply, Unwritten};
+pub use pauses::{Pause, Pauses};
+pub use phase::{Event, Phase};

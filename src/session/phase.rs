@@ -1,0 +1,196 @@
+//! The life of a connection as data, with one function that moves it.
+//!
+//! ```text
+//!   Open --DrainBy--> Draining
+//!     |                  |
+//!     +--Finish----------+--> Flushing --Flushed--> Lingering --PeerEnded | late--> Closed
+//!     |                           `---- Flushed, peer ended before | late ----------> Closed
+//!     `-- any phase --Lost------------------------------------------------------------> Closed
+//! ```
+//!
+//! Open: reads, answers. Draining: reads what is there, answers, then finishes. Flushing: reads no more; what is
+//! due is on its way out. Lingering: the write side is shut, and what still comes is read and thrown away, because
+//! closing with unread input makes the kernel destroy replies in flight.
+//!
+//! Invariants: a close reason, once set, never changes, with one exception: a drain whose time runs out before
+//! everything was taken ends `DrainForced`. Every phase but `Open` has a deadline.
+
+use crate::base::{CloseReason, Ms};
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Reading and answering.
+    Open,
+    /// Reading and answering what is already here, until `until`.
+    Draining {
+        /// The end of the drain's grace.
+        until: Ms,
+    },
+    /// The last bytes are on their way; reading has stopped.
+    Flushing {
+        /// Why it ends.
+        why: CloseReason,
+        /// When it is closed whether or not they left.
+        until: Ms,
+    },
+    /// The write side is shut; input is thrown away until the peer ends its side.
+    Lingering {
+        /// Why it ended.
+        why: CloseReason,
+        /// When it is closed whether or not the peer has ended.
+        until: Ms,
+    },
+    /// Over.
+    Closed(CloseReason),
+}
+
+/// What can happen to a connection's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The server drains, with grace until then.
+    DrainBy(Ms),
+    /// Nothing more will be read; what is queued should leave by `until`.
+    Finish {
+        /// Why.
+        why: CloseReason,
+        /// The flush's deadline.
+        until: Ms,
+    },
+    /// The queue is empty and the write side is shut.
+    Flushed {
+        /// Whether the peer's stream has ended: then nothing is left to read.
+        peer_ended: bool,
+        /// The linger's deadline.
+        until: Ms,
+    },
+    /// The peer's stream has ended, or enough of it was thrown away.
+    PeerEnded,
+    /// The socket is of no more use.
+    Lost(CloseReason),
+    /// Time has passed.
+    Tick(Ms),
+}
+
+impl Phase {
+    /// The one place where a connection's life moves. Pure: the same phase and event give the same phase.
+    #[must_use]
+    pub fn step(self, event: Event) -> Phase {
+        use CloseReason::{DrainForced, Drained};
+        use Event::{DrainBy, Finish, Flushed, Lost, PeerEnded, Tick};
+        use Phase::{Closed, Draining, Flushing, Lingering, Open};
+        match (self, event) {
+            (Closed(why), DrainBy(_) | Finish { .. } | Flushed { .. } | PeerEnded | Lost(_) | Tick(_)) => Closed(why),
+
+            (Open, DrainBy(until)) => Draining { until },
+            (Draining { until: first }, DrainBy(until)) => Draining { until: first.min(until) },
+            (Flushing { why, until: first }, DrainBy(until)) => Flushing { why, until: first.min(until) },
+            (Lingering { why, until: first }, DrainBy(until)) => Lingering { why, until: first.min(until) },
+
+            (Open, Finish { why, until }) => Flushing { why, until },
+            (Draining { until: grace }, Finish { why, until }) => Flushing { why, until: grace.min(until) },
+            (live @ (Flushing { .. } | Lingering { .. }), Finish { .. }) => live,
+
+            (Flushing { why, .. }, Flushed { peer_ended: true, .. }) => Closed(why),
+            (Flushing { why, .. }, Flushed { peer_ended: false, until }) => Lingering { why, until },
+            (live @ (Open | Draining { .. } | Lingering { .. }), Flushed { .. }) => live,
+
+            (Lingering { why, .. }, PeerEnded) => Closed(why),
+            (live @ (Open | Draining { .. } | Flushing { .. }), PeerEnded) => live,
+
+            (Open | Draining { .. }, Lost(why)) => Closed(why),
+            (Flushing { why, .. } | Lingering { why, .. }, Lost(_)) => Closed(why),
+
+            (Draining { until }, Tick(now)) if until.reached(now) => Closed(DrainForced),
+            (Flushing { why: Drained, until }, Tick(now)) if until.reached(now) => Closed(DrainForced),
+            (Flushing { why, until } | Lingering { why, until }, Tick(now)) if until.reached(now) => Closed(why),
+            (live @ (Open | Draining { .. } | Flushing { .. } | Lingering { .. }), Tick(_)) => live,
+        }
+    }
+
+    /// When this phase ends by itself, if it does.
+    pub const fn deadline(self) -> Option<Ms> {
+        match self {
+            Phase::Draining { until } | Phase::Flushing { until, .. } | Phase::Lingering { until, .. } => Some(until),
+            Phase::Open | Phase::Closed(_) => None,
+        }
+    }
+
+    /// Whether messages are read in this phase.
+    #[inline]
+    pub const fn is_serving(self) -> bool {
+        match self {
+            Phase::Open | Phase::Draining { .. } => true,
+            Phase::Flushing { .. } | Phase::Lingering { .. } | Phase::Closed(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CloseReason::{BadCrc, DrainForced, Drained, PeerClosed, Reset};
+    use super::*;
+
+    const NOW: Ms = Ms(100);
+    const LATER: Ms = Ms(200);
+    const SOON: Ms = Ms(50);
+
+    const PHASES: [Phase; 6] = [
+        Phase::Open,
+        Phase::Draining { until: LATER },
+        Phase::Flushing { why: BadCrc, until: LATER },
+        Phase::Flushing { why: Drained, until: SOON },
+        Phase::Lingering { why: BadCrc, until: LATER },
+        Phase::Closed(PeerClosed),
+    ];
+
+    const EVENTS: [Event; 8] = [
+        Event::DrainBy(SOON),
+        Event::Finish { why: PeerClosed, until: NOW },
+        Event::Flushed { peer_ended: false, until: NOW },
+        Event::Flushed { peer_ended: true, until: NOW },
+        Event::PeerEnded,
+        Event::Lost(Reset),
+        Event::Tick(NOW),
+        Event::Tick(LATER),
+    ];
+
+    /// Every phase against every event: rows are phases, columns events, in the order above.
+    #[test]
+    fn every_phase_meets_every_event() {
+        use Phase::{Closed, Draining, Flushing, Lingering, Open};
+        let draining = PHASES[1];
+        let telling = PHASES[2];
+        let leaving = PHASES[3];
+        let lingering = PHASES[4];
+        let over = Closed(PeerClosed);
+        let finish = |why, until| Flushing { why, until };
+        #[rustfmt::skip]
+        let want: [[Phase; 8]; 6] = [
+            [Draining { until: SOON }, finish(PeerClosed, NOW), Open, Open, Open, Closed(Reset), Open, Open],
+            [Draining { until: SOON }, finish(PeerClosed, NOW), draining, draining, draining, Closed(Reset), draining, Closed(DrainForced)],
+            [finish(BadCrc, SOON), telling, Lingering { why: BadCrc, until: NOW }, Closed(BadCrc), telling, Closed(BadCrc), telling, Closed(BadCrc)],
+            [leaving, leaving, Lingering { why: Drained, until: NOW }, Closed(Drained), leaving, Closed(Drained), Closed(DrainForced), Closed(DrainForced)],
+            [Lingering { why: BadCrc, until: SOON }, lingering, lingering, lingering, Closed(BadCrc), Closed(BadCrc), lingering, Closed(BadCrc)],
+            [over; 8],
+        ];
+        for (phase, row) in PHASES.iter().zip(want) {
+            for (event, want) in EVENTS.iter().zip(row) {
+                assert_eq!(phase.step(*event), want, "case: {phase:?} meets {event:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_ending_phase_has_a_deadline() {
+        for phase in PHASES {
+            let lasts = matches!(phase, Phase::Open | Phase::Closed(_));
+            assert_eq!(phase.deadline().is_none(), lasts, "case: {phase:?}");
+        }
+    }
+
+    #[test]
+    fn a_phase_stays_within_eight_bytes() {
+        assert!(size_of::<Phase>() <= 8);
+    }
+}

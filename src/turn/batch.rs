@@ -1,0 +1,165 @@
+//! One batch: messages out of an input, replies into the outbox, until the input or a budget ends.
+//!
+//! The service is called here and nowhere else with a request, and its panics end here: the batch goes on behind the
+//! request whose handler panicked, which is answered INTERNAL.
+
+use crate::base::limits::{BATCH_US_MAX, FRAMES_PER_BATCH, FRAMES_PER_CLOCK_READ};
+use crate::base::{CloseReason, ConnId, Rng, Text, Time};
+use crate::service::{Cx, Frame, Replied, Reply, Service};
+use crate::session::{Envelope, Framing, Mark, Outbox, Protocol, Source, Step};
+use crate::wire::{Control, Header, PREFIX_BYTES, Status, TRAILER_BYTES};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// What a batch is given.
+pub(super) struct Given<'a, S: Service, F> {
+    pub(super) service: &'a mut S,
+    pub(super) conn: &'a mut S::Conn,
+    pub(super) outbox: &'a mut Outbox,
+    pub(super) rng: &'a mut Rng,
+    pub(super) framing: Framing,
+    pub(super) id: ConnId,
+    pub(super) now: Time,
+    /// Reads the clock.
+    pub(super) clock: F,
+    /// Bytes of replies after which the batch stops: the output queue has no room for more.
+    pub(super) room: usize,
+}
+
+/// One batch of one connection; it may run over two inputs, one behind the other.
+pub(super) struct Batch<'a, S: Service, F> {
+    given: Given<'a, S, F>,
+    pub(super) counts: Counts,
+    /// The request in hand: what a panic of its handler takes back, and where the next message begins.
+    in_hand: InHand,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct InHand {
+    before: Mark,
+    next_at: usize,
+}
+
+/// What a batch did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// Whole, valid messages.
+    pub(super) frames: u32,
+    /// Of these, requests.
+    pub(super) started: u32,
+    pub(super) unasked_pongs: u32,
+    /// Requests whose handler panicked.
+    pub(super) panics: u32,
+}
+
+/// Why a batch ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stop {
+    /// The input holds no further whole message; it must grow to `bytes` (0: unknown).
+    NeedMore { bytes: usize },
+    /// A budget ended: frames, time, or room for replies. There may be more whole messages.
+    Budget,
+    /// The peer broke the protocol.
+    Fault(CloseReason, Text),
+}
+
+impl<'a, S: Service, F: FnMut() -> Time> Batch<'a, S, F> {
+    pub(super) fn new(given: Given<'a, S, F>) -> Batch<'a, S, F> {
+        let in_hand = InHand { before: given.outbox.mark(), next_at: 0 };
+        Batch { given, counts: Counts::default(), in_hand }
+    }
+
+    /// Handles messages from `input`, which begins where a message begins. Gives what was used up, and why it ended.
+    ///
+    /// `scanned` leading bytes are known to hold no line end.
+    #[inline]
+    pub(super) fn run(&mut self, input: &[u8], source: Source, scanned: usize) -> (usize, Stop) {
+        let (mut at, mut scanned) = (0, scanned);
+        loop {
+            // The service may be torn afterwards: `Service::on_panic` says what becomes of it.
+            match catch_unwind(AssertUnwindSafe(|| self.run_until_panic(input, source, at, scanned))) {
+                Ok(ran) => return ran,
+                Err(_panic) => {
+                    at = self.answer_for_panicked();
+                    scanned = 0;
+                    if self.is_spent() {
+                        return (at, Stop::Budget);
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn run_until_panic(&mut self, input: &[u8], source: Source, start: usize, mut scanned: usize) -> (usize, Stop) {
+        let mut at = start;
+        loop {
+            let rest = &input[at..];
+            match self.given.framing.next(rest, scanned, self.given.outbox.crc()) {
+                Step::Message { header, payload, used } => {
+                    self.in_hand = InHand { before: self.given.outbox.mark(), next_at: at + used };
+                    self.counts.started += 1;
+                    let Replied { .. } = self.request(header, payload, source, at, used);
+                    at += used;
+                }
+                Step::Ping { payload, used } => {
+                    self.given.outbox.control(&Control::Pong(payload));
+                    at += used;
+                }
+                Step::Pong { used } => {
+                    self.counts.unasked_pongs += 1;
+                    at += used;
+                }
+                Step::NeedMore { bytes } => return (at, Stop::NeedMore { bytes }),
+                Step::Fault(why) => {
+                    let text = self.given.framing.explain(rest, scanned, self.given.outbox.crc());
+                    return (at, Stop::Fault(why, text));
+                }
+            }
+            scanned = 0;
+            self.counts.frames += 1;
+            if self.is_spent() {
+                return (at, Stop::Budget);
+            }
+        }
+    }
+
+    #[inline]
+    fn request(&mut self, header: Header, payload: &[u8], source: Source, at: usize, used: usize) -> Replied {
+        let Given { service, conn, outbox, rng, framing, id, now, .. } = &mut self.given;
+        let (before, envelope) = match framing.protocol {
+            Protocol::Frame => (PREFIX_BYTES, Some(FRAME_ENVELOPE)),
+            // Only a bare line feed may go out again as it came.
+            Protocol::Line => (0, (used == payload.len() + 1).then_some(LINE_ENVELOPE)),
+        };
+        let frame = Frame { header, payload, source, at: at + before, envelope };
+        let reply = Reply { outbox, header };
+        if header.is_ext() {
+            return reply.fail(Status::UNSUPPORTED, "this version reads no extension blocks");
+        }
+        service.on_frame(conn, frame, reply, &mut Cx { now: *now, id: *id, rng })
+    }
+
+    /// The request whose handler panicked is answered INTERNAL, whatever it had already said. Gives where to go on.
+    #[cold]
+    fn answer_for_panicked(&mut self) -> usize {
+        self.given.outbox.rollback(self.in_hand.before);
+        self.given.outbox.failure(Status::INTERNAL, "the handler of this request panicked");
+        self.counts.panics += 1;
+        self.counts.frames += 1;
+        self.in_hand.next_at
+    }
+
+    /// Whether this connection has had its share.
+    #[inline]
+    fn is_spent(&mut self) -> bool {
+        if self.given.outbox.bytes() >= self.given.room || self.counts.frames >= FRAMES_PER_BATCH {
+            return true;
+        }
+        self.counts.frames % FRAMES_PER_CLOCK_READ == 0
+            && (self.given.clock)().since_us(self.given.now) >= BATCH_US_MAX
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "6 and 4")]
+const FRAME_ENVELOPE: Envelope = Envelope { before: PREFIX_BYTES as u8, after: TRAILER_BYTES as u8 };
+const LINE_ENVELOPE: Envelope = Envelope { before: 0, after: 1 };

@@ -1,0 +1,87 @@
+//! The seam between a loop's logic and the world: everything that a turn may ask for, and nothing else.
+//!
+//! Two implementations: the shard's over `mio`, and the simulator's. Readiness is edge-triggered in both: told once
+//! when bytes arrive or space appears, never because some are left. So a turn that stops before would-block must
+//! come back by itself.
+
+use crate::base::{Time, Token};
+use core::net::SocketAddr;
+use std::io::{self, IoSlice, IoSliceMut};
+
+/// What a turn may ask of the world. No call blocks.
+pub trait Io {
+    /// A connected, non-blocking byte stream.
+    type Stream;
+
+    /// The moment, on the clock that deadlines are counted by. Never goes back.
+    fn now(&mut self) -> Time;
+
+    /// Takes the next connection from a listener's queue.
+    fn accept(&mut self, listener: u32) -> Accepted<Self::Stream>;
+
+    /// Tells one newcomer of an exhausted listener why it is not served, at the cost of a spare descriptor.
+    /// False if none was there to be told, or no descriptor was to be had.
+    fn refuse(&mut self, listener: u32, farewell: &[u8]) -> bool;
+
+    /// Ends listening.
+    fn close_listener(&mut self, listener: u32);
+
+    /// Asks for events of this stream, once, for good, in both directions.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the poller says; the stream is then closed.
+    fn register(&mut self, stream: &mut Self::Stream, token: Token) -> io::Result<()>;
+
+    /// Reads into the slices in order. `Ok(0)` is the end of the stream.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock`, `Interrupted`, or the end of the connection.
+    fn read(&mut self, stream: &mut Self::Stream, into: &mut [IoSliceMut<'_>]) -> io::Result<usize>;
+
+    /// Writes from the slices in order. Less than all means that the socket is full.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock`, `Interrupted`, or the end of the connection.
+    fn write(&mut self, stream: &mut Self::Stream, from: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Ends our side of the stream; the peer reads what is on its way, then the end.
+    ///
+    /// # Errors
+    ///
+    /// If the connection is gone already.
+    fn shut_write(&mut self, stream: &mut Self::Stream) -> io::Result<()>;
+
+    /// Closes the stream and forgets its events.
+    fn close(&mut self, stream: Self::Stream);
+}
+
+/// What taking a connection from a listener gave, by what has to happen next.
+#[derive(Debug)]
+pub enum Accepted<S> {
+    /// A connection and its peer's address.
+    Stream(S, SocketAddr),
+    /// The queue is empty; an event will tell of the next.
+    Drained,
+    /// That one was gone before it was taken, or a signal came: try the next.
+    Aborted,
+    /// Descriptors or memory have run out: no event will come, so try again later.
+    Exhausted(io::Error),
+    /// The listener failed in a way that has no name here: try again later.
+    Failed(io::Error),
+}
+
+/// What the poller tells of a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// Bytes came, or the end of the stream.
+    pub readable: bool,
+    /// Space for bytes appeared.
+    pub writable: bool,
+    /// The peer ended its side: read until the end is seen, a short read says nothing.
+    pub read_closed: bool,
+    /// Both sides are over, or the socket failed.
+    pub hangup: bool,
+}
