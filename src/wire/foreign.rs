@@ -147,11 +147,14 @@ mod tests {
     const SSL3: &[u8] = b"\x16\x03\x00\x00\x41\x01\x00\x00\x3d\x03\x00random";
     const PROXY2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c";
 
+    /// Name, first bytes, want on frames, want on lines.
+    type Case<'a> = (&'a str, &'a [u8], Option<Foreign>, Option<Foreign>);
+
     #[test]
     fn first_bytes_have_names() {
         use Foreign::{Http, Proxy, Resp, Tls};
         #[rustfmt::skip]
-        let table: &[(&str, &[u8], Option<Foreign>, Option<Foreign>)] = &[
+        let table: &[Case<'_>] = &[
             //                                                                on frames    on lines
             ("nothing",            b"",                                       None,        None),
             ("tls 1.2",            TLS12,                                     Some(Tls),   Some(Tls)),

@@ -89,10 +89,13 @@ const _: () = assert!(
 mod tests {
     use super::*;
 
+    /// Name, header, its parts, how it is shown.
+    type Case<'a> = (&'a str, Header, (u16, bool, bool, u16), &'a str);
+
     #[test]
     fn bits_mean_what_the_table_says() {
         #[rustfmt::skip]
-        let table: &[(&str, Header, (u16, bool, bool, u16), &str)] = &[
+        let table: &[Case<'_>] = &[
             ("first route",       Header::route(0),           (0x0000, false, false, 0),      "0x0000"),
             ("last route",        Header::route(0x3fff),      (0x3fff, false, false, 0x3fff), "0x3fff"),
             ("first control",     Header::control(0),         (0x4000, false, true,  0),      "0x4000"),

@@ -3,6 +3,9 @@ use crate::wire::frame::{Decoded, FrameLimits, decode};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+/// Name, header, payload, want.
+type Case<'a> = (&'a str, u16, &'a [u8], Result<Control<'a>, ControlError>);
+
 #[test]
 fn parse_tells_frames_from_faults() {
     use ControlError::{ExtensionNotAllowed, TextNotUtf8, TooLong, TooShort, UnknownCode};
@@ -11,7 +14,7 @@ fn parse_tells_frames_from_faults() {
     let error = Control::Error { status: Status::from_code(300), text: "no" };
     let bare_error = Control::Error { status: Status::INTERNAL, text: "" };
     #[rustfmt::skip]
-    let table: &[(&str, u16, &[u8], Result<Control<'_>, ControlError>)] = &[
+    let table: &[Case<'_>] = &[
         ("empty ping",        0x4000, b"",                       Ok(Control::Ping(b""))),
         ("longest ping",      0x4000, &[7; 64],                  Ok(Control::Ping(&[7; 64]))),
         ("ping over it",      0x4000, &[7; 65],                  Err(TooLong { code: 0, got_bytes: 65, limit_bytes: 64 })),

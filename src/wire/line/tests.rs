@@ -40,14 +40,17 @@ fn decode_tells_line_from_partial_from_fault() {
     assert_eq!(error.fault(), Fault::Protocol);
 }
 
+/// Name, rest of the stream, want.
+type EndCase<'a> = (&'a str, &'a [u8], Option<&'a [u8]>);
+
 #[test]
 fn the_end_of_the_stream_ends_a_line() {
     #[rustfmt::skip]
-    let table: &[(&str, &[u8], Option<&[u8]>)] = &[
+    let table: &[EndCase<'_>] = &[
         ("nothing",             b"",    None),
         ("a line",              b"ab",  Some(b"ab")),
         ("half a line end",     b"a\r", Some(b"a")),
-        ("only half a line end", b"\r", Some(b"")),
+        ("only that",           b"\r",  Some(b"")),
     ];
     for (name, input, want) in table {
         assert_eq!(last_line(input), *want, "case: {name}");
