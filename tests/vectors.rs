@@ -3,7 +3,7 @@
 //! The file's head explains its format. A key, kind or expectation that is not known here fails the test, so that
 //! the file can't grow past it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use tidegate::base::limits::PAYLOAD_BYTES_DEFAULT;
 use tidegate::wire::control::TEXT_BYTES_MAX;
 use tidegate::wire::{
@@ -32,8 +32,16 @@ fn every_vector_is_taken_for_what_it_is() {
 #[test]
 fn every_kind_and_reason_has_a_case() {
     let reasons = [
-        "too_large", "bad_crc", "unknown_control", "bad_control", "wrong_direction", "line_too_long", "tls", "http",
-        "resp", "proxy",
+        "too_large",
+        "bad_crc",
+        "unknown_control",
+        "bad_control",
+        "wrong_direction",
+        "line_too_long",
+        "tls",
+        "http",
+        "resp",
+        "proxy",
     ];
     let wants: Vec<_> = Case::read_all(VECTORS).into_iter().flat_map(|case| case.wants).collect();
     for reason in reasons {
@@ -59,14 +67,18 @@ struct Case<'a> {
     from_server: bool,
     limit: u32,
     bytes: Vec<u8>,
-    /// As in the file, but with all bytes written out in hex.
+    /// As in the file, with bytes as [`hex`] writes them.
     wants: Vec<String>,
 }
 
 impl<'a> Case<'a> {
     fn read_all(file: &'a str) -> Vec<Case<'a>> {
         let paragraphs = file.split("\n\n").map(|text| text.lines().filter(|line| !line.starts_with('#')));
-        paragraphs.map(|lines| lines.collect::<Vec<_>>()).filter(|lines| !lines.is_empty()).map(Case::read).collect()
+        paragraphs
+            .map(|lines| lines.collect::<Vec<_>>())
+            .filter(|lines| !lines.is_empty())
+            .map(Case::read)
+            .collect()
     }
 
     fn read(lines: Vec<&'a str>) -> Case<'a> {
@@ -76,20 +88,30 @@ impl<'a> Case<'a> {
             match key {
                 "case" => case.name = value,
                 "kind" => case.kind = value,
-                "from" => case.from_server = BTreeMap::from([("client", false), ("server", true)])[value],
+                "from" => {
+                    assert!(["client", "server"].contains(&value), "unknown sender {value}");
+                    case.from_server = value == "server";
+                }
                 "limit" => case.limit = value.parse().expect("limit in bytes"),
                 "bytes" => case.bytes = bytes(value.split(' ')),
-                "want" => case.wants.push(written_out(value)),
+                "want" => case.wants.push(normal(value)),
                 other => panic!("unknown key {other} in case {}", case.name),
             }
         }
-        assert!(!case.name.is_empty() && !case.kind.is_empty() && !case.wants.is_empty(), "{} lacks a line", case.name);
+        assert!(
+            !case.name.is_empty() && !case.kind.is_empty() && !case.wants.is_empty(),
+            "{} lacks a line",
+            case.name
+        );
         case
     }
 
     fn run(&self) {
         match self.kind {
-            "crc" => assert_eq!(self.wants, [format!("crc {:08x}", Crc::new().of(&self.bytes))], "{}", self.name),
+            "crc" => {
+                let sum = Crc::new().of(&self.bytes);
+                assert_eq!(self.wants, [format!("crc {sum:08x}")], "case {}", self.name);
+            }
             "frame" | "line" => self.run_stream(),
             "error_line" => self.run_error_line(),
             "tls_alert" => assert_eq!((&self.bytes[..], &self.wants[0][..]), (&TLS_ALERT[..], "tls_alert")),
@@ -219,7 +241,9 @@ impl<'a> Peer<'a> {
                 self.need = format!("need_more {frame_bytes}");
                 None
             }
-            Err(tidegate::wire::DecodeError::TooLarge { .. }) => self.close("too_large", Some(Status::TOO_LARGE)),
+            Err(tidegate::wire::DecodeError::TooLarge { .. }) => {
+                self.close("too_large", Some(Status::TOO_LARGE))
+            }
             Err(tidegate::wire::DecodeError::BadCrc { .. }) => self.close("bad_crc", Some(Status::PROTOCOL)),
         }
     }
@@ -262,7 +286,9 @@ fn describe(frame: RawFrame<'_>, from_server: bool) -> Result<String, &'static s
         Ok(Control::Ping(bytes)) => Ok(format!("ping {}", hex(bytes))),
         Ok(Control::Pong(bytes)) => Ok(format!("pong {}", hex(bytes))),
         Ok(Control::Error { .. } | Control::GoAway { .. }) if !from_server => Err("wrong_direction"),
-        Ok(Control::Error { status, text }) => Ok(format!("error {} {}", status.code(), hex(text.as_bytes()))),
+        Ok(Control::Error { status, text }) => {
+            Ok(format!("error {} {}", status.code(), hex(text.as_bytes())))
+        }
         Ok(Control::GoAway { status, reconnect_after_ms, text }) => {
             Ok(format!("goaway {} {reconnect_after_ms} {}", status.code(), hex(text.as_bytes())))
         }
@@ -296,18 +322,19 @@ fn bytes<'a>(words: impl Iterator<Item = &'a str>) -> Vec<u8> {
     out
 }
 
+/// Bytes as a want has them: `-` for nothing, many equal ones as a repeat, which keeps cases of a MiB quick.
 fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    if bytes.is_empty() {
-        return "-".to_owned();
+    let Some(first) = bytes.first() else { return "-".to_owned() };
+    if bytes.len() > 16 && bytes[1..] == bytes[..bytes.len() - 1] {
+        return format!("{first:02x}*{}", bytes.len());
     }
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A want with the repeats in its bytes written out.
-fn written_out(want: &str) -> String {
-    let word = |word: &str| if word.contains('*') { hex(&bytes([word].into_iter())) } else { word.to_owned() };
+/// A want with its bytes in the form that [`hex`] gives them.
+fn normal(want: &str) -> String {
+    let is_long = |word: &str| word.contains('*') || word.len() > 32; // only bytes are
+    let word = |word: &str| if is_long(word) { hex(&bytes([word].into_iter())) } else { word.to_owned() };
     want.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
