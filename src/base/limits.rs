@@ -25,6 +25,9 @@ pub const PING_BYTES_MAX: usize = 64;
 /// Longest line without its end, in bytes, unless a listener says otherwise.
 pub const LINE_BYTES_DEFAULT: u32 = 64 << 10;
 
+/// The longest line that a listener may be given, in bytes: a partial one and what is read next share the scratch.
+pub const LINE_BYTES_MAX: u32 = 128 << 10;
+
 // ---- one loop ---------------------------------------------------------------------------------------------------
 
 /// The buffer that every connection of a loop reads into, in bytes, and the most that one visit reads.
@@ -95,6 +98,22 @@ pub const LEASE_BYTES_MIN: usize = 4 << 10;
 /// A frame's whole size is leased once this part of it (one in ...) has arrived, never by its declared length alone.
 pub const GROW_WHEN_ARRIVED: usize = 8;
 
+/// A partial message up to this size, in bytes, is moved in front of what is read next; a larger one is read into
+/// where it lies.
+pub const TAIL_BYTES_MOVED: usize = 16 << 10;
+
+/// How long memory may be short, in milliseconds, before connections are ended for it: most bursts pass by themselves.
+pub const MEMORY_PATIENCE_MS: u32 = 100;
+
+/// Pause between two looks while memory is short, in milliseconds.
+pub const MEMORY_RETRY_MS: u32 = 1;
+
+/// Connections without memory that are tried again in one turn.
+pub const STARVED_PER_TURN: usize = 256;
+
+/// Pause between two trims of buffers kept for reuse, in milliseconds.
+pub const TRIM_MS: u32 = 1000;
+
 /// Table slots looked at, in one turn under memory pressure, for the connection that holds most for least.
 pub const EVICT_SCAN: usize = 4096;
 
@@ -114,6 +133,9 @@ pub const FRAME_BYTES_PER_SECOND_MIN: u32 = 16 << 10;
 
 /// A peer that takes no byte for this long, while output waits for it, is closed.
 pub const WRITE_STALL: Duration = Duration::from_secs(30);
+
+/// How long an ending connection may take for its last bytes, as long as it takes some at all.
+pub const FLUSH_GRACE: Duration = Duration::from_secs(300);
 
 /// How long a connection is read after its write side was shut ...
 pub const LINGER: Duration = Duration::from_secs(2);
@@ -138,11 +160,46 @@ const _: () = {
     assert!(PAYLOAD_BYTES_DEFAULT <= PAYLOAD_BYTES_MAX);
     assert!(OUTPUT_LOW_BYTES < OUTPUT_HIGH_BYTES);
     assert!(CONTROL_BYTES_MAX <= PAYLOAD_BYTES_DEFAULT, "a control frame is never the largest frame");
-    assert!(PING_BYTES_MAX as u32 <= CONTROL_BYTES_MAX);
-    assert!(SCRATCH_BYTES >= 2 * LINE_BYTES_DEFAULT as usize, "a line fits beside a partial one");
+    assert!(PING_BYTES_MAX <= CONTROL_BYTES_MAX as usize);
+    assert!(SCRATCH_BYTES >= 2 * LINE_BYTES_MAX as usize, "a line fits beside a partial one");
+    assert!(LINE_BYTES_DEFAULT <= LINE_BYTES_MAX);
+    assert!(SCRATCH_BYTES >= 2 * TAIL_BYTES_MOVED, "what is moved leaves most of the scratch to read into");
     assert!(PIECES_PER_BATCH < SLICES_PER_WRITE, "a batch leaves in one vectored write");
     assert!(LEASE_BYTES_MIN * 10 <= BUDGET_BYTES_MIN, "the reserve holds at least one small lease");
     assert!(LINGER_BYTES_MAX as usize >= SCRATCH_BYTES);
     assert!(ACCEPT_BACKOFF_MS.0 < ACCEPT_BACKOFF_MS.1);
     assert!(BUDGET_BYTES_MIN <= BUDGET_BYTES_DEFAULT);
 };
+
+/// The bounds that a server may be given, each with the default above. Checked once, where a server is built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// See [`OUTPUT_HIGH_BYTES`].
+    pub output_high_bytes: u32,
+    /// See [`OUTPUT_LOW_BYTES`].
+    pub output_low_bytes: u32,
+    /// See [`FRAME_DEADLINE_BASE`].
+    pub frame_deadline: Duration,
+    /// A peer from which no whole message came for this long is closed. `None`, the default, waits for ever.
+    pub idle: Option<Duration>,
+    /// See [`WRITE_STALL`].
+    pub write_stall: Duration,
+    /// See [`LINGER`].
+    pub linger: Duration,
+    /// See [`STALL_US`].
+    pub stall: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            output_high_bytes: OUTPUT_HIGH_BYTES,
+            output_low_bytes: OUTPUT_LOW_BYTES,
+            frame_deadline: FRAME_DEADLINE_BASE,
+            idle: None,
+            write_stall: WRITE_STALL,
+            linger: LINGER,
+            stall: Duration::from_micros(STALL_US),
+        }
+    }
+}

@@ -34,7 +34,13 @@ pub trait Service {
     /// A whole, verified message came. It must be answered, refused or passed over in silence, here and now.
     ///
     /// Runs in the event loop: every other connection of the loop waits for as long as it takes.
-    fn on_frame(&mut self, conn: &mut Self::Conn, frame: Frame<'_>, reply: Reply<'_>, cx: &mut Cx<'_>) -> Replied;
+    fn on_frame(
+        &mut self,
+        conn: &mut Self::Conn,
+        frame: Frame<'_>,
+        reply: Reply<'_>,
+        cx: &mut Cx<'_>,
+    ) -> Replied;
 
     /// A connection ended. Called once for each `on_open`.
     fn on_close(&mut self, conn: &mut Self::Conn, why: CloseReason, cx: &mut Cx<'_>) {

@@ -109,7 +109,9 @@ impl Framing {
         match self.protocol {
             Protocol::Line => match decode_line(input, scanned, self.payload_max) {
                 Err(error) => Text::of(format_args!("{error}")),
-                Ok(Line::Whole { .. } | Line::NeedMore) => Text::of(format_args!("not a line of this protocol")),
+                Ok(Line::Whole { .. } | Line::NeedMore) => {
+                    Text::of(format_args!("not a line of this protocol"))
+                }
             },
             Protocol::Frame => match decode(input, FrameLimits { payload_max: self.payload_max }, crc) {
                 Err(error) => Text::of(format_args!("{error}")),
@@ -173,9 +175,10 @@ const fn reason_of_frame(error: &DecodeError) -> CloseReason {
 const fn reason_of_control(error: &ControlError) -> CloseReason {
     match error {
         ControlError::UnknownCode { .. } => CloseReason::UnknownControl,
-        ControlError::TooLong { .. } | ControlError::TooShort { .. } | ControlError::TextNotUtf8 { .. } => {
-            CloseReason::BadControl
-        }
+        ControlError::ExtensionNotAllowed { .. }
+        | ControlError::TooLong { .. }
+        | ControlError::TooShort { .. }
+        | ControlError::TextNotUtf8 { .. } => CloseReason::BadControl,
     }
 }
 

@@ -18,7 +18,8 @@
 
 use super::Protocol;
 use crate::base::limits::{FORWARD_BYTES_MIN, PAYLOAD_BYTES_MAX, PIECES_PER_BATCH, SCRATCH_BYTES};
-use crate::wire::{Control, Crc, Header, OVERHEAD_BYTES, PREFIX_BYTES, TRAILER_BYTES, encode_error_line, prefix};
+use crate::wire::frame::{OVERHEAD_BYTES, PREFIX_BYTES, TRAILER_BYTES, prefix};
+use crate::wire::{Control, Crc, Header, encode_error_line};
 use bytes::Bytes;
 use std::io::IoSlice;
 

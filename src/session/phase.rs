@@ -80,7 +80,9 @@ impl Phase {
         use Event::{DrainBy, Finish, Flushed, Lost, PeerEnded, Tick};
         use Phase::{Closed, Draining, Flushing, Lingering, Open};
         match (self, event) {
-            (Closed(why), DrainBy(_) | Finish { .. } | Flushed { .. } | PeerEnded | Lost(_) | Tick(_)) => Closed(why),
+            (Closed(why), DrainBy(_) | Finish { .. } | Flushed { .. } | PeerEnded | Lost(_) | Tick(_)) => {
+                Closed(why)
+            }
 
             (Open, DrainBy(until)) => Draining { until },
             (Draining { until: first }, DrainBy(until)) => Draining { until: first.min(until) },
@@ -103,7 +105,9 @@ impl Phase {
 
             (Draining { until }, Tick(now)) if until.reached(now) => Closed(DrainForced),
             (Flushing { why: Drained, until }, Tick(now)) if until.reached(now) => Closed(DrainForced),
-            (Flushing { why, until } | Lingering { why, until }, Tick(now)) if until.reached(now) => Closed(why),
+            (Flushing { why, until } | Lingering { why, until }, Tick(now)) if until.reached(now) => {
+                Closed(why)
+            }
             (live @ (Open | Draining { .. } | Flushing { .. } | Lingering { .. }), Tick(_)) => live,
         }
     }
@@ -111,7 +115,9 @@ impl Phase {
     /// When this phase ends by itself, if it does.
     pub const fn deadline(self) -> Option<Ms> {
         match self {
-            Phase::Draining { until } | Phase::Flushing { until, .. } | Phase::Lingering { until, .. } => Some(until),
+            Phase::Draining { until } | Phase::Flushing { until, .. } | Phase::Lingering { until, .. } => {
+                Some(until)
+            }
             Phase::Open | Phase::Closed(_) => None,
         }
     }

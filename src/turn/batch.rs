@@ -7,11 +7,12 @@ use crate::base::limits::{BATCH_US_MAX, FRAMES_PER_BATCH, FRAMES_PER_CLOCK_READ}
 use crate::base::{CloseReason, ConnId, Rng, Text, Time};
 use crate::service::{Cx, Frame, Replied, Reply, Service};
 use crate::session::{Envelope, Framing, Mark, Outbox, Protocol, Source, Step};
-use crate::wire::{Control, Header, PREFIX_BYTES, Status, TRAILER_BYTES};
+use crate::wire::frame::{PREFIX_BYTES, TRAILER_BYTES};
+use crate::wire::{Control, Header, Status};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What a batch is given.
-pub(super) struct Given<'a, S: Service, F> {
+pub(super) struct Given<'a, S: Service> {
     pub(super) service: &'a mut S,
     pub(super) conn: &'a mut S::Conn,
     pub(super) outbox: &'a mut Outbox,
@@ -20,14 +21,14 @@ pub(super) struct Given<'a, S: Service, F> {
     pub(super) id: ConnId,
     pub(super) now: Time,
     /// Reads the clock.
-    pub(super) clock: F,
+    pub(super) clock: &'a mut dyn FnMut() -> Time,
     /// Bytes of replies after which the batch stops: the output queue has no room for more.
     pub(super) room: usize,
 }
 
 /// One batch of one connection; it may run over two inputs, one behind the other.
-pub(super) struct Batch<'a, S: Service, F> {
-    given: Given<'a, S, F>,
+pub(super) struct Batch<'a, S: Service> {
+    given: Given<'a, S>,
     pub(super) counts: Counts,
     /// The request in hand: what a panic of its handler takes back, and where the next message begins.
     in_hand: InHand,
@@ -62,8 +63,8 @@ pub(super) enum Stop {
     Fault(CloseReason, Text),
 }
 
-impl<'a, S: Service, F: FnMut() -> Time> Batch<'a, S, F> {
-    pub(super) fn new(given: Given<'a, S, F>) -> Batch<'a, S, F> {
+impl<'a, S: Service> Batch<'a, S> {
+    pub(super) fn new(given: Given<'a, S>) -> Batch<'a, S> {
         let in_hand = InHand { before: given.outbox.mark(), next_at: 0 };
         Batch { given, counts: Counts::default(), in_hand }
     }
@@ -90,7 +91,13 @@ impl<'a, S: Service, F: FnMut() -> Time> Batch<'a, S, F> {
     }
 
     #[inline]
-    fn run_until_panic(&mut self, input: &[u8], source: Source, start: usize, mut scanned: usize) -> (usize, Stop) {
+    fn run_until_panic(
+        &mut self,
+        input: &[u8],
+        source: Source,
+        start: usize,
+        mut scanned: usize,
+    ) -> (usize, Stop) {
         let mut at = start;
         loop {
             let rest = &input[at..];

@@ -153,6 +153,10 @@ mod tests {
             assert_eq!(PeerAddress::of(address).get(), address, "case: {text}");
         }
         let mapped: SocketAddr = "[::ffff:10.0.0.1]:9".parse().unwrap();
-        assert_eq!(PeerAddress::of(mapped).get().to_string(), "10.0.0.1:9", "mapped addresses are told as IPv4");
+        assert_eq!(
+            PeerAddress::of(mapped).get().to_string(),
+            "10.0.0.1:9",
+            "mapped addresses are told as IPv4"
+        );
     }
 }

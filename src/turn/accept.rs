@@ -1,0 +1,228 @@
+//! Taking connections: a bounded number a visit, none beyond the table, and none lost when descriptors run out.
+//!
+//! A listener's readiness is told once, like any other. One that is left with connections in its queue goes on in
+//! the next turn; one that failed for want of descriptors is tried again when a connection ends, or after a pause
+//! that doubles from 10 ms to 1 s. Meanwhile newcomers are told by way of a spare descriptor (see [`Io::refuse`]).
+
+use super::entry::{Entry, Flag, Flags, PeerAddress};
+use super::{Accepted, Io, Turn, slot_of};
+use crate::base::limits::{ACCEPT_BACKOFF_MS, ACCEPTS_PER_DRAIN, ACCEPTS_PER_VISIT};
+use crate::base::planted::{Bug, is_planted};
+use crate::base::{ConnId, Ms, Text, Token};
+use crate::metrics::Counter;
+use crate::service::{Cx, Peer, Service};
+use crate::session::{Pauses, Phase, Protocol};
+use crate::wire::{Control, Status, encode_error_line};
+use core::net::SocketAddr;
+use std::io::{Error, IoSlice};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Where a listener stands.
+#[derive(Debug, Default)]
+pub(super) struct ListenerState {
+    is_closed: bool,
+    /// It may have connections that no event will tell of.
+    is_hot: bool,
+    /// Descriptors ran out; try again then.
+    retry_at: Option<Ms>,
+    backoff_ms: u32,
+}
+
+impl ListenerState {
+    pub(super) const fn is_hot(&self) -> bool {
+        self.is_hot
+    }
+
+    pub(super) const fn retry_at(&self) -> Option<Ms> {
+        self.retry_at
+    }
+}
+
+impl<S: Service, I: Io> Turn<S, I> {
+    /// Takes some of what waits in a listener's queue.
+    pub(super) fn accept_from(&mut self, io: &mut I, listener: u32) {
+        match self.accepting.get_mut(listener as usize) {
+            Some(state) if !state.is_closed => state.is_hot = false,
+            Some(_) | None => return,
+        }
+        for _ in 0..ACCEPTS_PER_VISIT {
+            if !self.accept_one(io, listener) {
+                return;
+            }
+        }
+        self.accepting[listener as usize].is_hot = true;
+    }
+
+    /// Listeners that were left with connections, and those whose pause is over.
+    #[inline]
+    pub(super) fn accept_again(&mut self, io: &mut I) {
+        for listener in 0..self.accepting.len() {
+            let state = &self.accepting[listener];
+            let is_due = state.retry_at.is_some_and(|at| at.reached(self.gear.ms));
+            if state.is_hot || is_due {
+                self.accepting[listener].retry_at = None;
+                self.accept_from(io, slot_of(listener));
+            }
+        }
+    }
+
+    /// A descriptor was freed: whoever waits for one tries now.
+    pub(super) fn accept_after_close(&mut self) {
+        for state in &mut self.accepting {
+            if state.retry_at.take().is_some() {
+                state.is_hot = true;
+            }
+        }
+    }
+
+    /// Takes all that waits, then ends listening. What comes after that is refused by the kernel.
+    pub(super) fn stop_accepting(&mut self, io: &mut I) {
+        for listener in 0..self.accepting.len() {
+            if self.accepting[listener].is_closed {
+                continue;
+            }
+            for _ in 0..ACCEPTS_PER_DRAIN {
+                if !self.accept_one(io, slot_of(listener)) {
+                    break;
+                }
+            }
+            io.close_listener(slot_of(listener));
+            self.accepting[listener] = ListenerState { is_closed: true, ..ListenerState::default() };
+        }
+    }
+
+    /// Takes one connection. False if the next try must wait.
+    fn accept_one(&mut self, io: &mut I, listener: u32) -> bool {
+        match io.accept(listener) {
+            Accepted::Stream(stream, address) => {
+                self.accepting[listener as usize].backoff_ms = 0;
+                self.admit(io, stream, address, listener);
+                true
+            }
+            Accepted::Aborted => {
+                self.gear.metrics.add(Counter::AcceptAborted, 1);
+                true
+            }
+            Accepted::Drained => false,
+            Accepted::Exhausted(error) => {
+                self.accept_exhausted(io, listener, &error);
+                false
+            }
+            Accepted::Failed(error) => {
+                self.gear.metrics.add(Counter::AcceptFailed, 1);
+                self.gear.journal.accept_failed(self.gear.ms, &error);
+                self.back_off(listener);
+                false
+            }
+        }
+    }
+
+    #[cold]
+    fn accept_exhausted(&mut self, io: &mut I, listener: u32, error: &Error) {
+        self.gear.metrics.add(Counter::AcceptExhausted, 1);
+        let mut farewell = Vec::new();
+        self.refusal(&mut farewell, listener, "no descriptors left for another connection");
+        for _ in 0..ACCEPTS_PER_VISIT {
+            if !io.refuse(listener, &farewell) {
+                break;
+            }
+            self.gear.metrics.add(Counter::RefusedDescriptors, 1);
+        }
+        let retry_ms = self.back_off(listener);
+        self.gear.journal.exhausted(self.gear.ms, error, retry_ms);
+    }
+
+    fn back_off(&mut self, listener: u32) -> u32 {
+        let state = &mut self.accepting[listener as usize];
+        let (first, last) = ACCEPT_BACKOFF_MS;
+        state.backoff_ms = (state.backoff_ms * 2).clamp(first, last);
+        if !is_planted(Bug::AcceptNotRetried) {
+            state.retry_at = Some(self.gear.ms.plus(state.backoff_ms));
+        }
+        state.backoff_ms
+    }
+
+    /// Gives a new connection its place, or tells it that there is none.
+    fn admit(&mut self, io: &mut I, mut stream: I::Stream, address: SocketAddr, listener: u32) {
+        if self.table.len() >= self.connections_max {
+            self.refuse_full(io, stream, listener);
+            return;
+        }
+        let slot = slot_of(self.table.vacant_key());
+        let token = Token { generation: self.take_generation(), slot };
+        if let Err(error) = io.register(&mut stream, token) {
+            self.gear.metrics.add(Counter::AcceptFailed, 1);
+            self.gear.journal.accept_failed(self.gear.ms, &error);
+            io.close(stream);
+            return;
+        }
+        let listener = u8::try_from(listener).expect("a server has at most 255 listeners");
+        let id = ConnId { shard: self.shard, generation: token.generation, slot };
+        let mut cx = Cx { now: self.gear.now, id, rng: &mut self.gear.rng };
+        let peer = Peer { address, listener };
+        let Ok(conn) = catch_unwind(AssertUnwindSafe(|| self.service.on_open(&peer, &mut cx))) else {
+            self.gear.metrics.add(Counter::Panics, 1);
+            self.gear.panics += 1;
+            io.close(stream);
+            return;
+        };
+        let mut flags = Flags::default();
+        flags.set(Flag::Writable);
+        flags.set(Flag::Fresh);
+        self.table.insert(Entry {
+            stream,
+            generation: token.generation,
+            address: PeerAddress::of(address),
+            listener,
+            flags,
+            pauses: Pauses::default(),
+            drain_reads: 0,
+            phase: Phase::Open,
+            heard: self.gear.ms,
+            paused_at: self.gear.ms,
+            lingered: 0,
+            input: None,
+            output: None,
+            conn,
+        });
+        self.slots_used = self.slots_used.max(slot + 1);
+        self.gear.metrics.add(Counter::Accepted, 1);
+        self.arm(slot);
+        if let Some(until) = self.gear.drain_until {
+            self.drain(slot, until);
+        }
+    }
+
+    #[cold]
+    fn refuse_full(&mut self, io: &mut I, mut stream: I::Stream, listener: u32) {
+        self.gear.metrics.add(Counter::RefusedFull, 1);
+        self.gear.journal.full(self.gear.ms, self.connections_max);
+        let mut farewell = Vec::new();
+        let text = Text::of(format_args!("the limit of {} connections is reached", self.connections_max));
+        self.refusal(&mut farewell, listener, text.as_str());
+        // Best effort: a fresh socket takes this much, and if it doesn't there is nobody to keep it for.
+        let _ = io.write(&mut stream, &[IoSlice::new(&farewell)]);
+        io.close(stream);
+    }
+
+    /// What a newcomer is told that can't be served.
+    fn refusal(&self, out: &mut Vec<u8>, listener: u32, text: &str) {
+        let status = Status::OVERLOADED;
+        match self.listeners[listener as usize].framing.protocol {
+            Protocol::Frame => {
+                Control::GoAway { status, reconnect_after_ms: ACCEPT_BACKOFF_MS.1, text }
+                    .encode(out, self.gear.outbox.crc());
+            }
+            Protocol::Line => encode_error_line(out, status, text),
+        }
+    }
+
+    /// Counts connections; 0 is the listeners'.
+    fn take_generation(&mut self) -> u32 {
+        self.next_generation = match self.next_generation.wrapping_add(1) {
+            0 => 1,
+            next => next,
+        };
+        self.next_generation
+    }
+}

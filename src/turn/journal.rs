@@ -1,0 +1,111 @@
+//! What the log is told, at a rate that a flood of peers can't raise.
+//!
+//! Each kind of line appears once in [`LOG_REPEAT_MS`](crate::base::limits::LOG_REPEAT_MS); those held back are
+//! counted, and the next line of the kind tells how many there were. Connections that end in the ordinary way are
+//! told at debug level, without a limit, to whoever turns that on.
+
+use crate::base::limits::LOG_REPEAT_MS;
+use crate::base::{CloseReason, ConnId, Fault, Ms};
+use core::net::SocketAddr;
+use tracing::{Level, debug, error, warn};
+
+/// One kind of line: when it last appeared, and how many were held back since.
+#[derive(Clone, Copy, Debug, Default)]
+struct Kind {
+    last: Option<Ms>,
+    held_back: u64,
+}
+
+impl Kind {
+    /// The number of lines held back since the last one, if this one may appear.
+    fn admit(&mut self, now: Ms) -> Option<u64> {
+        if self.last.is_some_and(|last| now.since(last) < LOG_REPEAT_MS) {
+            self.held_back += 1;
+            return None;
+        }
+        self.last = Some(now);
+        Some(std::mem::take(&mut self.held_back))
+    }
+}
+
+/// The log of one loop.
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    leaves: [Kind; CloseReason::COUNT],
+    stalls: Kind,
+    exhausted: Kind,
+    accept_failed: Kind,
+    full: Kind,
+    panics: Kind,
+}
+
+impl Journal {
+    /// A connection ends.
+    pub(super) fn leave(&mut self, now: Ms, id: ConnId, peer: SocketAddr, why: CloseReason, text: &str) {
+        let fault = why.fault();
+        let (reason, class) = (why.name(), fault.name());
+        match fault {
+            Fault::Temporary => debug!(conn = %id, %peer, reason, class, text, "connection ends"),
+            Fault::Protocol | Fault::System => {
+                let Some(held_back) = self.leaves[why.index()].admit(now) else { return };
+                if fault.level() == Level::ERROR {
+                    error!(conn = %id, %peer, reason, class, text, held_back, "connection ends");
+                } else {
+                    warn!(conn = %id, %peer, reason, class, text, held_back, "connection ends");
+                }
+            }
+        }
+    }
+
+    /// A batch held up the loop.
+    pub(super) fn stall(&mut self, now: Ms, id: ConnId, took_us: u64, frames: u32) {
+        if let Some(held_back) = self.stalls.admit(now) {
+            warn!(conn = %id, took_us, frames, held_back, "a batch of this connection held up the whole loop");
+        }
+    }
+
+    /// Descriptors or memory ran out.
+    pub(super) fn exhausted(&mut self, now: Ms, error: &std::io::Error, retry_ms: u32) {
+        if let Some(held_back) = self.exhausted.admit(now) {
+            error!(%error, retry_ms, held_back, "cannot accept: raise the descriptor limit (ulimit -n) or lower the load");
+        }
+    }
+
+    /// A listener or a registration failed.
+    pub(super) fn accept_failed(&mut self, now: Ms, error: &std::io::Error) {
+        if let Some(held_back) = self.accept_failed.admit(now) {
+            error!(%error, held_back, "accepting failed");
+        }
+    }
+
+    /// The table is full.
+    pub(super) fn full(&mut self, now: Ms, capacity: usize) {
+        if let Some(held_back) = self.full.admit(now) {
+            error!(limit = capacity, held_back, "connection refused: the connection limit is reached");
+        }
+    }
+
+    /// The service panicked.
+    pub(super) fn panicked(&mut self, now: Ms, rebuilt: bool) {
+        if let Some(held_back) = self.panics.admit(now) {
+            error!(held_back, rebuilt, "a service callback panicked; its request was answered INTERNAL");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_one_kind_is_one_line_and_a_count() {
+        let mut kind = Kind::default();
+        let start = Ms(u32::MAX - 10);
+        assert_eq!(kind.admit(start), Some(0));
+        for ms in 0..LOG_REPEAT_MS {
+            assert_eq!(kind.admit(start.plus(ms)), None);
+        }
+        assert_eq!(kind.admit(start.plus(LOG_REPEAT_MS)), Some(u64::from(LOG_REPEAT_MS)));
+        assert_eq!(kind.admit(start.plus(2 * LOG_REPEAT_MS)), Some(0));
+    }
+}

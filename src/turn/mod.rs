@@ -1,0 +1,429 @@
+//! All that an event loop does, over a world that it can't see: readiness and time come in, calls go out.
+//!
+//! ```text
+//!   +-> the owner polls, for at most wait()
+//!   |     begin()            the moment; figures are of one moment again at the end
+//!   |     handle_event()     a token: accept, or visit that connection
+//!   |     end()              hot list, timers, memory, burial
+//!   +---------------------------------------------------------------------------------
+//! ```
+//!
+//! A connection is visited at its event. What a visit leaves unfinished goes on the hot list: readiness is told once,
+//! so whoever stops before would-block must come back by itself. A slot is freed only at the end of a turn, so that
+//! no event of the same turn can mean the next owner.
+//!
+//! Always holds: a connection is on the hot list at most once; every live connection that owes or is owed something
+//! has an edge to come, a place on the hot list, or an armed timer.
+//! Never: a socket, a clock, a thread: see [`Io`]. The shard drives this over `mio`, the simulator over its own world.
+
+mod accept;
+mod batch;
+mod entry;
+mod io;
+mod journal;
+mod memory;
+mod seat;
+mod timers;
+mod wheel;
+
+pub use io::{Accepted, Io, Readiness};
+
+use crate::base::limits::{CONNECTIONS_PER_SHARD_MAX, HOT_PER_TURN, Limits, SCRATCH_BYTES};
+use crate::base::planted::{Bug, is_planted};
+use crate::base::{CloseReason, ConnId, Ms, Rng, Time, Token};
+use crate::buffer::{Pool, Side, Spares};
+use crate::metrics::{Counter, Gauge, Recorder, ShardMetrics};
+use crate::service::{AfterPanic, Cx, Service};
+use crate::session::{Event, Framing, Outbox, Phase};
+use accept::ListenerState;
+use entry::{Entry, Flag, Inbound, Outbound};
+use journal::Journal;
+use memory::Starved;
+use seat::{Seat, Verdict};
+use slab::Slab;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use wheel::Wheel;
+
+/// One listener, as a loop sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerConfig {
+    /// How its streams are cut into messages.
+    pub framing: Framing,
+}
+
+/// What a loop is built with.
+#[derive(Clone, Debug)]
+pub struct TurnConfig {
+    /// Which loop it is.
+    pub shard: u16,
+    /// The most connections at once, `1..=`[`CONNECTIONS_PER_SHARD_MAX`].
+    pub connections_max: u32,
+    /// Bytes for all its buffers.
+    pub budget_bytes: usize,
+    /// Its listeners; a listener's token names its place here.
+    pub listeners: Vec<ListenerConfig>,
+    /// Bounds and deadlines.
+    pub limits: Limits,
+    /// For [`Cx::rng`](crate::service::Cx::rng).
+    pub seed: u64,
+}
+
+/// How long the owner may wait for events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Not at all: there is work.
+    Not,
+    /// Until then.
+    Until(Ms),
+    /// As long as it likes.
+    Forever,
+}
+
+/// What all connections of a loop share.
+struct Gear {
+    scratch: Box<[u8]>,
+    outbox: Outbox,
+    pool: Pool,
+    inbound: Spares<Inbound>,
+    outbound: Spares<Outbound>,
+    rng: Rng,
+    metrics: Recorder,
+    journal: Journal,
+    limits: Limits,
+    stall_us: u64,
+    now: Time,
+    /// `now`, as deadlines count it.
+    ms: Ms,
+    /// The end of the drain's grace, once there is one.
+    drain_until: Option<Ms>,
+    /// Panics caught and not yet told to the service.
+    panics: u32,
+}
+
+impl Gear {
+    #[inline]
+    fn set_now(&mut self, now: Time) {
+        self.now = now;
+        self.ms = now.ms();
+    }
+
+    fn linger_until(&self) -> Ms {
+        let until = self.ms.after(self.limits.linger);
+        self.drain_until.map_or(until, |drain| drain.min(until))
+    }
+}
+
+/// One loop's connections and all that happens to them.
+pub struct Turn<S: Service, I: Io> {
+    table: Slab<Entry<S::Conn, I::Stream>>,
+    service: S,
+    make_service: Box<dyn FnMut() -> S + Send>,
+    gear: Gear,
+    listeners: Vec<ListenerConfig>,
+    accepting: Vec<ListenerState>,
+    wheel: Wheel,
+    /// When buffers kept for reuse are looked at again.
+    trim_at: Option<Ms>,
+    /// One more than the largest slot that was ever used.
+    slots_used: u32,
+    hot: VecDeque<Token>,
+    graves: Vec<u32>,
+    starved: Starved,
+    next_generation: u32,
+    shard: u16,
+    connections_max: usize,
+}
+
+impl<S: Service, I: Io> Turn<S, I> {
+    /// A loop with nothing in it, at the moment `now`.
+    ///
+    /// # Panics
+    ///
+    /// If `config` names more connections than a loop can have; whoever builds a server checks before.
+    pub fn new(
+        config: TurnConfig,
+        now: Time,
+        mut make_service: impl FnMut() -> S + Send + 'static,
+    ) -> Turn<S, I> {
+        assert!(
+            (1..=CONNECTIONS_PER_SHARD_MAX).contains(&config.connections_max),
+            "{} connections",
+            config.connections_max
+        );
+        let capacity = config.connections_max as usize;
+        let accepting = config.listeners.iter().map(|_| ListenerState::default()).collect();
+        Turn {
+            // All of it at once: pages that are never touched cost nothing, and growing would stall a turn.
+            table: Slab::with_capacity(capacity),
+            service: make_service(),
+            make_service: Box::new(make_service),
+            gear: Gear {
+                scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
+                outbox: Outbox::new(),
+                pool: Pool::new(config.budget_bytes),
+                inbound: Spares::new(),
+                outbound: Spares::new(),
+                rng: Rng::new(config.seed),
+                metrics: Recorder::new(),
+                journal: Journal::default(),
+                stall_us: u64::try_from(config.limits.stall.as_micros()).unwrap_or(u64::MAX),
+                limits: config.limits,
+                now,
+                ms: now.ms(),
+                drain_until: None,
+                panics: 0,
+            },
+            listeners: config.listeners,
+            accepting,
+            wheel: Wheel::new(capacity, now.ms()),
+            trim_at: None,
+            slots_used: 0,
+            hot: VecDeque::with_capacity(HOT_PER_TURN),
+            graves: Vec::with_capacity(HOT_PER_TURN),
+            starved: Starved::default(),
+            next_generation: 0,
+            shard: config.shard,
+            connections_max: capacity,
+        }
+    }
+
+    /// The figures, for readers of other threads.
+    pub fn metrics(&self) -> Arc<ShardMetrics> {
+        self.gear.metrics.shared()
+    }
+
+    /// Connections in the table.
+    pub fn open(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether a drain was begun and nothing is left.
+    pub fn is_drained(&self) -> bool {
+        self.gear.drain_until.is_some() && self.table.is_empty()
+    }
+
+    /// Buffers that are leased out: none when no connection waits for anything.
+    pub fn leases_out(&self) -> usize {
+        self.gear.pool.leases_out()
+    }
+
+    /// A turn begins, at the moment `now`.
+    #[inline]
+    pub fn begin(&mut self, now: Time) {
+        self.gear.set_now(now);
+        self.gear.metrics.begin_turn();
+    }
+
+    /// The poller told something of a token.
+    #[inline]
+    pub fn handle_event(&mut self, io: &mut I, token: Token, ready: Readiness) {
+        if token.generation == 0 {
+            self.accept_from(io, token.slot);
+            return;
+        }
+        let Some(entry) = self.table.get_mut(token.slot as usize) else {
+            self.gear.metrics.add(Counter::StaleEvents, 1);
+            return;
+        };
+        if entry.generation != token.generation && !is_planted(Bug::GenerationIgnored) {
+            self.gear.metrics.add(Counter::StaleEvents, 1);
+            return;
+        }
+        note_readiness(entry, ready);
+        self.visit(io, token.slot);
+    }
+
+    /// The turn ends: what was left unfinished goes on once, deadlines are looked at, ended connections are buried.
+    #[inline]
+    pub fn end(&mut self, io: &mut I) {
+        self.accept_again(io);
+        for _ in 0..self.hot.len().min(HOT_PER_TURN) {
+            let Some(token) = self.hot.pop_front() else { break };
+            match self.table.get_mut(token.slot as usize) {
+                Some(entry) if entry.generation == token.generation => entry.flags.clear(Flag::Hot),
+                Some(_) | None => continue,
+            }
+            self.visit(io, token.slot);
+        }
+        self.run_timers(io);
+        self.relieve(io);
+        if self.gear.panics > 0 {
+            self.answer_panics(io);
+        }
+        if !self.graves.is_empty() {
+            self.bury(io);
+        }
+        self.publish();
+    }
+
+    /// How long the owner may wait for events now.
+    #[inline]
+    pub fn wait(&self) -> Wait {
+        if !self.hot.is_empty() || self.accepting.iter().any(ListenerState::is_hot) {
+            return Wait::Not;
+        }
+        match self.next_due() {
+            None => Wait::Forever,
+            Some(due) => Wait::Until(due),
+        }
+    }
+
+    /// Stops taking connections, answers what has been received, and ends each connection in order, by `until` at
+    /// the latest. Call between [`Turn::begin`] and [`Turn::end`].
+    pub fn begin_drain(&mut self, io: &mut I, until: Ms) {
+        self.gear.drain_until = Some(match self.gear.drain_until {
+            Some(before) => before.min(until),
+            None => until,
+        });
+        self.stop_accepting(io);
+        let slots: Vec<u32> = self.table.iter().map(|(slot, _)| slot_of(slot)).collect();
+        for slot in slots {
+            self.drain(slot, until);
+        }
+    }
+
+    /// A connection's part in the drain: read once more, to would-block, then finish.
+    fn drain(&mut self, slot: u32, until: Ms) {
+        let entry = &mut self.table[slot as usize];
+        entry.phase = entry.phase.step(Event::DrainBy(until));
+        entry.flags.set(Flag::Readable);
+        self.wheel.arm(slot, until);
+        self.push_hot(slot);
+    }
+
+    /// Visits a connection and sees to it that it is visited again when it needs to be.
+    #[inline]
+    fn visit(&mut self, io: &mut I, slot: u32) {
+        let verdict = self.seat(io, slot).visit();
+        self.settle(io, slot, verdict);
+    }
+
+    #[inline]
+    fn seat<'a>(&'a mut self, io: &'a mut I, slot: u32) -> Seat<'a, S, I> {
+        let entry = &mut self.table[slot as usize];
+        let id = ConnId { shard: self.shard, generation: entry.generation, slot };
+        let listener = &self.listeners[usize::from(entry.listener)];
+        Seat { entry, service: &mut self.service, gear: &mut self.gear, io, listener, id }
+    }
+
+    #[inline]
+    fn settle(&mut self, io: &mut I, slot: u32, verdict: Verdict) {
+        match verdict {
+            Verdict::Wait => {}
+            Verdict::Again if is_planted(Bug::HotPushLost) => {}
+            Verdict::Again => self.push_hot(slot),
+            Verdict::Starved => self.starve(io, slot),
+            Verdict::Closed => {
+                self.close(io, slot);
+                return;
+            }
+        }
+        self.arm(slot);
+    }
+
+    fn push_hot(&mut self, slot: u32) {
+        let entry = &mut self.table[slot as usize];
+        if !entry.flags.has(Flag::Hot) {
+            entry.flags.set(Flag::Hot);
+            let token = entry.token(slot);
+            self.hot.push_back(token);
+        }
+    }
+
+    /// A connection has ended: its buffers go back now, its slot at the end of the turn.
+    fn close(&mut self, io: &mut I, slot: u32) {
+        let mut seat = self.seat(io, slot);
+        let Phase::Closed(why) = seat.entry.phase else { return };
+        if let Some(input) = seat.entry.input.take() {
+            seat.count_dropped(&input, why);
+            seat.release(input);
+        }
+        if seat.entry.output.is_some() && seat.gear.drain_until.is_some() {
+            seat.gear.metrics.add(Counter::Forced, 1);
+        }
+        seat.release_output();
+        self.gear.metrics.closed(why);
+        self.wheel.disarm(slot);
+        self.graves.push(slot);
+    }
+
+    /// Frees the slots of ended connections; listeners that had run out of descriptors try again.
+    fn bury(&mut self, io: &mut I) {
+        let mut graves = std::mem::take(&mut self.graves);
+        for slot in graves.drain(..) {
+            let mut entry = self.table.remove(slot as usize);
+            if let Phase::Closed(why) = entry.phase {
+                let id = ConnId { shard: self.shard, generation: entry.generation, slot };
+                let mut cx = Cx { now: self.gear.now, id, rng: &mut self.gear.rng };
+                let told =
+                    catch_unwind(AssertUnwindSafe(|| self.service.on_close(&mut entry.conn, why, &mut cx)));
+                if told.is_err() {
+                    self.gear.metrics.add(Counter::Panics, 1);
+                    self.gear.panics += 1;
+                }
+            }
+            io.close(entry.stream);
+        }
+        self.graves = graves;
+        self.accept_after_close();
+    }
+
+    /// Asks a service that panicked what becomes of it.
+    #[cold]
+    fn answer_panics(&mut self, io: &mut I) {
+        self.gear.panics = 0;
+        let after = catch_unwind(AssertUnwindSafe(|| self.service.on_panic())).unwrap_or(AfterPanic::Rebuild);
+        self.gear.journal.panicked(self.gear.ms, after == AfterPanic::Rebuild);
+        if after == AfterPanic::Keep {
+            return;
+        }
+        self.service = (self.make_service)();
+        let slots: Vec<u32> = self.table.iter().map(|(slot, _)| slot_of(slot)).collect();
+        for slot in slots {
+            if !self.table[slot as usize].phase.is_serving() {
+                continue;
+            }
+            let verdict =
+                self.seat(io, slot).finish(CloseReason::Panicked, "the service panicked and begins anew");
+            self.settle(io, slot, verdict);
+        }
+    }
+
+    #[inline]
+    fn publish(&mut self) {
+        let Gear { metrics, pool, .. } = &mut self.gear;
+        metrics.set(Gauge::Open, self.table.len() as u64);
+        metrics.set(Gauge::InputBytes, pool.used_bytes(Side::Input) as u64);
+        metrics.set(Gauge::OutputBytes, pool.used_bytes(Side::Output) as u64);
+        metrics.set(Gauge::ReserveBytes, pool.reserve_used_bytes() as u64);
+        metrics.end_turn();
+    }
+}
+
+#[inline]
+fn note_readiness<C, St>(entry: &mut Entry<C, St>, ready: Readiness) {
+    if ready.readable {
+        entry.flags.set(Flag::Readable);
+    }
+    if ready.writable {
+        entry.flags.set(Flag::Writable);
+    }
+    if ready.read_closed {
+        entry.flags.set(Flag::ReadClosed);
+        entry.flags.set(Flag::Readable);
+    }
+    if ready.hangup {
+        entry.flags.set(Flag::Hangup);
+        entry.flags.set(Flag::Readable);
+        entry.flags.set(Flag::Writable);
+    }
+}
+
+/// A table's index as a slot: the table is never larger than a slot can name.
+#[expect(clippy::cast_possible_truncation, reason = "at most CONNECTIONS_PER_SHARD_MAX")]
+const fn slot_of(index: usize) -> u32 {
+    debug_assert!(index < CONNECTIONS_PER_SHARD_MAX as usize);
+    index as u32
+}

@@ -1,0 +1,139 @@
+//! Deadlines: which one a connection has next, and what happens when it passes.
+//!
+//! A connection has one place in the wheel, for the least of its deadlines, and is looked at when that comes:
+//! a deadline that has moved on meanwhile is armed anew. While a connection is paused by us, its idle and frame
+//! deadlines stand still, so that no peer is closed for our own pause.
+
+use super::entry::Entry;
+use super::{Io, Turn};
+use crate::base::limits::Limits;
+use crate::base::limits::{FRAME_BYTES_PER_SECOND_MIN, TRIM_MS};
+use crate::base::planted::{Bug, is_planted};
+use crate::base::{CloseReason, Ms, Text, time::whole_ms};
+use crate::service::Service;
+use crate::session::{Event, Framing, Phase, Protocol};
+
+/// What passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    /// The drain's grace, the flush, the linger.
+    Phase,
+    /// The message in front should be whole by now.
+    Frame,
+    /// A message should have come by now.
+    Idle,
+    /// The socket should have taken a byte by now.
+    WriteStall,
+}
+
+/// The next of a connection's deadlines.
+fn next_deadline<C, St>(entry: &Entry<C, St>, framing: &Framing, limits: &Limits) -> Option<(Ms, Due)> {
+    let is_read =
+        entry.phase.is_serving() && (entry.pauses.is_empty() || is_planted(Bug::DeadlineWhilePaused));
+    let frame = entry.input.as_ref().filter(|input| is_read && !input.unparsed).map(|input| {
+        let bytes = match framing.protocol {
+            Protocol::Frame => u32::try_from(input.wanted).unwrap_or(u32::MAX),
+            Protocol::Line => framing.payload_max,
+        };
+        let transfer_ms = u64::from(bytes) * 1000 / u64::from(FRAME_BYTES_PER_SECOND_MIN);
+        let transfer_ms = u32::try_from(transfer_ms).unwrap_or(u32::MAX / 4);
+        (input.since.after(limits.frame_deadline).plus(transfer_ms), Due::Frame)
+    });
+    let idle = limits.idle.filter(|_| is_read && entry.phase == Phase::Open);
+    let idle = idle.map(|idle| (entry.heard.after(idle), Due::Idle));
+    let stall = entry.output.as_ref().map(|output| (output.moved.after(limits.write_stall), Due::WriteStall));
+    let phase = entry.phase.deadline().map(|until| (until, Due::Phase));
+    [phase, frame, idle, stall]
+        .into_iter()
+        .flatten()
+        .reduce(|least, other| if other.0.min(least.0) == least.0 { least } else { other })
+}
+
+impl<S: Service, I: Io> Turn<S, I> {
+    /// Sees to it that a connection is looked at when its next deadline comes.
+    #[inline]
+    pub(super) fn arm(&mut self, slot: u32) {
+        let entry = &self.table[slot as usize];
+        if entry.input.is_none()
+            && entry.output.is_none()
+            && entry.phase == Phase::Open
+            && self.gear.limits.idle.is_none()
+        {
+            return;
+        }
+        let framing = &self.listeners[usize::from(entry.listener)].framing;
+        if let Some((deadline, _)) = next_deadline(entry, framing, &self.gear.limits) {
+            self.wheel.arm(slot, deadline);
+        }
+    }
+
+    /// Looks at the connections whose time has come, and at the loop's own timers.
+    #[inline]
+    pub(super) fn run_timers(&mut self, io: &mut I) {
+        while let Some(slot) = self.wheel.pop_due(self.gear.ms) {
+            self.look_at(io, slot);
+        }
+        if self.gear.pool.retained_bytes() > 0 {
+            self.trim();
+        }
+    }
+
+    #[cold]
+    fn look_at(&mut self, io: &mut I, slot: u32) {
+        let entry = &self.table[slot as usize];
+        let framing = &self.listeners[usize::from(entry.listener)].framing;
+        let Some((deadline, due)) = next_deadline(entry, framing, &self.gear.limits) else { return };
+        if !deadline.reached(self.gear.ms) {
+            self.wheel.arm(slot, deadline);
+            return;
+        }
+        let now = self.gear.ms;
+        let frame_ms = entry.input.as_ref().map_or(0, |input| now.since(input.since));
+        let wanted = entry.input.as_ref().map_or(0, |input| input.wanted);
+        let idle_ms = self.gear.limits.idle.map_or(0, whole_ms);
+        let mut seat = self.seat(io, slot);
+        let verdict = match due {
+            Due::Phase => {
+                seat.entry.phase = seat.entry.phase.step(Event::Tick(now));
+                super::Verdict::Closed
+            }
+            Due::Frame => {
+                let text =
+                    Text::of(format_args!("message of {wanted} bytes was not whole after {frame_ms} ms"));
+                seat.finish(CloseReason::FrameDeadline, text.as_str())
+            }
+            Due::Idle => {
+                let text = Text::of(format_args!("no message for {idle_ms} ms"));
+                seat.finish(CloseReason::Idle, text.as_str())
+            }
+            Due::WriteStall => seat.lost(CloseReason::WriteStall),
+        };
+        self.settle(io, slot, verdict);
+    }
+
+    /// Buffers that are kept for reuse go, bit by bit, when nobody reuses them.
+    fn trim(&mut self) {
+        let now = self.gear.ms;
+        match self.trim_at {
+            None => self.trim_at = Some(now.plus(TRIM_MS)),
+            Some(at) if at.reached(now) => {
+                self.gear.pool.trim();
+                self.gear.inbound.trim();
+                self.gear.outbound.trim();
+                self.trim_at = (self.gear.pool.retained_bytes() > 0).then(|| now.plus(TRIM_MS));
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// When the next deadline or timer comes.
+    #[inline]
+    pub(super) fn next_due(&self) -> Option<Ms> {
+        let mut least = self.wheel.next_due();
+        let retries = self.accepting.iter().map(super::ListenerState::retry_at);
+        for due in retries.chain([self.trim_at, self.starved.retry_at()]).flatten() {
+            least = Some(least.map_or(due, |least| least.min(due)));
+        }
+        least
+    }
+}
