@@ -153,6 +153,18 @@ pub const ACCEPT_BACKOFF_MS: (u32, u32) = (10, 1000);
 /// One log line of a kind in this time, in milliseconds; the rest are counted and told by the next one.
 pub const LOG_REPEAT_MS: u32 = 1000;
 
+/// The most that the kernel is asked to buffer for a connection in each direction, in bytes (it books twice that).
+pub const SOCKET_BUFFER_BYTES: usize = 256 << 10;
+
+/// Commands from other threads that may wait for a loop.
+pub const MAILBOX_COMMANDS: usize = 256;
+
+/// Connections of one server at once, unless it is told otherwise.
+pub const CONNECTIONS_DEFAULT: u32 = 65_536;
+
+/// Listeners of one server at most.
+pub const LISTENERS_MAX: usize = 255;
+
 /// Accept-queue length asked of the kernel. Larger than `net.core.somaxconn` it is cut silently (listen(2)).
 pub const BACKLOG: i32 = 4096;
 

@@ -427,3 +427,6 @@ const fn slot_of(index: usize) -> u32 {
     debug_assert!(index < CONNECTIONS_PER_SHARD_MAX as usize);
     index as u32
 }
+
+/// What an idle connection of a service without state costs in the table and the wheel, in bytes.
+pub const IDLE_BYTES: usize = size_of::<Entry<(), i32>>() + wheel::LINK_BYTES;

@@ -21,6 +21,8 @@ const WORDS: usize = BUCKETS as usize / 64;
 /// One slot's links: previous + 1, next + 1, bucket + 1; 0 is none. An array, so that the table starts as zero pages
 /// that cost nothing until a slot is used.
 type Link = [u32; 3];
+/// What a slot costs here.
+pub(super) const LINK_BYTES: usize = size_of::<Link>();
 const PREVIOUS: usize = 0;
 const NEXT: usize = 1;
 const BUCKET: usize = 2;

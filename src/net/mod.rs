@@ -1,0 +1,100 @@
+//! Sockets as the loops need them: listeners with their options set, accepts sorted by what must happen next, reads
+//! and writes over several slices.
+//!
+//! Always holds: every socket is non-blocking, and inherits its options from its listener, so that a new connection
+//! costs no system call beyond accept and registration.
+//! Never: frames, sessions, decisions. What is done about an outcome is the turn's business.
+
+mod listen;
+mod spare;
+
+pub use listen::{ListenOptions, listen};
+pub use spare::Spare;
+
+use core::net::SocketAddr;
+use mio::net::{TcpListener, TcpStream};
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+
+/// What taking one connection gave.
+#[derive(Debug)]
+pub enum Taken {
+    /// A connection.
+    Stream(TcpStream, SocketAddr),
+    /// None waits.
+    Nothing,
+    /// One was gone before it was taken, or a signal came.
+    Aborted,
+    /// No descriptors or no memory.
+    Exhausted(io::Error),
+    /// Anything else.
+    Failed(io::Error),
+}
+
+/// Takes one connection.
+///
+/// Classes by accept(2): the errors of a connection that died in the queue are passed to its taker on Linux and mean
+/// "try the next"; EMFILE, ENFILE, ENOBUFS and ENOMEM leave the connection in the queue.
+pub fn take(listener: &TcpListener) -> Taken {
+    let error = match listener.accept() {
+        Ok((stream, address)) => return Taken::Stream(stream, address),
+        Err(error) => error,
+    };
+    if is_exhausted(&error) {
+        return Taken::Exhausted(error);
+    }
+    #[expect(clippy::wildcard_enum_match_arm, reason = "std's list grows")]
+    match error.kind() {
+        ErrorKind::WouldBlock => Taken::Nothing,
+        ErrorKind::Interrupted
+        | ErrorKind::ConnectionAborted
+        | ErrorKind::ConnectionReset
+        | ErrorKind::TimedOut
+        | ErrorKind::NetworkDown
+        | ErrorKind::NetworkUnreachable
+        | ErrorKind::HostUnreachable => Taken::Aborted,
+        _ if is_network_error(&error) => Taken::Aborted,
+        _ => Taken::Failed(error),
+    }
+}
+
+/// EMFILE, ENFILE, ENOMEM, ENOBUFS: std has names for none of the first three on all platforms. The first three
+/// numbers are the same on Linux, the BSDs and macOS; ENOBUFS is not.
+fn is_exhausted(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const ENOMEM: i32 = 12;
+    const ENOBUFS: i32 = if cfg!(any(target_os = "linux", target_os = "android")) { 105 } else { 55 };
+    matches!(error.raw_os_error(), Some(ENFILE | EMFILE | ENOMEM | ENOBUFS))
+}
+
+/// The rest of what accept(2) lists as "already pending network errors": EPROTO, ENOPROTOOPT, EHOSTDOWN, ENONET,
+/// EOPNOTSUPP.
+fn is_network_error(error: &io::Error) -> bool {
+    cfg!(target_os = "linux") && matches!(error.raw_os_error(), Some(71 | 92 | 112 | 64 | 95))
+}
+
+/// Reads into the slices in order; one slice without the cost of a vector.
+///
+/// # Errors
+///
+/// As read(2).
+#[inline]
+pub fn read(mut stream: &TcpStream, into: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    match into {
+        [one] => stream.read(one),
+        several => stream.read_vectored(several),
+    }
+}
+
+/// Writes from the slices in order; one slice without the cost of a vector.
+///
+/// # Errors
+///
+/// As send(2); no signal is raised.
+#[inline]
+pub fn write(mut stream: &TcpStream, from: &[IoSlice<'_>]) -> io::Result<usize> {
+    match from {
+        [one] => stream.write(one),
+        several => stream.write_vectored(several),
+    }
+}

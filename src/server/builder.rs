@@ -1,0 +1,237 @@
+//! What a server is made of, checked as it is put together.
+
+use super::{Error, Running, running};
+use crate::base::limits::{
+    BUDGET_BYTES_DEFAULT, BUDGET_BYTES_MIN, CONNECTIONS_DEFAULT, CONNECTIONS_PER_SHARD_MAX, DRAIN_GRACE,
+    LINE_BYTES_DEFAULT, LINE_BYTES_MAX, LISTENERS_MAX, Limits, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX,
+};
+use crate::net::{ListenOptions, listen};
+use crate::service::{FnService, Frame, Replied, Reply, Service};
+use crate::session::{Framing, Protocol};
+use crate::turn::ListenerConfig;
+use crate::wire::Header;
+use core::net::SocketAddr;
+use mio::net::TcpListener;
+use std::net::ToSocketAddrs;
+use std::time::Duration;
+
+/// An address to listen on, and how its streams are cut into messages.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    address: String,
+    framing: Framing,
+    options: ListenOptions,
+}
+
+impl Listener {
+    /// Binary frames on this address, such as `127.0.0.1:7411`; port 0 takes a free one.
+    pub fn frames(address: impl Into<String>) -> Listener {
+        let framing = Framing {
+            protocol: Protocol::Frame,
+            payload_max: PAYLOAD_BYTES_DEFAULT,
+            line_route: Header::route(0),
+        };
+        Listener { address: address.into(), framing, options: ListenOptions::default() }
+    }
+
+    /// Lines of text on this address. They all go to route 0, unless [`Listener::route`] names another.
+    pub fn lines(address: impl Into<String>) -> Listener {
+        let mut listener = Listener::frames(address);
+        listener.framing.protocol = Protocol::Line;
+        listener.framing.payload_max = LINE_BYTES_DEFAULT;
+        listener
+    }
+
+    /// The largest payload, in bytes: of a frame, `0..=268435456`, default 1 MiB; of a line without its end,
+    /// `0..=131072`, default 64 KiB.
+    #[must_use]
+    pub const fn max_payload(mut self, bytes: u32) -> Listener {
+        self.framing.payload_max = bytes;
+        self
+    }
+
+    /// The route of all lines, `0..=16383`. Of no use with frames, which name their own.
+    #[must_use]
+    pub const fn route(mut self, route: u16) -> Listener {
+        self.framing.line_route = Header::route(route);
+        self
+    }
+
+    /// Backlog, kernel buffers, keepalive.
+    #[must_use]
+    pub fn options(mut self, options: ListenOptions) -> Listener {
+        self.options = options;
+        self
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let (name, most) = match self.framing.protocol {
+            Protocol::Frame => ("the largest payload of a frame", PAYLOAD_BYTES_MAX),
+            Protocol::Line => ("the longest line", LINE_BYTES_MAX),
+        };
+        within(name, u64::from(self.framing.payload_max), 0, u64::from(most))
+    }
+
+    fn resolve(&self) -> Result<SocketAddr, Error> {
+        let wrong = |why: String| Error::Address { text: self.address.clone(), why };
+        let mut addresses = self.address.to_socket_addrs().map_err(|error| wrong(error.to_string()))?;
+        addresses.next().ok_or_else(|| wrong("it resolves to nothing".to_owned()))
+    }
+}
+
+impl From<&str> for Listener {
+    /// Frames on this address.
+    fn from(address: &str) -> Listener {
+        Listener::frames(address)
+    }
+}
+
+/// A server in the making.
+#[derive(Debug)]
+pub struct Builder {
+    pub(super) sockets: Vec<TcpListener>,
+    pub(super) local_addrs: Vec<SocketAddr>,
+    pub(super) listeners: Vec<ListenerConfig>,
+    pub(super) limits: Limits,
+    pub(super) budget_bytes: usize,
+    pub(super) connections_max: u32,
+    pub(super) grace: Duration,
+}
+
+impl Builder {
+    pub(super) fn new() -> Builder {
+        Builder {
+            sockets: Vec::new(),
+            local_addrs: Vec::new(),
+            listeners: Vec::new(),
+            limits: Limits::default(),
+            budget_bytes: BUDGET_BYTES_DEFAULT,
+            connections_max: CONNECTIONS_DEFAULT,
+            grace: DRAIN_GRACE,
+        }
+    }
+
+    /// Listens on an address, from now on: connections wait in its queue until the server is started.
+    ///
+    /// # Errors
+    ///
+    /// An address that can't be listened on, with what to do about it; a limit outside its range; too many listeners.
+    pub fn listen(mut self, listener: impl Into<Listener>) -> Result<Builder, Error> {
+        let listener = listener.into();
+        listener.check()?;
+        within("the number of listeners", self.listeners.len() as u64 + 1, 1, LISTENERS_MAX as u64)?;
+        let address = listener.resolve()?;
+        let socket = listen(address, &listener.options).map_err(|source| Error::listen(address, source))?;
+        self.local_addrs.push(socket.local_addr().map_err(|source| Error::listen(address, source))?);
+        self.sockets.push(socket);
+        self.listeners.push(ListenerConfig { framing: listener.framing });
+        Ok(self)
+    }
+
+    /// Bounds and deadlines of every connection.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Builder {
+        self.limits = limits;
+        self
+    }
+
+    /// Memory for all buffers, in bytes, at least 4 MiB. Default: 256 MiB.
+    #[must_use]
+    pub const fn memory(mut self, bytes: usize) -> Builder {
+        self.budget_bytes = bytes;
+        self
+    }
+
+    /// The most connections at once, `1..=16777216`; those beyond are told OVERLOADED. Default: 65,536.
+    #[must_use]
+    pub const fn max_connections(mut self, connections: u32) -> Builder {
+        self.connections_max = connections;
+        self
+    }
+
+    /// How long a drain that a signal began may take. Default: 30 s.
+    #[must_use]
+    pub const fn grace(mut self, grace: Duration) -> Builder {
+        self.grace = grace;
+        self
+    }
+
+    /// Where the listeners are, in their order, with the ports that port 0 became.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.local_addrs
+    }
+
+    /// Starts the server beside the caller. `make_service` makes each loop's service.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoListener`], [`Error::Limit`], or [`Error::Host`] if a loop can't be made.
+    pub fn start<S, F>(self, make_service: F) -> Result<Running, Error>
+    where
+        S: Service,
+        F: FnMut() -> S + Send + 'static,
+    {
+        self.check()?;
+        running::start(self, make_service)
+    }
+
+    /// Runs the server until SIGINT or SIGTERM, then drains it. A second signal ends the process at once, with exit
+    /// code 130.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::start`]; [`Error::Lossy`] if the drain had to force or lose anything; [`Error::ShardDied`].
+    #[cfg(feature = "signals")]
+    pub fn serve<S, F>(self, make_service: F) -> Result<(), Error>
+    where
+        S: Service,
+        F: FnMut() -> S + Send + 'static,
+    {
+        let grace = self.grace;
+        let running = self.start(make_service)?;
+        super::until_signalled(&running, grace)?;
+        let report = running.join()?;
+        if report.is_clean() { Ok(()) } else { Err(Error::Lossy(report)) }
+    }
+
+    /// [`Builder::serve`] with one function as the service.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::serve`].
+    #[cfg(feature = "signals")]
+    pub fn serve_fn<F>(self, handler: F) -> Result<(), Error>
+    where
+        F: for<'a, 'b> FnMut(Frame<'a>, Reply<'b>) -> Replied + Clone + Send + 'static,
+    {
+        self.serve(move || FnService(handler.clone()))
+    }
+
+    /// [`Builder::start`] with one function as the service.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::start`].
+    pub fn start_fn<F>(self, handler: F) -> Result<Running, Error>
+    where
+        F: for<'a, 'b> FnMut(Frame<'a>, Reply<'b>) -> Replied + Clone + Send + 'static,
+    {
+        self.start(move || FnService(handler.clone()))
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.listeners.is_empty() {
+            return Err(Error::NoListener);
+        }
+        let limits = &self.limits;
+        within("the memory budget in bytes", self.budget_bytes as u64, BUDGET_BYTES_MIN as u64, u64::MAX)?;
+        within("the most connections", self.connections_max.into(), 1, CONNECTIONS_PER_SHARD_MAX.into())?;
+        let (low, high) = (u64::from(limits.output_low_bytes), u64::from(limits.output_high_bytes));
+        within("the low output watermark in bytes", low, 0, high.saturating_sub(1))?;
+        within("the high output watermark in bytes", high, 1, (self.budget_bytes / 4) as u64)
+    }
+}
+
+fn within(name: &'static str, got: u64, least: u64, most: u64) -> Result<(), Error> {
+    if (least..=most).contains(&got) { Ok(()) } else { Err(Error::Limit { name, got, least, most }) }
+}

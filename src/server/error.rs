@@ -1,0 +1,113 @@
+//! Why a server can't start, or did not end well. Each says what to do.
+
+use super::DrainReport;
+use crate::base::Fault;
+use core::net::SocketAddr;
+use std::io;
+
+/// A server that could not be started, or ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An address that does not parse or resolve.
+    #[error("{text:?} is not an address to listen on: {why}; write it as IP:PORT, such as 127.0.0.1:7411")]
+    Address {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Somebody listens there already.
+    #[error(
+        "{address} is in use by another process; stop it, or choose another port (port 0 takes a free one)"
+    )]
+    AddressInUse {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The system does not let us listen there.
+    #[error(
+        "no permission to listen on {address}; ports below 1024 need CAP_NET_BIND_SERVICE, or choose a higher one"
+    )]
+    Forbidden {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// Any other failure to listen.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A server without a listener.
+    #[error("nothing to listen on; give the server at least one address")]
+    NoListener,
+    /// A limit outside its range.
+    #[error("{name} is {got}, but must lie between {least} and {most}")]
+    Limit {
+        /// Which.
+        name: &'static str,
+        /// What was given.
+        got: u64,
+        /// The least that is allowed.
+        least: u64,
+        /// The most that is allowed.
+        most: u64,
+    },
+    /// This host lacks something that every server needs.
+    #[error("this host cannot run the server: {0}")]
+    Host(#[source] io::Error),
+    /// A loop ended by a panic or a failing poller.
+    #[error("event loop {shard} died: {why}")]
+    ShardDied {
+        /// Which.
+        shard: u16,
+        /// What it said last.
+        why: String,
+    },
+    /// The drain's grace ran out, or something was lost.
+    #[error("drained with losses: {0}")]
+    Lossy(DrainReport),
+    /// The handlers for SIGINT and SIGTERM can't be set.
+    #[error("cannot handle signals: {0}")]
+    Signals(String),
+}
+
+impl Error {
+    /// Who has to move.
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Error::Address { .. } | Error::NoListener | Error::Limit { .. } => Fault::Protocol,
+            Error::Lossy(_) => Fault::Temporary,
+            Error::AddressInUse { .. }
+            | Error::Forbidden { .. }
+            | Error::Listen { .. }
+            | Error::Host(_)
+            | Error::ShardDied { .. }
+            | Error::Signals(_) => Fault::System,
+        }
+    }
+
+    /// The exit code of a process that ends for it: 2 is a mistake of whoever called, 1 a forced or lossy drain, the
+    /// others follow BSD's sysexits(3) where it has one.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Error::Address { .. } | Error::NoListener | Error::Limit { .. } => 2,
+            Error::Lossy(_) => 1,
+            Error::AddressInUse { .. } | Error::Listen { .. } => 69,
+            Error::Forbidden { .. } => 77,
+            Error::Host(_) | Error::Signals(_) => 78,
+            Error::ShardDied { .. } => 70,
+        }
+    }
+
+    pub(super) fn listen(address: SocketAddr, source: io::Error) -> Error {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "std's list grows")]
+        match source.kind() {
+            io::ErrorKind::AddrInUse => Error::AddressInUse { address },
+            io::ErrorKind::PermissionDenied => Error::Forbidden { address },
+            _ => Error::Listen { address, source },
+        }
+    }
+}

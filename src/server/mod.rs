@@ -1,0 +1,33 @@
+//! A whole server: its listeners, its loops, their start and their end.
+//!
+//! [`Server::builder`] collects what is wanted, and every mistake is told there. [`Builder::start`] runs the server
+//! beside the caller and touches no signal, no logger and no panic hook; [`Builder::serve`] takes the signals and
+//! blocks until the server has drained.
+//!
+//! Always holds: what was received before the end is answered or counted as lost. Never: frames, connections; those
+//! are the shards'.
+
+mod builder;
+mod error;
+mod report;
+mod running;
+#[cfg(feature = "signals")]
+mod signals;
+
+pub use builder::{Builder, Listener};
+pub use error::Error;
+pub use report::DrainReport;
+pub use running::{Handle, Running};
+#[cfg(feature = "signals")]
+pub use signals::until_signalled;
+
+/// Where servers begin.
+#[derive(Debug)]
+pub enum Server {}
+
+impl Server {
+    /// A server with the default limits and no listener yet.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+}

@@ -1,0 +1,59 @@
+//! SIGINT and SIGTERM: the first drains, the second aborts.
+
+use super::{Error, Handle, Running};
+use signal_hook::consts::SIGTERM;
+use signal_hook::iterator::Signals;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
+use tracing::{info, warn};
+
+/// Exit code of a process that a second signal ended: 128 + SIGINT, as shells have it.
+const ABORTED: i32 = 130;
+
+/// How often a server is looked at that may end by itself.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// What a signal does.
+struct OnSignal {
+    handle: Handle,
+    grace: Duration,
+    seen: AtomicU32,
+}
+
+impl OnSignal {
+    fn signalled(&self, name: &str) {
+        if self.seen.fetch_add(1, Relaxed) == 0 {
+            info!(signal = name, grace_s = self.grace.as_secs_f64(), "draining; a second signal aborts");
+            self.handle.drain(self.grace);
+        } else {
+            warn!(signal = name, "aborted by a second signal: connections are cut");
+            std::process::exit(ABORTED);
+        }
+    }
+}
+
+/// Waits until a signal has drained the server, or it ended by itself.
+///
+/// # Errors
+///
+/// [`Error::Signals`] if somebody else in this process handles SIGINT, or handlers can't be set.
+pub fn until_signalled(running: &Running, grace: Duration) -> Result<(), Error> {
+    let on_signal = Arc::new(OnSignal { handle: running.handle(), grace, seen: AtomicU32::new(0) });
+    let on_interrupt = Arc::clone(&on_signal);
+    ctrlc::try_set_handler(move || on_interrupt.signalled("SIGINT"))
+        .map_err(|error| Error::Signals(error.to_string()))?;
+    let mut signals = Signals::new([SIGTERM]).map_err(|error| Error::Signals(error.to_string()))?;
+    let stop = signals.handle();
+    let listener = std::thread::Builder::new().name("tidegate-signals".to_owned()).spawn(move || {
+        for _ in signals.forever() {
+            on_signal.signalled("SIGTERM");
+        }
+    });
+    listener.map_err(Error::Host)?;
+    while !running.is_finished() {
+        std::thread::sleep(LOOK_AGAIN);
+    }
+    stop.close();
+    Ok(())
+}
