@@ -23,7 +23,7 @@ stop       Ctrl-C drains; a second one aborts",
         budget = BUDGET_BYTES_DEFAULT >> 20,
         idle = crate::turn::IDLE_BYTES,
         // The kernel books twice what it is asked for, in each direction (socket(7)).
-        kernel = 4 * SOCKET_BUFFER_BYTES >> 10,
+        kernel = (4 * SOCKET_BUFFER_BYTES) >> 10,
         ip = lines.ip(),
         port = lines.port(),
     );

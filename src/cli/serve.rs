@@ -1,7 +1,7 @@
 //! `tidegate serve`: the embedded default.
 
 use super::{banner, logs};
-use crate::base::limits::DRAIN_GRACE;
+use crate::base::limits::{DRAIN_GRACE, Limits};
 use crate::server::{Listener, Server, until_signalled};
 use crate::service::Router;
 use anyhow::{Context, bail};
@@ -37,8 +37,8 @@ pub(super) struct Options {
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let grace = seconds("--grace", options.grace)?;
-    let mut limits = crate::base::limits::Limits::default();
-    limits.idle = options.idle.map(|idle| seconds("--idle", idle)).transpose()?;
+    let idle = options.idle.map(|idle| seconds("--idle", idle)).transpose()?;
+    let limits = Limits { idle, ..Limits::default() };
     let connections = connections_of_host()?;
     let _written_until_here = logs::start(options.log_format);
     let running = Server::builder()

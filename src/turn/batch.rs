@@ -162,7 +162,7 @@ impl<'a, S: Service> Batch<'a, S> {
         if self.given.outbox.bytes() >= self.given.room || self.counts.frames >= FRAMES_PER_BATCH {
             return true;
         }
-        self.counts.frames % FRAMES_PER_CLOCK_READ == 0
+        self.counts.frames.is_multiple_of(FRAMES_PER_CLOCK_READ)
             && (self.given.clock)().since_us(self.given.now) >= BATCH_US_MAX
     }
 }

@@ -16,7 +16,7 @@ use crate::base::Ms;
 /// Width of a bucket, in milliseconds (a power of two).
 const TICK_MS: u32 = 64;
 const BUCKETS: u32 = 512;
-const WORDS: usize = BUCKETS as usize / 64;
+const WORDS: u32 = BUCKETS / 64;
 
 /// One slot's links: previous + 1, next + 1, bucket + 1; 0 is none. An array, so that the table starts as zero pages
 /// that cost nothing until a slot is used.
@@ -32,7 +32,7 @@ const BUCKET: usize = 2;
 pub(super) struct Wheel {
     links: Vec<Link>,
     heads: Box<[u32]>,
-    bits: [u64; WORDS],
+    bits: [u64; WORDS as usize],
     /// The tick that has been worked off, counted without wrapping.
     tick: u64,
     /// The moment of `tick`, to count the next ones from.
@@ -46,7 +46,7 @@ impl Wheel {
         Wheel {
             links: vec![[0; 3]; capacity],
             heads: vec![0; BUCKETS as usize].into_boxed_slice(),
-            bits: [0; WORDS],
+            bits: [0; WORDS as usize],
             tick: 0,
             at: now,
             armed: 0,
@@ -116,14 +116,14 @@ impl Wheel {
             return None;
         }
         let now = self.bucket_ahead(0);
-        let (word, bit) = (now as usize / 64, now % 64);
+        let (word, bit) = (now / 64, now % 64);
         // The rest of the word that the hand is in, the other words around, and that word's beginning.
-        let rest = self.bits[word] & (u64::MAX << bit);
+        let rest = self.bits[word as usize] & (u64::MAX << bit);
         let ahead = if rest != 0 {
             rest.trailing_zeros() - bit
         } else {
-            (1..=WORDS as u32).find_map(|step| {
-                let found = self.bits[(word + step as usize) % WORDS];
+            (1..=WORDS).find_map(|step| {
+                let found = self.bits[((word + step) % WORDS) as usize];
                 (found != 0).then(|| step * 64 + found.trailing_zeros() - bit)
             })?
         };

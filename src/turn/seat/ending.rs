@@ -1,0 +1,110 @@
+//! A connection's end: last words, flush, shut, linger, closed.
+//!
+//! Always holds: what was due to the peer leaves before the write side is shut, and what the peer still sends is read
+//! until its end before the socket is closed, both within bounds; so the kernel has no reason to reset a connection
+//! and destroy replies on their way. Never: a way back.
+
+use super::{Got, Seat, Verdict};
+use crate::base::CloseReason;
+use crate::base::limits::{FLUSH_GRACE, LINGER_BYTES_MAX};
+use crate::base::planted::{Bug, is_planted};
+use crate::metrics::Counter;
+use crate::service::Service;
+use crate::session::{Event, Inputs, Phase};
+use crate::turn::Io;
+use crate::turn::entry::Flag;
+use std::io::IoSliceMut;
+
+/// Reads of one visit to a lingering connection.
+const LINGER_READS: u32 = 4;
+
+impl<S: Service, I: Io> Seat<'_, S, I> {
+    /// From here on nothing is read, and what is due leaves.
+    pub(super) fn take_leave(&mut self, why: CloseReason, text: &str) {
+        let until = self.gear.ms.after(FLUSH_GRACE);
+        self.entry.phase = self.entry.phase.step(Event::Finish { why, until });
+        self.gear.outbox.set_protocol(self.listener.framing.protocol);
+        self.gear.outbox.farewell(why, text);
+        self.gear.journal.leave(self.gear.ms, self.id, self.entry.address.get(), why, text);
+    }
+
+    /// Ends the connection in order: last words, flush, shut, linger.
+    pub(in crate::turn) fn finish(&mut self, why: CloseReason, text: &str) -> Verdict {
+        self.take_leave(why, text);
+        if let Some(input) = self.entry.input.take() {
+            self.release(input);
+        }
+        match self.send_outbox(Inputs::default()) {
+            Err(why) => self.lost(why),
+            Ok(()) => self.flush(),
+        }
+    }
+
+    pub(super) fn flush(&mut self) -> Verdict {
+        if is_planted(Bug::ClosedBeforeFlushed) {
+            return self.lost(CloseReason::Failed);
+        }
+        if let Err(why) = self.write_queued() {
+            return self.lost(why);
+        }
+        if self.entry.output.is_some() {
+            return Verdict::Wait;
+        }
+        let peer_ended = self.entry.flags.has(Flag::PeerEnded) || is_planted(Bug::NoLinger);
+        if !peer_ended && self.io.shut_write(&mut self.entry.stream).is_err() {
+            return self.lost(CloseReason::Reset);
+        }
+        let until = self.gear.linger_until();
+        self.entry.phase = self.entry.phase.step(Event::Flushed { peer_ended, until });
+        if matches!(self.entry.phase, Phase::Closed(_)) {
+            return Verdict::Closed;
+        }
+        // What came before may lie in the socket, and no edge will tell of it.
+        self.entry.flags.set(Flag::Readable);
+        self.linger()
+    }
+
+    pub(super) fn linger(&mut self) -> Verdict {
+        let mut scratch = std::mem::take(&mut self.gear.scratch);
+        let verdict = self.linger_into(&mut scratch);
+        self.gear.scratch = scratch;
+        verdict
+    }
+
+    fn linger_into(&mut self, scratch: &mut [u8]) -> Verdict {
+        for _ in 0..LINGER_READS {
+            if !self.entry.flags.has(Flag::Readable) {
+                return Verdict::Wait;
+            }
+            let offered = scratch.len();
+            match self.read(&mut [IoSliceMut::new(scratch)], offered) {
+                Got::Bytes { count, all_offered } => {
+                    self.read_on(all_offered);
+                    self.gear.metrics.add(Counter::BytesLingered, count as u64);
+                    self.entry.lingered =
+                        self.entry.lingered.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+                    if self.entry.lingered >= LINGER_BYTES_MAX {
+                        return self.end(Event::PeerEnded);
+                    }
+                }
+                Got::End => return self.end(Event::PeerEnded),
+                Got::Nothing => return Verdict::Wait,
+                Got::Lost(why) => return self.lost(why),
+            }
+        }
+        Verdict::Again
+    }
+
+    pub(in crate::turn) fn lost(&mut self, why: CloseReason) -> Verdict {
+        if self.entry.phase.is_serving() {
+            self.gear.journal.leave(self.gear.ms, self.id, self.entry.address.get(), why, "");
+        }
+        self.end(Event::Lost(why))
+    }
+
+    fn end(&mut self, event: Event) -> Verdict {
+        self.entry.phase = self.entry.phase.step(event);
+        debug_assert!(matches!(self.entry.phase, Phase::Closed(_)), "{event:?} ends a connection");
+        Verdict::Closed
+    }
+}
