@@ -6,7 +6,7 @@
 //! request's: a handler that makes its own payload could do neither.
 //!
 //! ```text
-//!  socket --read--> scratch --verify, copy, flip--> replies --one write--> socket
+//!  socket --read--> scratch --verify, copy, flip, seal--> replies --one write--> socket
 //!                      `- a partial frame at the end is kept with its connection; one that is large is read
 //!                         straight into a buffer of its own from then on
 //! ```
@@ -35,6 +35,10 @@ const SMALL_FRAME_BYTES: usize = SCRATCH_BYTES / 2;
 const SPARE_BUFFERS: usize = 64;
 /// A large reply is copied and summed piece by piece, each while it is in L1.
 const PIECE_BYTES: usize = 16 << 10;
+/// Replies are made this many bytes ahead of their CRCs. A CRC taken at once reads 16 bytes across the byte that was
+/// just flipped and has to wait for the store: 32 ns a 64 B message against 26 ns. Taken at the end of a large batch,
+/// the replies have left L1 again.
+const SEAL_BYTES: usize = 4 << 10;
 const LISTENER: Token = Token(usize::MAX);
 
 fn main() -> ExitCode {
@@ -337,24 +341,48 @@ impl Codec {
     fn answer(&self, input: &[u8], replies: &mut [u8]) -> Result<Batch, Gone> {
         let mut batch = Batch { used: 0, made: 0, next_frame_bytes: 0 };
         loop {
+            let sealed = batch.made;
+            let more = self.make(input, replies, &mut batch)?;
+            self.seal(&mut replies[sealed..batch.made]);
+            if !more {
+                return Ok(batch);
+            }
+        }
+    }
+
+    /// Makes replies without their CRCs, some `SEAL_BYTES` of them. `false`: no whole frame is left.
+    #[inline]
+    fn make(&self, input: &[u8], replies: &mut [u8], batch: &mut Batch) -> Result<bool, Gone> {
+        let enough = batch.made + SEAL_BYTES;
+        while batch.made < enough {
             let rest = &input[batch.used..];
-            let Some(prefix) = rest.first_chunk() else { return Ok(batch) };
+            let Some(prefix) = rest.first_chunk() else { return Ok(false) };
             let frame_bytes = frame_bytes(*prefix)?;
             if rest.len() < frame_bytes {
                 batch.next_frame_bytes = frame_bytes;
-                return Ok(batch);
+                return Ok(false);
             }
-            let frame = &rest[..frame_bytes];
-            let (body, header) = self.verified(frame)?;
-            let reply = &mut replies[batch.made..][..frame_bytes];
-            let (reply_body, reply_crc) = reply.split_at_mut(body.len());
-            reply_body.copy_from_slice(body);
+            let (body, header) = self.verified(&rest[..frame_bytes])?;
+            let reply = &mut replies[batch.made..][..body.len()];
+            reply.copy_from_slice(body);
             if header == ROUTE_FLIP && body.len() > PREFIX_BYTES {
-                reply_body[PREFIX_BYTES] ^= 1;
+                reply[PREFIX_BYTES] ^= 1;
             }
-            reply_crc.copy_from_slice(&self.crc(reply_body));
             batch.used += frame_bytes;
             batch.made += frame_bytes;
+        }
+        Ok(true)
+    }
+
+    /// Puts the CRC into each of `replies`.
+    #[inline]
+    fn seal(&self, mut replies: &mut [u8]) {
+        while let Some(prefix) = replies.first_chunk() {
+            let Ok(bytes) = frame_bytes(*prefix) else { return };
+            let Some((reply, rest)) = replies.split_at_mut_checked(bytes) else { return };
+            let (body, crc) = reply.split_at_mut(bytes - CRC_BYTES);
+            crc.copy_from_slice(&self.crc(body));
+            replies = rest;
         }
     }
 
@@ -423,6 +451,20 @@ mod tests {
             let next = if known { second.len() } else { 0 };
             assert_eq!(batch, Batch { used: whole, made: whole, next_frame_bytes: next }, "cut at {cut}");
             assert_eq!(replies[..whole], want[..whole], "cut at {cut}");
+        }
+    }
+
+    /// Sealing goes on where it stopped, whatever the number of frames it lags behind.
+    #[test]
+    fn every_reply_of_a_long_batch_is_sealed() {
+        for (payload_bytes, frames) in [(1, 2_000), (64, 200), (4_080, 9), (9_000, 5)] {
+            let request = encode(ROUTE_FLIP, &vec![1; payload_bytes]).repeat(frames);
+            let mut payload = vec![1; payload_bytes];
+            payload[0] = 0;
+            let mut replies = vec![0xEE; request.len()];
+            let batch = codec().answer(&request, &mut replies).expect("the frames are sound");
+            assert_eq!(batch.made, request.len());
+            assert!(replies == encode(ROUTE_FLIP, &payload).repeat(frames), "{payload_bytes} B");
         }
     }
 
