@@ -10,6 +10,7 @@ import os
 import pathlib
 import platform
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -192,7 +193,8 @@ def write_json(path, value):
 
 
 def main(run):
-    """Runs a script's `run`, and turns a `Failure` or Ctrl-C into an exit status."""
+    """Runs a script's `run`, and turns a `Failure`, Ctrl-C or SIGTERM into an exit status; servers are stopped."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         sys.exit(run())
     except Failure as why:
