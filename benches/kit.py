@@ -188,6 +188,7 @@ def table(rows):
 
 def write_json(path, value):
     if path:
+        pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
         pathlib.Path(path).write_text(json.dumps(value, indent=1) + "\n")
         print(f"written: {path}")
 
