@@ -62,7 +62,7 @@ def build_tidegate():
 
 def tidegate_spec():
     program = shlex.quote(build_tidegate())
-    return Spec("tidegate", f"{program} serve --frames 127.0.0.1:{{port}} --lines 127.0.0.1:0 --shards 1")
+    return Spec("tidegate", f"{program} serve --frames 127.0.0.1:{{port}} --lines 127.0.0.1:0")
 
 
 def free_port():

@@ -37,11 +37,12 @@ impl OnSignal {
 ///
 /// # Errors
 ///
-/// [`Error::Signals`] if somebody else in this process handles SIGINT, or handlers can't be set.
+/// [`Error::Signals`] if handlers can't be set: `ctrlc` allows one for the life of a process.
 pub fn until_signalled(running: &Running, grace: Duration) -> Result<(), Error> {
     let on_signal = Arc::new(OnSignal { handle: running.handle(), grace, seen: AtomicU32::new(0) });
     let on_interrupt = Arc::clone(&on_signal);
-    ctrlc::try_set_handler(move || on_interrupt.signalled("SIGINT"))
+    // Not `try_set_handler`: it fails where SIGINT is ignored, as in every background job of a shell script.
+    ctrlc::set_handler(move || on_interrupt.signalled("SIGINT"))
         .map_err(|error| Error::Signals(error.to_string()))?;
     let mut signals = Signals::new([SIGTERM]).map_err(|error| Error::Signals(error.to_string()))?;
     let stop = signals.handle();

@@ -197,13 +197,16 @@ impl Outbox {
     }
 
     /// Forgets the batch; keeps the memory of an ordinary one.
+    #[inline]
     pub fn clear(&mut self) {
         self.cork.clear();
         if self.cork.capacity() > CORK_BYTES_KEPT {
             self.cork.shrink_to(SCRATCH_BYTES + SCRATCH_BYTES / 4);
         }
         self.cork_from = 0;
-        self.pieces.clear();
+        if !self.pieces.is_empty() {
+            self.pieces.clear();
+        }
         self.bytes = 0;
         self.tally = Tally::default();
     }
@@ -359,6 +362,12 @@ impl Outbox {
         super::farewell(&mut self.cork, &self.crc, self.protocol, why, text);
         self.bytes += self.cork.len() - before;
         self.check();
+    }
+
+    /// All of the batch, if it is one slice of copied bytes: the common case.
+    #[inline]
+    pub fn single_slice(&self) -> Option<&[u8]> {
+        self.pieces.is_empty().then_some(&self.cork)
     }
 
     /// Makes the slices of one vectored write, and tells how many. All of a batch fits

@@ -4,7 +4,7 @@
 //! request whose handler panicked, which is answered INTERNAL.
 
 use crate::base::limits::{BATCH_US_MAX, FRAMES_PER_BATCH, FRAMES_PER_CLOCK_READ};
-use crate::base::{CloseReason, ConnId, Rng, Text, Time};
+use crate::base::{CloseReason, ConnId, Rng, Time};
 use crate::service::{Cx, Frame, Replied, Reply, Service};
 use crate::session::{Envelope, Framing, Mark, Outbox, Protocol, Source, Step};
 use crate::wire::frame::{PREFIX_BYTES, TRAILER_BYTES};
@@ -59,8 +59,8 @@ pub(super) enum Stop {
     NeedMore { bytes: usize },
     /// A budget ended: frames, time, or room for replies. There may be more whole messages.
     Budget,
-    /// The peer broke the protocol.
-    Fault(CloseReason, Text),
+    /// The peer broke the protocol with what comes next.
+    Fault(CloseReason),
 }
 
 impl<'a, S: Service> Batch<'a, S> {
@@ -117,10 +117,7 @@ impl<'a, S: Service> Batch<'a, S> {
                     at += used;
                 }
                 Step::NeedMore { bytes } => return (at, Stop::NeedMore { bytes }),
-                Step::Fault(why) => {
-                    let text = self.given.framing.explain(rest, scanned, self.given.outbox.crc());
-                    return (at, Stop::Fault(why, text));
-                }
+                Step::Fault(why) => return (at, Stop::Fault(why)),
             }
             scanned = 0;
             self.counts.frames += 1;

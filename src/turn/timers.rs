@@ -130,6 +130,9 @@ impl<S: Service, I: Io> Turn<S, I> {
     #[inline]
     pub(super) fn next_due(&self) -> Option<Ms> {
         let mut least = self.wheel.next_due();
+        if !self.accept_again && self.trim_at.is_none() && self.starved.retry_at().is_none() {
+            return least;
+        }
         let retries = self.accepting.iter().map(super::ListenerState::retry_at);
         for due in retries.chain([self.trim_at, self.starved.retry_at()]).flatten() {
             least = Some(least.map_or(due, |least| least.min(due)));
