@@ -299,13 +299,13 @@ impl<S: Service, I: Io> Turn<S, I> {
     }
 
     /// Visits a connection and sees to it that it is visited again when it needs to be.
-    #[inline]
+    #[inline(always)]
     fn visit(&mut self, io: &mut I, slot: u32) {
         let verdict = self.seat(io, slot).visit();
         self.settle(io, slot, verdict);
     }
 
-    #[inline]
+    #[inline(always)]
     fn seat<'a>(&'a mut self, io: &'a mut I, slot: u32) -> Seat<'a, S, I> {
         let entry = &mut self.table[slot as usize];
         let id = ConnId { shard: self.shard, generation: entry.generation, slot };
@@ -313,7 +313,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         Seat { entry, service: &mut self.service, gear: &mut self.gear, io, listener, id }
     }
 
-    #[inline]
+    #[inline(always)]
     fn settle(&mut self, io: &mut I, slot: u32, verdict: Verdict) {
         match verdict {
             Verdict::Wait => {}

@@ -72,7 +72,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn serve(&mut self) -> Verdict {
         if self.entry.output.is_some()
             && let Err(why) = self.write_queued()
@@ -94,7 +94,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
     }
 
     /// What a connection that is read and answered waits for now.
-    #[inline]
+    #[inline(always)]
     fn rest(&mut self) -> Verdict {
         if !self.entry.pauses.is_empty() {
             return Verdict::Wait;
@@ -119,7 +119,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
     }
 
     /// Runs a batch and gives its counts beside its result.
-    #[inline]
+    #[inline(always)]
     fn batch<R>(&mut self, room: usize, run: impl FnOnce(&mut Batch<'_, S>) -> R) -> (Counts, R) {
         let framing = self.listener.framing;
         self.gear.outbox.set_protocol(framing.protocol);
@@ -141,7 +141,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
     }
 
     /// Books what a batch did, and looks at the clock: a batch that held up the loop is told by name.
-    #[inline]
+    #[inline(always)]
     fn count(&mut self, counts: Counts) {
         let metrics = &self.gear.metrics;
         let tally = self.gear.outbox.tally();
@@ -174,7 +174,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
     }
 
     /// Bytes of replies that the next batch may make, or `None` if there is no memory to queue any.
-    #[inline]
+    #[inline(always)]
     fn room(&self) -> Option<usize> {
         let high = self.gear.limits.output_high_bytes;
         let room = high.saturating_sub(self.entry.queued_bytes()).max(1) as usize;
@@ -189,7 +189,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
 }
 
 /// Writes once. Gives what the socket took: less than all if it is full.
-#[inline]
+#[inline(always)]
 fn write_some<I: Io>(
     io: &mut I,
     stream: &mut I::Stream,

@@ -51,7 +51,7 @@ fn next_deadline<C, St>(entry: &Entry<C, St>, framing: &Framing, limits: &Limits
 
 impl<S: Service, I: Io> Turn<S, I> {
     /// Sees to it that a connection is looked at when its next deadline comes.
-    #[inline]
+    #[inline(always)]
     pub(super) fn arm(&mut self, slot: u32) {
         let entry = &self.table[slot as usize];
         if entry.input.is_none()

@@ -65,7 +65,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn serve_socket(&mut self) -> Verdict {
         let limit = if self.gear.pool.has_room(Side::Input, SCRATCH_BYTES) {
             SCRATCH_BYTES
@@ -95,7 +95,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
     }
 
     /// The common path: read into the scratch, behind a small rest if there is one, and handle it there.
-    #[inline]
+    #[inline(always)]
     fn serve_scratch(&mut self, input: Option<Box<Inbound>>, limit: usize, room: usize) -> Verdict {
         let mut scratch = std::mem::take(&mut self.gear.scratch);
         let held = match input.as_ref().and_then(|input| input.ring.as_ref()) {
@@ -136,7 +136,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
     }
 
     /// Handles `bytes`, of which `held` were there before this read.
-    #[inline]
+    #[inline(always)]
     fn handle_scratch(
         &mut self,
         input: Option<Box<Inbound>>,
@@ -258,7 +258,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
     }
 
     /// Whether a batch ended in a fault; then the peer is told.
-    #[inline]
+    #[inline(always)]
     fn accuse_if(&mut self, stop: Stop, at: &[u8]) -> bool {
         match stop {
             Stop::Fault(why) => {
@@ -270,7 +270,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
     }
 
     /// On a line listener, the first bytes are looked at before they are taken for a line.
-    #[inline]
+    #[inline(always)]
     fn foreign_line(&self, is_fresh: bool, bytes: &[u8]) -> Option<CloseReason> {
         if !is_fresh || self.listener.framing.protocol != Protocol::Line {
             return None;
@@ -315,7 +315,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
 
     /// Keeps the rest of an input for the next visit, in the ring that is there or in one that fits; with nothing
     /// to keep, gives the ring back.
-    #[inline]
+    #[inline(always)]
     fn keep(
         &mut self,
         input: Option<Box<Inbound>>,
@@ -380,7 +380,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
     }
 
     /// Reads once. Would-block and the end of the stream clear what they answer.
-    #[inline]
+    #[inline(always)]
     pub(super) fn read(&mut self, into: &mut [IoSliceMut<'_>], offered: usize) -> Got {
         for _ in 0..INTERRUPTED_RETRIES {
             match self.io.read(&mut self.entry.stream, into) {
@@ -405,7 +405,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
     }
 
     /// A short read means that the socket is drained, unless its end or an error waits behind.
-    #[inline]
+    #[inline(always)]
     pub(super) fn read_on(&mut self, all_offered: bool) {
         if !all_offered && !self.entry.flags.has(Flag::ReadClosed) && !self.entry.flags.has(Flag::Hangup) {
             self.entry.flags.clear(Flag::Readable);

@@ -21,13 +21,14 @@ const QUEUE_WRITES: u32 = 16;
 
 impl<S: Service, I: Io> Seat<'_, S, I> {
     /// Sends what the batch gathered; what the socket does not take is queued, and reading pauses if that is too much.
-    #[inline]
+    #[inline(always)]
     pub(super) fn send(&mut self, inputs: Inputs<'_>) -> Result<(), CloseReason> {
         let total = self.gear.outbox.bytes();
         if total == 0 {
             self.gear.outbox.clear();
             return Ok(());
         }
+        self.gear.outbox.seal();
         let sent = match self.write_outbox(inputs) {
             Ok(written) if written == total => Ok(()),
             Ok(written) => self.queue_rest(inputs, written),
@@ -39,7 +40,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
     }
 
     /// Writes the outbox, once, unless older output waits. Gives the bytes that the socket took.
-    #[inline]
+    #[inline(always)]
     fn write_outbox(&mut self, inputs: Inputs<'_>) -> Result<usize, CloseReason> {
         if self.entry.output.is_some() && !is_planted(Bug::QueueBypassed) {
             return Ok(0);
