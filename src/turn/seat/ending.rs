@@ -71,9 +71,10 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
         if matches!(self.entry.phase, Phase::Closed(_)) {
             return Verdict::Closed;
         }
-        // What came before may lie in the socket, and no edge will tell of it.
+        // What came before may lie in the socket, and no edge will tell of it. It is read by a visit of its own,
+        // since whoever flushes may have the scratch in use.
         self.entry.flags.set(Flag::Readable);
-        self.linger()
+        Verdict::Again
     }
 
     pub(super) fn linger(&mut self) -> Verdict {
