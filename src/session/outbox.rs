@@ -29,6 +29,7 @@ use crate::wire::frame::{OVERHEAD_BYTES, PREFIX_BYTES, TRAILER_BYTES, prefix};
 use crate::wire::{Control, Crc, Header, Status, encode_error_line};
 use bytes::Bytes;
 use std::io::IoSlice;
+use std::ops::Range;
 
 /// Capacity that the cork keeps between batches, in bytes. A larger reply is made, and its memory given back.
 const CORK_BYTES_KEPT: usize = 4 << 20;
@@ -59,6 +60,17 @@ pub struct Inputs<'a> {
 }
 
 impl<'a> Inputs<'a> {
+    /// A range of one input, as a part that a reply to the same batch can refer to.
+    ///
+    /// With an `envelope`, what surrounds the range must be what a reply with this payload would put around it.
+    ///
+    /// # Panics
+    ///
+    /// If the range lies outside the input, as slicing does.
+    pub fn part(self, source: Source, range: Range<usize>, envelope: Option<Envelope>) -> Part<'a> {
+        Part { bytes: self.slice(source, range.start, range.end), source, at: range.start, envelope }
+    }
+
     fn slice(self, source: Source, start: usize, end: usize) -> &'a [u8] {
         match source {
             Source::Ring => &self.ring[start..end],
