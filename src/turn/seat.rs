@@ -122,6 +122,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
     #[inline(always)]
     fn batch<R>(&mut self, room: usize, run: impl FnOnce(&mut Batch<'_, S>) -> R) -> (Counts, R) {
         let framing = self.listener.framing;
+        debug_assert!(self.gear.outbox.is_empty(), "replies of another batch");
         self.gear.outbox.set_protocol(framing.protocol);
         let io = &mut *self.io;
         let mut clock = || io.now();
