@@ -382,6 +382,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
     /// Reads once. Would-block and the end of the stream clear what they answer.
     #[inline(always)]
     pub(super) fn read(&mut self, into: &mut [IoSliceMut<'_>], offered: usize) -> Got {
+        debug_assert!(offered > 0, "a read of nothing looks like the end of the stream");
         for _ in 0..INTERRUPTED_RETRIES {
             match self.io.read(&mut self.entry.stream, into) {
                 Ok(0) => {
