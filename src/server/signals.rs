@@ -11,6 +11,9 @@ use tracing::{info, warn};
 /// Exit code of a process that a second signal ended: 128 + SIGINT, as shells have it.
 const ABORTED: i32 = 130;
 
+/// How long an aborted process waits for its log.
+const LAST_WORDS: Duration = Duration::from_millis(50);
+
 /// What a signal does.
 struct OnSignal {
     handle: Handle,
@@ -25,6 +28,8 @@ impl OnSignal {
             self.handle.drain(self.grace);
         } else {
             warn!(signal = name, "aborted by a second signal: connections are cut");
+            // The log may be written by a thread of its own: let it.
+            std::thread::sleep(LAST_WORDS);
             std::process::exit(ABORTED);
         }
     }
