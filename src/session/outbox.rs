@@ -153,7 +153,7 @@ enum Piece {
 }
 
 /// A point that the outbox can be taken back to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Mark {
     filled: usize,
     pieces: usize,

@@ -297,7 +297,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         }
         entry.phase = entry.phase.step(Event::DrainBy(until));
         entry.flags.set(Flag::Readable);
-        self.wheel.arm(slot, until);
+        self.wheel.arm(slot, until, self.gear.ms);
         self.push_hot(slot);
     }
 

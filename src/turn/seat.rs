@@ -17,7 +17,7 @@ mod ending;
 mod reading;
 mod writing;
 
-use super::batch::{Batch, Counts, Given};
+use super::batch::{Batch, Counts, InHand};
 use super::entry::{Entry, Flag};
 use super::{Gear, Io, ListenerConfig};
 use crate::base::limits::{DRAIN_READS, INTERRUPTED_RETRIES};
@@ -126,7 +126,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
         self.gear.outbox.set_protocol(framing.protocol);
         let io = &mut *self.io;
         let mut clock = || io.now();
-        let mut batch = Batch::new(Given {
+        let mut batch = Batch {
             service: self.service,
             conn: &mut self.entry.conn,
             outbox: &mut self.gear.outbox,
@@ -136,7 +136,9 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
             now: self.gear.now,
             clock: &mut clock,
             room,
-        });
+            counts: Counts::default(),
+            in_hand: InHand::default(),
+        };
         let result = run(&mut batch);
         (batch.counts, result)
     }

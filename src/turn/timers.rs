@@ -63,7 +63,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         }
         let framing = &self.listeners[usize::from(entry.listener)].framing;
         if let Some((deadline, _)) = next_deadline(entry, framing, &self.gear.limits) {
-            self.wheel.arm(slot, deadline);
+            self.wheel.arm(slot, deadline, self.gear.ms);
         }
     }
 
@@ -84,7 +84,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         let framing = &self.listeners[usize::from(entry.listener)].framing;
         let Some((deadline, due)) = next_deadline(entry, framing, &self.gear.limits) else { return };
         if !deadline.reached(self.gear.ms) {
-            self.wheel.arm(slot, deadline);
+            self.wheel.arm(slot, deadline, self.gear.ms);
             return;
         }
         let now = self.gear.ms;
