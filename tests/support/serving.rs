@@ -99,6 +99,36 @@ impl Serving {
     }
 }
 
+/// Holds up a handler, and with it its whole loop, until it is opened.
+#[derive(Clone, Default)]
+pub struct Gate {
+    is_open: Arc<AtomicBool>,
+    waiting: Arc<AtomicBool>,
+}
+
+impl Gate {
+    /// In a handler: returns when the gate is open, or when that takes too long.
+    pub fn wait(&self) {
+        self.waiting.store(true, Relaxed);
+        wait_until("the gate is opened", || self.is_open.load(Relaxed));
+        self.waiting.store(false, Relaxed);
+    }
+
+    /// Waits until a handler stands before the gate.
+    #[track_caller]
+    pub fn wait_for_handler(&self) {
+        wait_until("a handler stands before the gate", || self.waiting.load(Relaxed));
+    }
+
+    pub fn open(&self) {
+        self.is_open.store(true, Relaxed);
+    }
+
+    pub fn close(&self) {
+        self.is_open.store(false, Relaxed);
+    }
+}
+
 /// A well-behaved client on a thread of its own, which echoes all the time: whatever others do, each of its requests
 /// is answered, rightly.
 pub struct Neighbour {
