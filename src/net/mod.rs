@@ -9,10 +9,10 @@ mod listen;
 mod spare;
 
 pub use listen::{ListenOptions, listen};
+pub use mio::net::{TcpListener, TcpStream};
 pub use spare::Spare;
 
 use core::net::SocketAddr;
-use mio::net::{TcpListener, TcpStream};
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 
 /// What taking one connection gave.

@@ -7,10 +7,13 @@ use super::Taken;
 use core::net::SocketAddr;
 use mio::net::{TcpListener, TcpStream};
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 
 /// Anything that is one descriptor and nothing else.
 const NOTHING: &str = "/dev/null";
+
+/// What a newcomer may have said before it is refused, in bytes; more makes the close a reset.
+const SPOKEN_BYTES: usize = 16 << 10;
 
 /// One descriptor in reserve.
 #[derive(Debug)]
@@ -50,4 +53,6 @@ impl Default for Spare {
 /// Best effort: a fresh socket takes this much, and if it doesn't there is nobody to keep it for.
 fn tell(mut stream: TcpStream, _address: SocketAddr, farewell: &[u8]) {
     let _ = stream.write(farewell);
+    // Clients speak first: what they have said must not make the close a reset.
+    let _ = stream.read(&mut [0; SPOKEN_BYTES]);
 }

@@ -5,13 +5,12 @@ use crate::base::limits::{
     BUDGET_BYTES_DEFAULT, BUDGET_BYTES_MIN, CONNECTIONS_DEFAULT, CONNECTIONS_PER_SHARD_MAX, DRAIN_GRACE,
     LINE_BYTES_DEFAULT, LINE_BYTES_MAX, LISTENERS_MAX, Limits, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX,
 };
-use crate::net::{ListenOptions, listen};
+use crate::net::{ListenOptions, TcpListener, listen};
 use crate::service::{FnService, Frame, Replied, Reply, Service};
 use crate::session::{Framing, Protocol};
 use crate::turn::ListenerConfig;
 use crate::wire::Header;
 use core::net::SocketAddr;
-use mio::net::TcpListener;
 use std::net::ToSocketAddrs;
 use std::time::Duration;
 

@@ -14,7 +14,7 @@ use crate::service::{Cx, Peer, Service};
 use crate::session::{Pauses, Phase, Protocol};
 use crate::wire::{Control, Status, encode_error_line};
 use core::net::SocketAddr;
-use std::io::{Error, IoSlice};
+use std::io::{Error, IoSlice, IoSliceMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Where a listener stands.
@@ -210,6 +210,8 @@ impl<S: Service, I: Io> Turn<S, I> {
         self.refusal(&mut farewell, listener, text.as_str());
         // Best effort: a fresh socket takes this much, and if it doesn't there is nobody to keep it for.
         let _ = io.write(&mut stream, &[IoSlice::new(&farewell)]);
+        // Clients speak first: what they have said must not make the close a reset.
+        let _ = io.read(&mut stream, &mut [IoSliceMut::new(&mut self.gear.scratch)]);
         io.close(stream);
     }
 

@@ -1,0 +1,114 @@
+//! The command line: what it says when something is wrong, and with which exit code it ends.
+
+#![cfg(feature = "cli")]
+
+mod support;
+
+use std::net::TcpListener;
+use std::process::Command;
+use support::client::{Client, RECEIVED};
+use support::process::{BINARY, Process, run};
+use tidegate::server::{Error, Listener, Server};
+
+/// Runs the binary with these arguments.
+fn tidegate(arguments: &[&str]) -> (Option<i32>, String, String) {
+    run(Command::new(BINARY).args(arguments).env_remove("RUST_LOG"))
+}
+
+/// One line for people, and the exit code.
+#[track_caller]
+fn assert_complaint(arguments: &[&str], code: i32, words: &[&str]) {
+    let (ended, out, errors) = tidegate(arguments);
+    assert_eq!(ended, Some(code), "{arguments:?}: {errors}");
+    assert_eq!(out, "", "{arguments:?}");
+    assert_eq!(errors.lines().count(), 1, "{arguments:?}: {errors}");
+    for word in words {
+        assert!(errors.contains(word), "{arguments:?}: {errors}");
+    }
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("it is bound").to_string();
+    assert_complaint(&["serve", "--frames", &address, "--lines", "127.0.0.1:0"], 69, &[&address, "in use"]);
+    assert_complaint(&["serve", "--frames", "127.0.0.1:0", "--lines", &address], 69, &[&address, "in use"]);
+}
+
+/// The test may run as somebody who may use every port, so the mapping is checked beside the process.
+#[test]
+fn a_forbidden_port_has_its_own_exit_code() {
+    let address = "127.0.0.1:80".parse().expect("an address");
+    let error = Error::Forbidden { address };
+    assert_eq!(error.exit_code(), 77);
+    assert!(error.to_string().contains("127.0.0.1:80"), "{error}");
+    // An address that is nobody's here fails to bind in another way.
+    let error =
+        Server::builder().listen(Listener::frames("192.0.2.1:0")).expect_err("not an address of this host");
+    assert!(matches!(error, Error::Listen { .. }), "{error}");
+    assert_eq!(error.exit_code(), 69);
+}
+
+#[test]
+fn a_bad_address_is_a_mistake_of_the_caller() {
+    for address in ["nonsense", "127.0.0.1", "127.0.0.1:99999", "127.0.0.1:", ""] {
+        assert_complaint(&["serve", "--frames", address, "--lines", "127.0.0.1:0"], 2, &["IP:PORT"]);
+    }
+}
+
+#[test]
+fn bad_numbers_are_mistakes_of_the_caller() {
+    for grace in ["-1", "inf", "NaN", "1e300"] {
+        let flag = format!("--grace={grace}");
+        assert_complaint(
+            &["serve", &flag, "--frames", "127.0.0.1:0", "--lines", "127.0.0.1:0"],
+            2,
+            &["--grace"],
+        );
+    }
+}
+
+#[test]
+fn unknown_flags_and_commands_are_mistakes_of_the_caller() {
+    for arguments in [&["serve", "--no-such-flag"][..], &["no-such-command"], &["--no-such-flag"], &[]] {
+        let (code, out, errors) = tidegate(arguments);
+        assert_eq!(code, Some(2), "{arguments:?}");
+        assert_eq!(out, "", "{arguments:?}");
+        assert!(errors.contains("Usage: tidegate"), "{arguments:?}: {errors}");
+    }
+}
+
+#[test]
+fn help_and_version_are_given() {
+    let (code, out, errors) = tidegate(&["--version"]);
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    assert_eq!(out.trim(), format!("tidegate {}", env!("CARGO_PKG_VERSION")));
+    for (arguments, words) in [
+        (&["--help"][..], &["serve", "Usage: tidegate"][..]),
+        (&["serve", "--help"], &["--frames", "--lines", "--idle", "--grace", "--log-format"]),
+    ] {
+        let (code, out, errors) = tidegate(arguments);
+        assert_eq!((code, errors.as_str()), (Some(0), ""), "{arguments:?}");
+        for word in words {
+            assert!(out.contains(word), "{arguments:?} does not name {word}: {out}");
+        }
+    }
+}
+
+/// The flags reach the server: silence ends after the given time, and the log is as asked.
+#[test]
+fn flags_reach_the_server() {
+    let server = Process::serve(&["--idle", "0.3", "--log-format", "json"]);
+    let mut silent = Client::connect(server.frames);
+    silent.expect_goaway(support::client::IDLE);
+    let mut lines = Client::connect(server.lines);
+    lines.send(b"hello\n");
+    lines.expect_line(RECEIVED);
+    drop((silent, lines));
+    server.signal(rustix::process::Signal::TERM);
+    let ended = server.ended();
+    assert_eq!(ended.code, Some(0), "{}", ended.errors);
+    for line in ended.errors.lines() {
+        assert!(line.starts_with('{') && line.ends_with('}'), "{line}");
+    }
+}

@@ -1,0 +1,42 @@
+//! What the integration tests share: a client that frames by hand, a server in this process, one in another, and
+//! waits that end.
+//!
+//! Always holds: every wait has a deadline and says what it waited for; only loopback addresses, only port 0; only
+//! processes that a test started are ended. Never: the crate's own codec on the client's side, so that both sides
+//! can't be wrong in the same way.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of this")]
+
+pub mod client;
+#[cfg(feature = "cli")]
+pub mod process;
+pub mod serving;
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take that should happen soon: generous, for a machine that does other things too.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Looks again and again until `is_so`, and fails with what was waited for when [`PATIENCE`] is over.
+#[track_caller]
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < until, "waited {PATIENCE:?} in vain: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Repeatable bytes that differ from place to place: what was shifted, doubled or cut does not match.
+pub fn pattern(seed: u64, bytes: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut out = Vec::with_capacity(bytes + 8);
+    while out.len() < bytes {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        out.extend_from_slice(&state.to_le_bytes());
+    }
+    out.truncate(bytes);
+    out
+}
