@@ -90,6 +90,11 @@ impl Running {
         self.handle.clone()
     }
 
+    /// Whether the server is over, for whatever reason: then [`Running::join`] does not wait.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
     /// Waits until the server has drained, and tells how that went.
     ///
     /// # Errors
