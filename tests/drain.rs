@@ -129,7 +129,8 @@ struct Seen {
 /// Keeps `depth` requests going until GOAWAY; then the end must follow. Any wrong, missing or late reply, and any
 /// reset, panics.
 fn load(mut client: Client, seed: u64, depth: u64, replies: &AtomicU64) -> Seen {
-    let request = |number: u64| pattern(seed + number, 20 + number as usize * 7 % 300);
+    let request =
+        |number: u64| pattern(seed + number, 20 + usize::try_from(number * 7 % 300).expect("below 300"));
     let (mut sent, mut answered) = (0, 0);
     loop {
         let mut more = Vec::new();
@@ -164,7 +165,7 @@ fn a_drain_at_any_moment_under_load_loses_nothing() {
         let clients: Vec<JoinHandle<Seen>> = (0..CLIENTS)
             .map(|number| {
                 let (client, replies) = (Client::connect(server.frames), Arc::clone(&replies));
-                let depth = [1, 4, 16, 64, 200, 1000][number as usize];
+                let depth = [1, 4, 16, 64, 200, 1000][usize::try_from(number).unwrap()];
                 std::thread::spawn(move || load(client, number << 40, depth.max(2), &replies))
             })
             .collect();

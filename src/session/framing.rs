@@ -187,3 +187,6 @@ const fn reason_of_line(error: &LineError) -> CloseReason {
         LineError::TooLong { .. } => CloseReason::LineTooLong,
     }
 }
+
+#[cfg(test)]
+mod tests;

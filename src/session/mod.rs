@@ -10,11 +10,13 @@
 mod farewell;
 mod framing;
 mod outbox;
+mod part;
 mod pauses;
 mod phase;
 
 pub use farewell::{farewell, status_of};
 pub use framing::{Framing, Protocol, Step};
-pub use outbox::{Envelope, Inputs, Mark, Outbox, Part, Segment, Source, Tally, TooLargeReply, Unwritten};
+pub use outbox::{Mark, Outbox, Tally, TooLargeReply, Unwritten};
+pub use part::{Envelope, Inputs, Part, Segment, Source};
 pub use pauses::{Pause, Pauses};
 pub use phase::{Event, Phase};

@@ -21,7 +21,7 @@
 //!
 //! Never: keeps anything from one batch to the next but its capacity.
 
-use super::Protocol;
+use super::{Envelope, Inputs, Part, Protocol, Segment, Source};
 use crate::base::CloseReason;
 use crate::base::limits::{FORWARD_BYTES_MIN, PAYLOAD_BYTES_MAX, PIECES_PER_BATCH, SCRATCH_BYTES};
 use crate::wire::control::CONTROL_FRAME_BYTES_MAX;
@@ -29,7 +29,6 @@ use crate::wire::frame::{OVERHEAD_BYTES, PREFIX_BYTES, TRAILER_BYTES, prefix};
 use crate::wire::{Control, Crc, Header, Status, encode_error_line};
 use bytes::Bytes;
 use std::io::IoSlice;
-use std::ops::Range;
 
 /// Capacity that the cork keeps between batches, in bytes. A larger reply is made, and its memory given back.
 const CORK_BYTES_KEPT: usize = 4 << 20;
@@ -40,89 +39,6 @@ const SEAL_BYTES: usize = 4 << 10;
 
 /// Capacity that the cork begins with, in bytes: an ordinary batch never outgrows it.
 const CORK_BYTES: usize = SCRATCH_BYTES + SCRATCH_BYTES / 4;
-
-/// Which of a batch's two inputs a range lies in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// The connection's own ring.
-    Ring,
-    /// The loop's scratch buffer.
-    Scratch,
-}
-
-/// The inputs of the batch that an outbox was filled from.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Inputs<'a> {
-    /// The connection's ring.
-    pub ring: &'a [u8],
-    /// The scratch buffer.
-    pub scratch: &'a [u8],
-}
-
-impl<'a> Inputs<'a> {
-    /// A range of one input, as a part that a reply to the same batch can refer to.
-    ///
-    /// With an `envelope`, what surrounds the range must be what a reply with this payload would put around it.
-    ///
-    /// # Panics
-    ///
-    /// If the range lies outside the input, as slicing does.
-    pub fn part(self, source: Source, range: Range<usize>, envelope: Option<Envelope>) -> Part<'a> {
-        Part { bytes: self.slice(source, range.start, range.end), source, at: range.start, envelope }
-    }
-
-    fn slice(self, source: Source, start: usize, end: usize) -> &'a [u8] {
-        match source {
-            Source::Ring => &self.ring[start..end],
-            Source::Scratch => &self.scratch[start..end],
-        }
-    }
-}
-
-/// What surrounds a payload in the input, so that a reply can reuse it as it stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Envelope {
-    /// Bytes before the payload: a frame's prefix.
-    pub before: u8,
-    /// Bytes after it: a frame's CRC, a line's end.
-    pub after: u8,
-}
-
-/// A range of a request's payload that a reply can refer to without copying it.
-#[derive(Clone, Copy, Debug)]
-pub struct Part<'a> {
-    pub(crate) bytes: &'a [u8],
-    pub(crate) source: Source,
-    /// Where it stands in its source.
-    pub(crate) at: usize,
-    /// Set if this is a whole payload whose surroundings may be sent again unchanged.
-    pub(crate) envelope: Option<Envelope>,
-}
-
-impl<'a> Part<'a> {
-    /// The bytes.
-    pub const fn bytes(&self) -> &'a [u8] {
-        self.bytes
-    }
-}
-
-/// One segment of a reply that is gathered from several.
-#[derive(Clone, Copy, Debug)]
-pub enum Segment<'a> {
-    /// Bytes of the handler's own: copied.
-    Copy(&'a [u8]),
-    /// A part of the request: sent from where it lies, if it is large enough for that to pay.
-    Forward(Part<'a>),
-}
-
-impl<'a> Segment<'a> {
-    const fn bytes(&self) -> &'a [u8] {
-        match self {
-            Segment::Copy(bytes) => bytes,
-            Segment::Forward(part) => part.bytes,
-        }
-    }
-}
 
 /// A reply whose payload no peer could be asked to take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -616,3 +532,6 @@ const fn checked_length(payload: usize) -> Result<u32, TooLargeReply> {
         Ok(payload as u32)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! What stands at the front of a stream, and the reason for which a connection ends at it.
+
+use super::*;
+use crate::wire::{Status, encode};
+
+const FRAMES: Framing = Framing { protocol: Protocol::Frame, payload_max: 8, line_route: Header::route(0) };
+const LINES: Framing = Framing { protocol: Protocol::Line, payload_max: 8, line_route: Header::route(5) };
+
+fn frame(bits: u16, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode(&mut bytes, &Crc::new(), Header::from_bits(bits), payload);
+    bytes
+}
+
+fn control(control: Control<'_>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    control.encode(&mut bytes, &Crc::new());
+    bytes
+}
+
+#[test]
+fn every_fault_of_a_frame_has_its_reason_and_words_with_numbers() {
+    let flipped = [&frame(1, b"abc")[..12], &[0]].concat();
+    let go_away = control(Control::GoAway { status: Status::OK, reconnect_after_ms: 0, text: "" });
+    let ping_too_long = frame(0x4000, &[0; 65]);
+    #[rustfmt::skip]
+    let table: &[(&str, &[u8], CloseReason, &str)] = &[
+        ("over the limit",  &[0, 1, 0, 0, 0, 9], CloseReason::TooLarge,       "9 bytes"),
+        ("control over it", &[0x40, 0, 0, 0, 0x10, 1], CloseReason::TooLarge, "4096"),
+        ("crc",             &flipped,            CloseReason::BadCrc,         "crc"),
+        ("code",            &frame(0x4077, b""), CloseReason::UnknownControl, "119"),
+        ("long ping",       &ping_too_long,      CloseReason::BadControl,     "64"),
+        ("direction",       &go_away,            CloseReason::WrongDirection, "0x4005"),
+    ];
+    let crc = Crc::new();
+    for (name, input, why, words) in table {
+        assert_eq!(FRAMES.next(input, 0, &crc), Step::Fault(*why), "case: {name}");
+        let told = FRAMES.explain(input, 0, &crc);
+        assert!(told.as_str().contains(words), "case: {name}: {told}");
+    }
+}
+
+#[test]
+fn messages_are_told_from_what_needs_no_reply() {
+    let crc = Crc::new();
+    let request = frame(3, b"abc");
+    assert_eq!(
+        FRAMES.next(&request, 0, &crc),
+        Step::Message { header: Header::route(3), payload: b"abc", used: 13 }
+    );
+    assert_eq!(FRAMES.next(&control(Control::Ping(b"x")), 0, &crc), Step::Ping { payload: b"x", used: 11 });
+    assert_eq!(FRAMES.next(&control(Control::Pong(b"x")), 0, &crc), Step::Pong { used: 11 });
+    assert_eq!(FRAMES.next(&request[..5], 0, &crc), Step::NeedMore { bytes: 6 });
+    assert_eq!(FRAMES.next(&request[..6], 0, &crc), Step::NeedMore { bytes: 13 });
+}
+
+#[test]
+fn lines_go_to_their_listeners_route() {
+    let crc = Crc::new();
+    let header = Header::route(5);
+    assert_eq!(LINES.next(b"ab\r\nc", 0, &crc), Step::Message { header, payload: b"ab", used: 4 });
+    assert_eq!(LINES.next(b"ab", 2, &crc), Step::NeedMore { bytes: 0 });
+    assert_eq!(LINES.next(b"123456789\n", 0, &crc), Step::Fault(CloseReason::LineTooLong));
+    assert!(LINES.explain(b"123456789\n", 0, &crc).as_str().contains('8'));
+}
+
+#[test]
+fn whole_requests_are_counted_up_to_the_first_that_is_not() {
+    let crc = Crc::new();
+    let ping = control(Control::Ping(b""));
+    let stream = [frame(1, b"a"), ping, frame(2, b""), frame(3, b"c")[..5].to_vec()].concat();
+    assert_eq!(FRAMES.count_requests(&stream, &crc), 2);
+    assert_eq!(FRAMES.count_requests(b"\0\0\0\0\0\0\0\0\0\0", &crc), 0);
+    assert_eq!(LINES.count_requests(b"a\n\nrest", &crc), 2);
+}
+
+#[test]
+fn foreign_hellos_have_reasons_of_their_own() {
+    #[rustfmt::skip]
+    let table: &[(&str, Framing, &[u8], Option<CloseReason>)] = &[
+        ("tls on frames",   FRAMES, &[0x16, 3, 1, 2, 0, 1], Some(CloseReason::TlsOnPlain)),
+        ("http on frames",  FRAMES, b"GET / HTTP/1.1\r\n",  Some(CloseReason::Http)),
+        ("resp on frames",  FRAMES, b"*1\r\n$4\r\nPING\r\n", Some(CloseReason::Resp)),
+        ("proxy on frames", FRAMES, b"PROXY TCP4 1.1.1.1",  Some(CloseReason::Proxy)),
+        ("http on lines",   LINES,  b"GET / HTTP/1.1\r\n",  Some(CloseReason::Http)),
+        ("a star on lines", LINES,  b"*1\r\n",              None),
+        ("ours",            FRAMES, &[0, 1, 0, 0, 0, 0],    None),
+    ];
+    for (name, framing, first, want) in table {
+        assert_eq!(framing.foreign(first), *want, "case: {name}");
+    }
+}
