@@ -29,12 +29,14 @@ fn lines_are_acknowledged() {
     serving.end();
 }
 
-/// What is sent, and the payloads that must come back, each as one line.
+/// Name, what is sent, and the payloads that must come back, each as one line.
+type Case = (&'static str, &'static [u8], &'static [&'static [u8]]);
+
 #[test]
 fn ends_of_lines_are_told_from_payloads() {
     let serving = echoing(4096);
     #[rustfmt::skip]
-    let table: &[(&str, &[u8], &[&[u8]])] = &[
+    let table: &[Case] = &[
         ("one line",                 b"a\n",            &[b"a"]),
         ("three lines",              b"a\nbb\nccc\n",   &[b"a", b"bb", b"ccc"]),
         ("empty lines",              b"\n\n\n",         &[b"", b"", b""]),
