@@ -80,6 +80,11 @@ impl CloseReason {
     /// How many there are.
     pub const COUNT: usize = Self::ALL.len();
 
+    /// Whether the peer spoke a known protocol that is not ours.
+    pub const fn is_foreign(self) -> bool {
+        matches!(self, CloseReason::TlsOnPlain | CloseReason::Http | CloseReason::Resp | CloseReason::Proxy)
+    }
+
     /// Its place in [`CloseReason::ALL`].
     pub const fn index(self) -> usize {
         self as usize

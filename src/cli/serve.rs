@@ -2,7 +2,7 @@
 
 use super::{banner, logs};
 use crate::base::limits::{DRAIN_GRACE, Limits};
-use crate::server::{Listener, Server, until_signalled};
+use crate::server::{Listener, Server, drain_on_signals};
 use crate::service::Router;
 use anyhow::{Context, bail};
 use clap::Args;
@@ -48,7 +48,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         .max_connections(connections)
         .start(Router::embedded)?;
     banner::print(running.local_addrs(), connections);
-    until_signalled(&running, grace)?;
+    drain_on_signals(&running, grace)?;
     let report = running.join()?;
     if report.is_clean() {
         info!(drained = report.drained, forced = 0, lost = 0, "{report}");

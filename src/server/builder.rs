@@ -188,7 +188,7 @@ impl Builder {
     {
         let grace = self.grace;
         let running = self.start(make_service)?;
-        super::until_signalled(&running, grace)?;
+        super::drain_on_signals(&running, grace)?;
         let report = running.join()?;
         if report.is_clean() { Ok(()) } else { Err(Error::Lossy(report)) }
     }

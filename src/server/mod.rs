@@ -19,7 +19,7 @@ pub use error::Error;
 pub use report::DrainReport;
 pub use running::{Handle, Running};
 #[cfg(feature = "signals")]
-pub use signals::until_signalled;
+pub use signals::drain_on_signals;
 
 /// Where servers begin.
 #[derive(Debug)]

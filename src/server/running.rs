@@ -90,7 +90,7 @@ impl Running {
         self.handle.clone()
     }
 
-    /// Whether the server is over, for whatever reason.
+    /// Whether the server is over, for whatever reason: then [`Running::join`] does not wait.
     pub fn is_finished(&self) -> bool {
         self.thread.is_finished()
     }

@@ -11,8 +11,8 @@ use tracing::{info, warn};
 /// Exit code of a process that a second signal ended: 128 + SIGINT, as shells have it.
 const ABORTED: i32 = 130;
 
-/// How often a server is looked at that may end by itself.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How long an aborted process waits for its log.
+const LAST_WORDS: Duration = Duration::from_millis(50);
 
 /// What a signal does.
 struct OnSignal {
@@ -28,32 +28,29 @@ impl OnSignal {
             self.handle.drain(self.grace);
         } else {
             warn!(signal = name, "aborted by a second signal: connections are cut");
+            // The log may be written by a thread of its own: let it.
+            std::thread::sleep(LAST_WORDS);
             std::process::exit(ABORTED);
         }
     }
 }
 
-/// Waits until a signal has drained the server, or it ended by itself.
+/// From now on, for the life of the process: SIGINT and SIGTERM drain this server, and a second one aborts.
 ///
 /// # Errors
 ///
-/// [`Error::Signals`] if somebody else in this process handles SIGINT, or handlers can't be set.
-pub fn until_signalled(running: &Running, grace: Duration) -> Result<(), Error> {
+/// [`Error::Signals`] if handlers can't be set: `ctrlc` allows one for the life of a process.
+pub fn drain_on_signals(running: &Running, grace: Duration) -> Result<(), Error> {
     let on_signal = Arc::new(OnSignal { handle: running.handle(), grace, seen: AtomicU32::new(0) });
     let on_interrupt = Arc::clone(&on_signal);
-    ctrlc::try_set_handler(move || on_interrupt.signalled("SIGINT"))
+    // Not `try_set_handler`: it fails where SIGINT is ignored, as in every background job of a shell script.
+    ctrlc::set_handler(move || on_interrupt.signalled("SIGINT"))
         .map_err(|error| Error::Signals(error.to_string()))?;
     let mut signals = Signals::new([SIGTERM]).map_err(|error| Error::Signals(error.to_string()))?;
-    let stop = signals.handle();
     let listener = std::thread::Builder::new().name("tidegate-signals".to_owned()).spawn(move || {
         for _ in signals.forever() {
             on_signal.signalled("SIGTERM");
         }
     });
-    listener.map_err(Error::Host)?;
-    while !running.is_finished() {
-        std::thread::sleep(LOOK_AGAIN);
-    }
-    stop.close();
-    Ok(())
+    listener.map(drop).map_err(Error::Host)
 }

@@ -71,7 +71,7 @@ pub enum Step<'a> {
 
 impl Framing {
     /// Reads one message. `scanned` leading bytes are known to hold no line end (0 if unknown; unused with frames).
-    #[inline]
+    #[inline(always)]
     pub fn next<'a>(&self, input: &'a [u8], scanned: usize, crc: &Crc) -> Step<'a> {
         match self.protocol {
             Protocol::Frame => self.next_frame(input, crc),
@@ -79,7 +79,7 @@ impl Framing {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn next_frame<'a>(&self, input: &'a [u8], crc: &Crc) -> Step<'a> {
         let limits = FrameLimits { payload_max: self.payload_max };
         match decode(input, limits, crc) {

@@ -33,6 +33,10 @@ impl ListenerState {
         self.is_hot
     }
 
+    const fn is_pending(&self) -> bool {
+        self.is_hot || self.retry_at.is_some()
+    }
+
     pub(super) const fn retry_at(&self) -> Option<Ms> {
         self.retry_at
     }
@@ -51,11 +55,13 @@ impl<S: Service, I: Io> Turn<S, I> {
             }
         }
         self.accepting[listener as usize].is_hot = true;
+        self.accept_again = true;
     }
 
     /// Listeners that were left with connections, and those whose pause is over.
-    #[inline]
-    pub(super) fn accept_again(&mut self, io: &mut I) {
+    #[cold]
+    pub(super) fn accept_pending(&mut self, io: &mut I) {
+        self.accept_again = false;
         for listener in 0..self.accepting.len() {
             let state = &self.accepting[listener];
             let is_due = state.retry_at.is_some_and(|at| at.reached(self.gear.ms));
@@ -63,6 +69,7 @@ impl<S: Service, I: Io> Turn<S, I> {
                 self.accepting[listener].retry_at = None;
                 self.accept_from(io, slot_of(listener));
             }
+            self.accept_again |= self.accepting[listener].is_pending();
         }
     }
 
@@ -138,6 +145,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         state.backoff_ms = (state.backoff_ms * 2).clamp(first, last);
         if !is_planted(Bug::AcceptNotRetried) {
             state.retry_at = Some(self.gear.ms.plus(state.backoff_ms));
+            self.accept_again = true;
         }
         state.backoff_ms
     }

@@ -4,15 +4,15 @@
 //! request whose handler panicked, which is answered INTERNAL.
 
 use crate::base::limits::{BATCH_US_MAX, FRAMES_PER_BATCH, FRAMES_PER_CLOCK_READ};
-use crate::base::{CloseReason, ConnId, Rng, Text, Time};
+use crate::base::{CloseReason, ConnId, Rng, Time};
 use crate::service::{Cx, Frame, Replied, Reply, Service};
 use crate::session::{Envelope, Framing, Mark, Outbox, Protocol, Source, Step};
 use crate::wire::frame::{PREFIX_BYTES, TRAILER_BYTES};
 use crate::wire::{Control, Header, Status};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What a batch is given.
-pub(super) struct Given<'a, S: Service> {
+/// One batch of one connection; it may run over two inputs, one behind the other.
+pub(super) struct Batch<'a, S: Service> {
     pub(super) service: &'a mut S,
     pub(super) conn: &'a mut S::Conn,
     pub(super) outbox: &'a mut Outbox,
@@ -24,18 +24,13 @@ pub(super) struct Given<'a, S: Service> {
     pub(super) clock: &'a mut dyn FnMut() -> Time,
     /// Bytes of replies after which the batch stops: the output queue has no room for more.
     pub(super) room: usize,
-}
-
-/// One batch of one connection; it may run over two inputs, one behind the other.
-pub(super) struct Batch<'a, S: Service> {
-    given: Given<'a, S>,
     pub(super) counts: Counts,
-    /// The request in hand: what a panic of its handler takes back, and where the next message begins.
-    in_hand: InHand,
+    pub(super) in_hand: InHand,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct InHand {
+/// The request in hand: what a panic of its handler takes back, and where the next message begins.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct InHand {
     before: Mark,
     next_at: usize,
 }
@@ -59,16 +54,11 @@ pub(super) enum Stop {
     NeedMore { bytes: usize },
     /// A budget ended: frames, time, or room for replies. There may be more whole messages.
     Budget,
-    /// The peer broke the protocol.
-    Fault(CloseReason, Text),
+    /// The peer broke the protocol with what comes next.
+    Fault(CloseReason),
 }
 
-impl<'a, S: Service> Batch<'a, S> {
-    pub(super) fn new(given: Given<'a, S>) -> Batch<'a, S> {
-        let in_hand = InHand { before: given.outbox.mark(), next_at: 0 };
-        Batch { given, counts: Counts::default(), in_hand }
-    }
-
+impl<S: Service> Batch<'_, S> {
     /// Handles messages from `input`, which begins where a message begins. Gives what was used up, and why it ended.
     ///
     /// `scanned` leading bytes are known to hold no line end.
@@ -101,15 +91,15 @@ impl<'a, S: Service> Batch<'a, S> {
         let mut at = start;
         loop {
             let rest = &input[at..];
-            match self.given.framing.next(rest, scanned, self.given.outbox.crc()) {
+            match self.framing.next(rest, scanned, self.outbox.crc()) {
                 Step::Message { header, payload, used } => {
-                    self.in_hand = InHand { before: self.given.outbox.mark(), next_at: at + used };
+                    self.in_hand = InHand { before: self.outbox.mark(), next_at: at + used };
                     self.counts.started += 1;
                     let Replied { .. } = self.request(header, payload, source, at, used);
                     at += used;
                 }
                 Step::Ping { payload, used } => {
-                    self.given.outbox.control(&Control::Pong(payload));
+                    self.outbox.control(&Control::Pong(payload));
                     at += used;
                 }
                 Step::Pong { used } => {
@@ -117,10 +107,7 @@ impl<'a, S: Service> Batch<'a, S> {
                     at += used;
                 }
                 Step::NeedMore { bytes } => return (at, Stop::NeedMore { bytes }),
-                Step::Fault(why) => {
-                    let text = self.given.framing.explain(rest, scanned, self.given.outbox.crc());
-                    return (at, Stop::Fault(why, text));
-                }
+                Step::Fault(why) => return (at, Stop::Fault(why)),
             }
             scanned = 0;
             self.counts.frames += 1;
@@ -132,7 +119,7 @@ impl<'a, S: Service> Batch<'a, S> {
 
     #[inline]
     fn request(&mut self, header: Header, payload: &[u8], source: Source, at: usize, used: usize) -> Replied {
-        let Given { service, conn, outbox, rng, framing, id, now, .. } = &mut self.given;
+        let Batch { service, conn, outbox, rng, framing, id, now, .. } = self;
         let (before, envelope) = match framing.protocol {
             Protocol::Frame => (PREFIX_BYTES, Some(FRAME_ENVELOPE)),
             // Only a bare line feed may go out again as it came.
@@ -149,8 +136,8 @@ impl<'a, S: Service> Batch<'a, S> {
     /// The request whose handler panicked is answered INTERNAL, whatever it had already said. Gives where to go on.
     #[cold]
     fn answer_for_panicked(&mut self) -> usize {
-        self.given.outbox.rollback(self.in_hand.before);
-        self.given.outbox.failure(Status::INTERNAL, "the handler of this request panicked");
+        self.outbox.rollback(self.in_hand.before);
+        self.outbox.failure(Status::INTERNAL, "the handler of this request panicked");
         self.counts.panics += 1;
         self.counts.frames += 1;
         self.in_hand.next_at
@@ -159,11 +146,11 @@ impl<'a, S: Service> Batch<'a, S> {
     /// Whether this connection has had its share.
     #[inline]
     fn is_spent(&mut self) -> bool {
-        if self.given.outbox.bytes() >= self.given.room || self.counts.frames >= FRAMES_PER_BATCH {
+        if self.outbox.bytes() >= self.room || self.counts.frames >= FRAMES_PER_BATCH {
             return true;
         }
         self.counts.frames.is_multiple_of(FRAMES_PER_CLOCK_READ)
-            && (self.given.clock)().since_us(self.given.now) >= BATCH_US_MAX
+            && (self.clock)().since_us(self.now) >= BATCH_US_MAX
     }
 }
 

@@ -123,6 +123,8 @@ pub struct Turn<S: Service, I: Io> {
     gear: Gear,
     listeners: Vec<ListenerConfig>,
     accepting: Vec<ListenerState>,
+    /// Whether any of them must be tried again without an event.
+    accept_again: bool,
     wheel: Wheel,
     /// When buffers kept for reuse are looked at again.
     trim_at: Option<Ms>,
@@ -177,6 +179,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             },
             listeners: config.listeners,
             accepting,
+            accept_again: false,
             wheel: Wheel::new(capacity, now.ms()),
             trim_at: None,
             slots_used: 0,
@@ -238,7 +241,9 @@ impl<S: Service, I: Io> Turn<S, I> {
     /// The turn ends: what was left unfinished goes on once, deadlines are looked at, ended connections are buried.
     #[inline]
     pub fn end(&mut self, io: &mut I) {
-        self.accept_again(io);
+        if self.accept_again {
+            self.accept_pending(io);
+        }
         for _ in 0..self.hot.len().min(HOT_PER_TURN) {
             let Some(token) = self.hot.pop_front() else { break };
             match self.table.get_mut(token.slot as usize) {
@@ -261,7 +266,7 @@ impl<S: Service, I: Io> Turn<S, I> {
     /// How long the owner may wait for events now.
     #[inline]
     pub fn wait(&self) -> Wait {
-        if !self.hot.is_empty() || self.accepting.iter().any(ListenerState::is_hot) {
+        if !self.hot.is_empty() || (self.accept_again && self.accepting.iter().any(ListenerState::is_hot)) {
             return Wait::Not;
         }
         match self.next_due() {
@@ -287,20 +292,23 @@ impl<S: Service, I: Io> Turn<S, I> {
     /// A connection's part in the drain: read once more, to would-block, then finish.
     fn drain(&mut self, slot: u32, until: Ms) {
         let entry = &mut self.table[slot as usize];
+        if matches!(entry.phase, Phase::Closed(_)) {
+            return;
+        }
         entry.phase = entry.phase.step(Event::DrainBy(until));
         entry.flags.set(Flag::Readable);
-        self.wheel.arm(slot, until);
+        self.wheel.arm(slot, until, self.gear.ms);
         self.push_hot(slot);
     }
 
     /// Visits a connection and sees to it that it is visited again when it needs to be.
-    #[inline]
+    #[inline(always)]
     fn visit(&mut self, io: &mut I, slot: u32) {
         let verdict = self.seat(io, slot).visit();
         self.settle(io, slot, verdict);
     }
 
-    #[inline]
+    #[inline(always)]
     fn seat<'a>(&'a mut self, io: &'a mut I, slot: u32) -> Seat<'a, S, I> {
         let entry = &mut self.table[slot as usize];
         let id = ConnId { shard: self.shard, generation: entry.generation, slot };
@@ -308,7 +316,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         Seat { entry, service: &mut self.service, gear: &mut self.gear, io, listener, id }
     }
 
-    #[inline]
+    #[inline(always)]
     fn settle(&mut self, io: &mut I, slot: u32, verdict: Verdict) {
         match verdict {
             Verdict::Wait => {}

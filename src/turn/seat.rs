@@ -17,7 +17,7 @@ mod ending;
 mod reading;
 mod writing;
 
-use super::batch::{Batch, Counts, Given};
+use super::batch::{Batch, Counts, InHand};
 use super::entry::{Entry, Flag};
 use super::{Gear, Io, ListenerConfig};
 use crate::base::limits::{DRAIN_READS, INTERRUPTED_RETRIES};
@@ -72,7 +72,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn serve(&mut self) -> Verdict {
         if self.entry.output.is_some()
             && let Err(why) = self.write_queued()
@@ -94,7 +94,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
     }
 
     /// What a connection that is read and answered waits for now.
-    #[inline]
+    #[inline(always)]
     fn rest(&mut self) -> Verdict {
         if !self.entry.pauses.is_empty() {
             return Verdict::Wait;
@@ -119,13 +119,14 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
     }
 
     /// Runs a batch and gives its counts beside its result.
-    #[inline]
+    #[inline(always)]
     fn batch<R>(&mut self, room: usize, run: impl FnOnce(&mut Batch<'_, S>) -> R) -> (Counts, R) {
         let framing = self.listener.framing;
+        debug_assert!(self.gear.outbox.is_empty(), "replies of another batch");
         self.gear.outbox.set_protocol(framing.protocol);
         let io = &mut *self.io;
         let mut clock = || io.now();
-        let mut batch = Batch::new(Given {
+        let mut batch = Batch {
             service: self.service,
             conn: &mut self.entry.conn,
             outbox: &mut self.gear.outbox,
@@ -135,13 +136,15 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
             now: self.gear.now,
             clock: &mut clock,
             room,
-        });
+            counts: Counts::default(),
+            in_hand: InHand::default(),
+        };
         let result = run(&mut batch);
         (batch.counts, result)
     }
 
     /// Books what a batch did, and looks at the clock: a batch that held up the loop is told by name.
-    #[inline]
+    #[inline(always)]
     fn count(&mut self, counts: Counts) {
         let metrics = &self.gear.metrics;
         let tally = self.gear.outbox.tally();
@@ -174,7 +177,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
     }
 
     /// Bytes of replies that the next batch may make, or `None` if there is no memory to queue any.
-    #[inline]
+    #[inline(always)]
     fn room(&self) -> Option<usize> {
         let high = self.gear.limits.output_high_bytes;
         let room = high.saturating_sub(self.entry.queued_bytes()).max(1) as usize;
@@ -189,7 +192,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
 }
 
 /// Writes once. Gives what the socket took: less than all if it is full.
-#[inline]
+#[inline(always)]
 fn write_some<I: Io>(
     io: &mut I,
     stream: &mut I::Stream,

@@ -51,7 +51,7 @@ fn next_deadline<C, St>(entry: &Entry<C, St>, framing: &Framing, limits: &Limits
 
 impl<S: Service, I: Io> Turn<S, I> {
     /// Sees to it that a connection is looked at when its next deadline comes.
-    #[inline]
+    #[inline(always)]
     pub(super) fn arm(&mut self, slot: u32) {
         let entry = &self.table[slot as usize];
         if entry.input.is_none()
@@ -63,7 +63,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         }
         let framing = &self.listeners[usize::from(entry.listener)].framing;
         if let Some((deadline, _)) = next_deadline(entry, framing, &self.gear.limits) {
-            self.wheel.arm(slot, deadline);
+            self.wheel.arm(slot, deadline, self.gear.ms);
         }
     }
 
@@ -84,7 +84,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         let framing = &self.listeners[usize::from(entry.listener)].framing;
         let Some((deadline, due)) = next_deadline(entry, framing, &self.gear.limits) else { return };
         if !deadline.reached(self.gear.ms) {
-            self.wheel.arm(slot, deadline);
+            self.wheel.arm(slot, deadline, self.gear.ms);
             return;
         }
         let now = self.gear.ms;
@@ -130,6 +130,9 @@ impl<S: Service, I: Io> Turn<S, I> {
     #[inline]
     pub(super) fn next_due(&self) -> Option<Ms> {
         let mut least = self.wheel.next_due();
+        if !self.accept_again && self.trim_at.is_none() && self.starved.retry_at().is_none() {
+            return least;
+        }
         let retries = self.accepting.iter().map(super::ListenerState::retry_at);
         for due in retries.chain([self.trim_at, self.starved.retry_at()]).flatten() {
             least = Some(least.map_or(due, |least| least.min(due)));

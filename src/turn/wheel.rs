@@ -54,7 +54,13 @@ impl Wheel {
     }
 
     /// Sees to it that `slot` fires at `deadline` or before. An earlier date that it has already stays.
-    pub(super) fn arm(&mut self, slot: u32, deadline: Ms) {
+    pub(super) fn arm(&mut self, slot: u32, deadline: Ms, now: Ms) {
+        if self.armed == 0 {
+            // While nothing was armed nobody turned the wheel.
+            let ticks = now.since(self.at) / TICK_MS;
+            self.at = self.at.plus(ticks * TICK_MS);
+            self.tick += u64::from(ticks);
+        }
         // Ticks from the worked-off one, rounded up, at least the next, at most one turn of the wheel.
         let ahead = (deadline.since(self.at).div_ceil(TICK_MS)).clamp(1, BUCKETS - 1);
         let link = self.links[slot as usize];
@@ -89,12 +95,10 @@ impl Wheel {
     }
 
     /// Goes on to `now` and takes out one slot whose tick has passed. Call until it gives `None`.
+    #[inline]
     pub(super) fn pop_due(&mut self, now: Ms) -> Option<u32> {
         loop {
             if self.armed == 0 {
-                let ticks = now.since(self.at) / TICK_MS;
-                self.at = self.at.plus(ticks * TICK_MS);
-                self.tick += u64::from(ticks);
                 return None;
             }
             let head = self.heads[self.bucket_ahead(0) as usize];
@@ -111,6 +115,7 @@ impl Wheel {
     }
 
     /// When the next slot fires, if one is armed.
+    #[inline]
     pub(super) fn next_due(&self) -> Option<Ms> {
         if self.armed == 0 {
             return None;
@@ -170,7 +175,7 @@ mod tests {
                 match rng.below(4) {
                     0 | 1 => {
                         let deadline = now.plus(u32::try_from(rng.below(30_000)).unwrap());
-                        wheel.arm(slot, deadline);
+                        wheel.arm(slot, deadline, now);
                         let earlier = naive.get(&slot).map_or(deadline, |had| had.min(deadline));
                         naive.insert(slot, earlier);
                     }
@@ -199,7 +204,7 @@ mod tests {
         for ahead in [1, 63, 64, 65, 1_000, 4_096, 32_000, 100_000] {
             let start = Ms(1_000);
             let mut wheel = Wheel::new(4, start);
-            wheel.arm(2, start.plus(ahead));
+            wheel.arm(2, start.plus(ahead), start);
             let due = wheel.next_due().expect("one is armed");
             assert_eq!(wheel.pop_due(Ms(due.0 - 1)), None, "case: {ahead}");
             assert_eq!(wheel.pop_due(due), Some(2), "case: {ahead}");

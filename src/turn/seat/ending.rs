@@ -5,9 +5,9 @@
 //! and destroy replies on their way. Never: a way back.
 
 use super::{Got, Seat, Verdict};
-use crate::base::CloseReason;
 use crate::base::limits::{FLUSH_GRACE, LINGER_BYTES_MAX};
 use crate::base::planted::{Bug, is_planted};
+use crate::base::{CloseReason, Text};
 use crate::metrics::Counter;
 use crate::service::Service;
 use crate::session::{Event, Inputs, Phase};
@@ -19,8 +19,20 @@ use std::io::IoSliceMut;
 const LINGER_READS: u32 = 4;
 
 impl<S: Service, I: Io> Seat<'_, S, I> {
+    /// A batch ended at bytes that break the protocol: last words, with the number and the limit in them.
+    #[cold]
+    pub(super) fn accuse(&mut self, why: CloseReason, at: &[u8]) {
+        let text = if why.is_foreign() {
+            let first = &at[..at.len().min(8)];
+            Text::of(format_args!("another protocol's first bytes ({}): {first:02x?}", why.name()))
+        } else {
+            self.listener.framing.explain(at, 0, self.gear.outbox.crc())
+        };
+        self.take_leave(why, text.as_str());
+    }
+
     /// From here on nothing is read, and what is due leaves.
-    pub(super) fn take_leave(&mut self, why: CloseReason, text: &str) {
+    fn take_leave(&mut self, why: CloseReason, text: &str) {
         let until = self.gear.ms.after(FLUSH_GRACE);
         self.entry.phase = self.entry.phase.step(Event::Finish { why, until });
         self.gear.outbox.set_protocol(self.listener.framing.protocol);
@@ -34,7 +46,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
         if let Some(input) = self.entry.input.take() {
             self.release(input);
         }
-        match self.send_outbox(Inputs::default()) {
+        match self.send(Inputs::default()) {
             Err(why) => self.lost(why),
             Ok(()) => self.flush(),
         }
@@ -59,9 +71,10 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
         if matches!(self.entry.phase, Phase::Closed(_)) {
             return Verdict::Closed;
         }
-        // What came before may lie in the socket, and no edge will tell of it.
+        // What came before may lie in the socket, and no edge will tell of it. It is read by a visit of its own,
+        // since whoever flushes may have the scratch in use.
         self.entry.flags.set(Flag::Readable);
-        self.linger()
+        Verdict::Again
     }
 
     pub(super) fn linger(&mut self) -> Verdict {

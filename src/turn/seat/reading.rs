@@ -13,11 +13,11 @@
 //! read a visit.
 
 use super::{Got, Seat, Verdict, reason_of_io};
+use crate::base::CloseReason;
 use crate::base::limits::{
     GROW_WHEN_ARRIVED, INTERRUPTED_RETRIES, LEASE_BYTES_MIN, SCRATCH_BYTES, TAIL_BYTES_MOVED,
 };
 use crate::base::planted::{Bug, is_planted};
-use crate::base::{CloseReason, Text};
 use crate::buffer::{Ring, Side};
 use crate::metrics::Counter;
 use crate::service::Service;
@@ -43,11 +43,11 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
         let bytes = ring.make_contiguous();
         let (counts, (used, stop)) = self.batch(room, |batch| batch.run(bytes, Source::Ring, 0));
         self.count(counts);
-        let faulty = matches!(stop, Stop::Fault(..));
-        let sent = self.send(&stop, Inputs { ring: bytes, scratch: &[] });
+        let is_faulty = self.accuse_if(stop, &bytes[used..]);
+        let sent = self.send(Inputs { ring: bytes, scratch: &[] });
         ring.consume(used);
         let is_empty = ring.is_empty();
-        if is_empty || faulty {
+        if is_empty || is_faulty {
             self.release(input);
         } else {
             input.unparsed = matches!(stop, Stop::Budget);
@@ -60,12 +60,12 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
         }
         match sent {
             Err(why) => self.lost(why),
-            Ok(()) if faulty => self.flush(),
+            Ok(()) if is_faulty => self.flush(),
             Ok(()) => self.rest(),
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn serve_socket(&mut self) -> Verdict {
         let limit = if self.gear.pool.has_room(Side::Input, SCRATCH_BYTES) {
             SCRATCH_BYTES
@@ -95,7 +95,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
     }
 
     /// The common path: read into the scratch, behind a small rest if there is one, and handle it there.
-    #[inline]
+    #[inline(always)]
     fn serve_scratch(&mut self, input: Option<Box<Inbound>>, limit: usize, room: usize) -> Verdict {
         let mut scratch = std::mem::take(&mut self.gear.scratch);
         let held = match input.as_ref().and_then(|input| input.ring.as_ref()) {
@@ -136,7 +136,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
     }
 
     /// Handles `bytes`, of which `held` were there before this read.
-    #[inline]
+    #[inline(always)]
     fn handle_scratch(
         &mut self,
         input: Option<Box<Inbound>>,
@@ -146,7 +146,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
     ) -> Verdict {
         let is_fresh = self.entry.flags.has(Flag::Fresh);
         let (counts, (used, mut stop)) = match self.foreign_line(is_fresh, bytes) {
-            Some(stop) => (Counts::default(), (0, stop)),
+            Some(why) => (Counts::default(), (0, Stop::Fault(why))),
             None => self.batch(room, |batch| batch.run(bytes, Source::Scratch, held)),
         };
         self.count(counts);
@@ -155,9 +155,10 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
         }
         let rest = &bytes[used..];
         let is_same_message = used == 0 && held > 0;
-        let sent = self.send(&stop, Inputs { ring: &[], scratch: bytes });
+        let is_faulty = self.accuse_if(stop, rest);
+        let sent = self.send(Inputs { ring: &[], scratch: bytes });
         let kept = match stop {
-            Stop::Fault(..) => self.keep(input, &[], 0, false),
+            Stop::Fault(_) => self.keep(input, &[], 0, false),
             Stop::Budget => self.keep(input, rest, 0, true),
             Stop::NeedMore { bytes } => {
                 let since = input.as_ref().map(|input| input.since);
@@ -171,7 +172,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
         };
         match sent.and(kept) {
             Err(why) => self.lost(why),
-            Ok(()) if matches!(stop, Stop::Fault(..)) => self.flush(),
+            Ok(()) if is_faulty => self.flush(),
             Ok(()) => self.rest(),
         }
     }
@@ -238,29 +239,43 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
                 (_, stop) => (0, stop),
             });
         self.count(counts);
-        let sent = self.send(&stop, Inputs { ring: whole, scratch: behind });
-        ring.consume(ring.len());
         let rest = &behind[used_behind..];
+        // A fault of the large frame itself has used nothing of what is behind it.
+        let is_whole_bad = counts.frames == 0;
+        let is_faulty = self.accuse_if(stop, if is_whole_bad { whole } else { rest });
+        let sent = self.send(Inputs { ring: whole, scratch: behind });
+        ring.consume(ring.len());
         let kept = match stop {
-            Stop::Fault(..) => self.keep(Some(input), &[], 0, false),
+            Stop::Fault(_) => self.keep(Some(input), &[], 0, false),
             Stop::Budget => self.keep(Some(input), rest, 0, true),
             Stop::NeedMore { bytes } => self.keep(Some(input), rest, bytes, false),
         };
         match sent.and(kept) {
             Err(why) => self.lost(why),
-            Ok(()) if matches!(stop, Stop::Fault(..)) => self.flush(),
+            Ok(()) if is_faulty => self.flush(),
             Ok(()) => self.rest(),
         }
     }
 
+    /// Whether a batch ended in a fault; then the peer is told.
+    #[inline(always)]
+    fn accuse_if(&mut self, stop: Stop, at: &[u8]) -> bool {
+        match stop {
+            Stop::Fault(why) => {
+                self.accuse(why, at);
+                true
+            }
+            Stop::NeedMore { .. } | Stop::Budget => false,
+        }
+    }
+
     /// On a line listener, the first bytes are looked at before they are taken for a line.
-    #[inline]
-    fn foreign_line(&self, is_fresh: bool, bytes: &[u8]) -> Option<Stop> {
+    #[inline(always)]
+    fn foreign_line(&self, is_fresh: bool, bytes: &[u8]) -> Option<CloseReason> {
         if !is_fresh || self.listener.framing.protocol != Protocol::Line {
             return None;
         }
-        let why = self.listener.framing.foreign(bytes)?;
-        Some(Stop::Fault(why, foreign_text(why, bytes)))
+        self.listener.framing.foreign(bytes)
     }
 
     /// A connection's first bytes: on a frame listener, a refused or partial frame may be another protocol's hello.
@@ -269,7 +284,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
             return;
         }
         if let Some(why) = self.listener.framing.foreign(bytes) {
-            *stop = Stop::Fault(why, foreign_text(why, bytes));
+            *stop = Stop::Fault(why);
         }
     }
 
@@ -300,7 +315,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
 
     /// Keeps the rest of an input for the next visit, in the ring that is there or in one that fits; with nothing
     /// to keep, gives the ring back.
-    #[inline]
+    #[inline(always)]
     fn keep(
         &mut self,
         input: Option<Box<Inbound>>,
@@ -365,8 +380,9 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
     }
 
     /// Reads once. Would-block and the end of the stream clear what they answer.
-    #[inline]
+    #[inline(always)]
     pub(super) fn read(&mut self, into: &mut [IoSliceMut<'_>], offered: usize) -> Got {
+        debug_assert!(offered > 0, "a read of nothing looks like the end of the stream");
         for _ in 0..INTERRUPTED_RETRIES {
             match self.io.read(&mut self.entry.stream, into) {
                 Ok(0) => {
@@ -390,7 +406,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
     }
 
     /// A short read means that the socket is drained, unless its end or an error waits behind.
-    #[inline]
+    #[inline(always)]
     pub(super) fn read_on(&mut self, all_offered: bool) {
         if !all_offered && !self.entry.flags.has(Flag::ReadClosed) && !self.entry.flags.has(Flag::Hangup) {
             self.entry.flags.clear(Flag::Readable);
@@ -399,9 +415,4 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
             self.entry.drain_reads = self.entry.drain_reads.saturating_add(1);
         }
     }
-}
-
-fn foreign_text(why: CloseReason, bytes: &[u8]) -> Text {
-    let first = &bytes[..bytes.len().min(8)];
-    Text::of(format_args!("another protocol's first bytes ({}): {first:02x?}", why.name()))
 }

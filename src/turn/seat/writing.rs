@@ -10,9 +10,8 @@ use crate::base::planted::{Bug, is_planted};
 use crate::buffer::{OutQueue, QueueError};
 use crate::metrics::Counter;
 use crate::service::Service;
-use crate::session::{Inputs, Pause, Unwritten};
+use crate::session::{Inputs, Outbox, Pause, Unwritten};
 use crate::turn::Io;
-use crate::turn::batch::Stop;
 use crate::turn::entry::{Flag, Outbound};
 use crate::wire::frame::OVERHEAD_BYTES;
 use std::io::IoSlice;
@@ -21,33 +20,38 @@ use std::io::IoSlice;
 const QUEUE_WRITES: u32 = 16;
 
 impl<S: Service, I: Io> Seat<'_, S, I> {
-    /// Sends what the batch gathered, last words included if it ended in a fault, and pauses reading if too much
-    /// of it waits.
-    #[inline]
-    pub(super) fn send(&mut self, stop: &Stop, inputs: Inputs<'_>) -> Result<(), CloseReason> {
-        if let Stop::Fault(why, text) = stop {
-            self.take_leave(*why, text.as_str());
-        }
-        self.send_outbox(inputs)
-    }
-
-    #[inline]
-    pub(super) fn send_outbox(&mut self, inputs: Inputs<'_>) -> Result<(), CloseReason> {
+    /// Sends what the batch gathered; what the socket does not take is queued, and reading pauses if that is too much.
+    #[inline(always)]
+    pub(super) fn send(&mut self, inputs: Inputs<'_>) -> Result<(), CloseReason> {
         let total = self.gear.outbox.bytes();
         if total == 0 {
             self.gear.outbox.clear();
             return Ok(());
         }
-        let mut written = 0;
-        if self.entry.output.is_none() || is_planted(Bug::QueueBypassed) {
-            let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
-            let count = self.gear.outbox.slices(inputs, &mut slices);
-            written = write_some(self.io, &mut self.entry.stream, &slices[..count])?;
-            self.gear.metrics.add(Counter::BytesOut, written as u64);
-        }
-        let kept = if written < total { self.queue_rest(inputs, written) } else { Ok(()) };
+        self.gear.outbox.seal();
+        let sent = match self.write_outbox(inputs) {
+            Ok(written) if written == total => Ok(()),
+            Ok(written) => self.queue_rest(inputs, written),
+            Err(why) => Err(why),
+        };
+        // Whatever became of it, nothing of this batch may reach the next connection.
         self.gear.outbox.clear();
-        kept
+        sent
+    }
+
+    /// Writes the outbox, once, unless older output waits. Gives the bytes that the socket took.
+    #[inline(always)]
+    fn write_outbox(&mut self, inputs: Inputs<'_>) -> Result<usize, CloseReason> {
+        if self.entry.output.is_some() && !is_planted(Bug::QueueBypassed) {
+            return Ok(0);
+        }
+        let outbox = &self.gear.outbox;
+        let written = match outbox.single_slice() {
+            Some(slice) => write_some(self.io, &mut self.entry.stream, &[IoSlice::new(slice)])?,
+            None => write_pieces(self.io, &mut self.entry.stream, outbox, inputs)?,
+        };
+        self.gear.metrics.add(Counter::BytesOut, written as u64);
+        Ok(written)
     }
 
     /// Queues what the socket did not take.
@@ -161,4 +165,17 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
             input.since = input.since.plus(stood_ms);
         }
     }
+}
+
+/// Apart from the common path, which has one slice and need not lay out an array of them.
+#[inline(never)]
+fn write_pieces<I: Io>(
+    io: &mut I,
+    stream: &mut I::Stream,
+    outbox: &Outbox,
+    inputs: Inputs<'_>,
+) -> Result<usize, CloseReason> {
+    let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
+    let count = outbox.slices(inputs, &mut slices);
+    write_some(io, stream, &slices[..count])
 }

@@ -1,0 +1,45 @@
+//! Sockets and descriptor limits. Loopback only: these programs must never load somebody else's host.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Accept-queue length; Linux's own ceiling (`net.core.somaxconn`) is 4096 since 5.4.
+const BACKLOG: i32 = 4096;
+
+/// Refuses every address that isn't this machine's own.
+pub fn loopback_only(addr: SocketAddr) -> Result<SocketAddr, String> {
+    if addr.ip().is_loopback() { Ok(addr) } else { Err(format!("{addr} is not a loopback address")) }
+}
+
+/// A listening, non-blocking socket.
+pub fn listen(addr: SocketAddr) -> io::Result<mio::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(mio::net::TcpListener::from_std(socket.into()))
+}
+
+/// A connection to `addr` with TCP_NODELAY, from the address `source` if there is one.
+pub fn connect(addr: SocketAddr, source: Option<SocketAddr>, patience: Duration) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    if let Some(source) = source {
+        socket.bind(&source.into())?;
+    }
+    socket.connect_timeout(&addr.into(), patience)?;
+    socket.set_tcp_nodelay(true)?;
+    Ok(socket.into())
+}
+
+/// Raises the soft limit of open descriptors to the hard one, and returns it.
+pub fn raise_descriptor_limit() -> io::Result<u64> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit)?;
+    Ok(limit.current.unwrap_or(u64::MAX))
+}

@@ -1,0 +1,204 @@
+"""What `compare` and `instructions` share: building, starting and stopping servers, the load generator, the facts
+that a published figure needs. Only programs that this process started are ever stopped, each by its own handle.
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import json
+import os
+import pathlib
+import platform
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+BENCHES = pathlib.Path(__file__).resolve().parent
+PROJECT = BENCHES.parent
+
+ROUTE_FLIP = 3
+START_SECS_MAX = 30  # under valgrind a start takes seconds
+STOP_SECS_MAX = 10
+
+
+class Failure(Exception):
+    """Ends a script with a message instead of a traceback."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """A server to measure: how to start it, and whether it answers a flip or just returns the bytes."""
+
+    name: str
+    command: str  # with {port}
+    flips: bool = True
+
+    def argv(self, port):
+        return shlex.split(self.command.replace("{port}", str(port)))
+
+
+def build(manifest, *extra):
+    """Builds in release mode and returns the paths of the programs by name, wherever the target directory is."""
+    argv = ["cargo", "build", "--release", "--message-format=json-render-diagnostics"]
+    argv += ["--manifest-path", str(manifest), *extra]
+    done = subprocess.run(argv, stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        raise Failure(f"cargo build failed: {shlex.join(argv)}")
+    messages = map(json.loads, done.stdout.splitlines())
+    return {m["target"]["name"]: m["executable"] for m in messages if m.get("executable")}
+
+
+def build_floor():
+    return build(BENCHES / "floor" / "Cargo.toml", "--locked")
+
+
+def build_tidegate():
+    return build(PROJECT / "Cargo.toml", "--bin", "tidegate")["tidegate"]
+
+
+def tidegate_spec():
+    program = shlex.quote(build_tidegate())
+    return Spec("tidegate", f"{program} serve --frames 127.0.0.1:{{port}} --lines 127.0.0.1:0")
+
+
+def free_port():
+    """A port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """A running server on a CPU of its own; as a context manager it is stopped whatever happens."""
+
+    def __init__(self, spec, cpu, wrapper=()):
+        self.spec = spec
+        self.port = free_port()
+        self.log = tempfile.TemporaryFile()
+        self.process = subprocess.Popen(
+            [*wrapper, *spec.argv(self.port)],
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            preexec_fn=lambda: os.sched_setaffinity(0, {cpu}),
+        )
+
+    def __enter__(self):
+        try:
+            self._wait_until_it_listens()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def _wait_until_it_listens(self):
+        end = time.monotonic() + START_SECS_MAX
+        while time.monotonic() < end:
+            self.must_run()
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return
+            time.sleep(0.05)
+        raise Failure(f"{self.spec.name} doesn't listen after {START_SECS_MAX} s\n{self.last_words()}")
+
+    def must_run(self):
+        if self.process.poll() is not None:
+            raise Failure(f"{self.spec.name} ended with {self.process.returncode}\n{self.last_words()}")
+
+    def last_words(self):
+        self.log.seek(0)
+        return self.log.read().decode(errors="replace")[-2000:]
+
+    def stop(self):
+        """SIGTERM, and SIGKILL for whom that is not enough."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_SECS_MAX)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+def run_load(program, server, cpu, *, size, depth, conns, route=ROUTE_FLIP, **options):
+    """One run of the generator; its report as a dict. It always ends: `lg` has a deadline, and so has this."""
+    server.must_run()
+    flips = server.spec.flips and route == ROUTE_FLIP
+    argv = [program, "--addr", f"127.0.0.1:{server.port}", "--pid", str(server.process.pid)]
+    argv += ["--size", str(size), "--depth", str(depth), "--conns", str(conns), "--route", str(route)]
+    argv += ["--expect", "flip" if flips else "same"]
+    for name, value in options.items():
+        argv += [f"--{name}", str(value)]
+    done = subprocess.run(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300,
+        preexec_fn=lambda: os.sched_setaffinity(0, {cpu}),
+    )
+    if done.returncode != 0:
+        said = done.stdout + done.stderr + server.last_words()
+        raise Failure(f"{server.spec.name}: {shlex.join(argv)}\n{said}")
+    return json.loads(done.stdout)
+
+
+def facts():
+    """What must stand beside a figure: machine, kernel, commit, command, load."""
+    return {
+        "utc": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "machine": f"{cpu_model()}, {os.cpu_count()} CPUs, {memory_gib()} GiB",
+        "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "commit": commit(),
+        "rustc": output("rustc", "--version"),
+        "command": shlex.join(sys.argv),
+        "load_average": os.getloadavg(),
+    }
+
+
+def cpu_model():
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown CPU")
+
+
+def memory_gib():
+    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
+
+
+def commit():
+    changed = output("git", "-C", str(PROJECT), "status", "--porcelain")
+    return output("git", "-C", str(PROJECT), "rev-parse", "HEAD") + ("+changes" if changed else "")
+
+
+def output(*argv):
+    with contextlib.suppress(OSError):
+        return subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout.strip()
+    return "unknown"
+
+
+def table(rows):
+    """Rows of text as aligned columns, the first to the left, the rest to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        cells = [row[0].ljust(widths[0])] + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:])]
+        print("  ".join(cells).rstrip())
+
+
+def write_json(path, value):
+    if path:
+        pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+        pathlib.Path(path).write_text(json.dumps(value, indent=1) + "\n")
+        print(f"written: {path}")
+
+
+def main(run):
+    """Runs a script's `run`, and turns a `Failure`, Ctrl-C or SIGTERM into an exit status; servers are stopped."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        sys.exit(run())
+    except Failure as why:
+        sys.exit(f"{pathlib.Path(sys.argv[0]).name}: {why}")
+    except KeyboardInterrupt:
+        sys.exit(130)

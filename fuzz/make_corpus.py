@@ -1,0 +1,223 @@
+#!/usr/bin/env python3
+"""Makes the committed seeds in fuzz/corpus from tests/data/vectors.txt, under stable names.
+
+    python3 fuzz/make_corpus.py             writes the seeds; files of other names are left alone
+    python3 fuzz/make_corpus.py --check     writes nothing; exits 1 if a seed is missing or not what would be written
+
+Needs Python 3 and its standard library. What a target's input looks like is told at its top, in fuzz/fuzz_targets.
+"""
+
+import pathlib
+import re
+import struct
+import sys
+import zlib
+
+HERE = pathlib.Path(__file__).resolve().parent
+VECTORS = HERE.parent / "tests" / "data" / "vectors.txt"
+
+# Larger vectors say nothing that small ones don't, and the repository carries every byte.
+SEED_BYTES_MAX = 1200
+
+# Of many vectors that differ in a number only, the first is enough; so is one of each kind of status.
+ALIKE = (
+    r"(cut_at)_(?!1$)", r"flipped_bit_in_(crc_last|payload_last)", r"largest_length_(control|extension|both)",
+    r"all_(ones|zero)", r"http_(2|post)", r"proxy_1_unknown", r"tls_record", r"unknown_control_(13|2_up|last|notice)",
+    r"ping_(empty|too_long)", r"small_limit_reached", r"crc_(little|of)", r"(error|goaway)_(?!line|with|without|half|text"
+    r"|from|too_short|ok)", r"goaway_(text|with)", r"line_(over_limit_|not_ended_|two_|empty_)", r"limit_0_empty",
+)
+
+
+def frame(bits, payload=b""):
+    body = struct.pack(">HI", bits, len(payload)) + payload
+    return body + struct.pack(">I", zlib.crc32(body))
+
+
+def cases():
+    """Every vector as a dict of its lines; bytes and limit are read."""
+    for paragraph in VECTORS.read_text().split("\n\n"):
+        lines = [line for line in paragraph.splitlines() if line and not line.startswith("#")]
+        if not lines:
+            continue
+        case = dict(line.split(" ", 1) for line in lines)
+        case["bytes"] = b"".join(word(text) for text in case["bytes"].split())
+        yield case
+
+
+def word(text):
+    if text == "-":
+        return b""
+    digits, _, times = text.partition("*")
+    return bytes.fromhex(digits) * int(times or 1)
+
+
+def streams(kind):
+    for case in cases():
+        name = case["case"]
+        if case["kind"] != kind or len(case["bytes"]) > SEED_BYTES_MAX:
+            continue
+        if any(re.match(pattern, name) for pattern in ALIKE):
+            continue
+        yield name, case["bytes"]
+
+
+def decode():
+    yield from streams("frame")
+    crc_wrong = bytearray(frame(1, b"hello"))
+    crc_wrong[-1] ^= 1
+    yield "crc_wrong", bytes(crc_wrong)
+    yield "too_large", struct.pack(">HI", 1, (256 << 20) + 1)
+
+
+def line():
+    yield from streams("line")
+    yield from streams("error_line")
+    yield "over_every_small_limit", b"a" * 1001 + b"\n"
+
+
+def control():
+    """Header and payload, without length and sum."""
+    for name, stream in streams("frame"):
+        if len(stream) >= 10 and stream[0] & 0x40 and len(stream) == 10 + struct.unpack(">I", stream[2:6])[0]:
+            yield name, stream[:2] + stream[6:-4]
+    yield "text_over_what_is_sent", b"\x40\x04\x00\x0a" + "é".encode() * 400
+
+
+def round_trip():
+    """Header, place of the bit, payload."""
+    for name, bits, payload in (
+        ("empty", 0, b""),
+        ("hello", 1, b"hello"),
+        ("zeros", 2, bytes(64)),
+        ("extension", 0x8001, b"\0\0\0\0body"),
+        ("ping", 0x4000, b"ping"),
+        ("control_over_its_limit", 0x4000, bytes(4097)),
+        ("last_route", 0x3FFF, b"\xff" * 300),
+        ("frame_in_a_frame", 1, frame(1, frame(1, b"inside"))),
+    ):
+        for place in (0, 77) if len(payload) < 100 else (0,):
+            yield f"{name}_{place}", struct.pack(">HH", bits, place) + payload
+
+
+def chunked():
+    """Protocol and limit, three chunk sizes less one, stream."""
+    for kind, choice in (("frame", 0), ("line", 1)):
+        for place, (name, stream) in enumerate(streams(kind)):
+            if len(stream) < 600 and place % 2 == 0:
+                sizes = ((0, 0, 0), (5, 0, 2), (200, 3, 0))[place % 3]
+                limit = 1 if kind == "line" else 0
+                yield f"{kind}_{name}", bytes((choice | limit << 1, *sizes)) + stream
+    many = b"".join(frame(place % 5, bytes(place)) for place in range(30))
+    yield "many_frames", bytes((0, 6, 40, 0)) + many
+    yield "many_lines", bytes((7, 6, 40, 0)) + b"".join(b"x" * place + b"\r\n" for place in range(30))
+
+
+def outbox():
+    """Protocol, then calls; see `Script::step`."""
+    reply, gathered, forward, part, shared, failure, control_, farewell = range(8)
+    mark, rollback, silence, compare, clear, many = range(8, 14)
+    header = b"\0\7"
+    for protocol, name in ((0, "frames"), (1, "lines")):
+        start = bytes((protocol,))
+        calls = {
+            "reply": bytes((reply,)) + header + b"\5hello" + bytes((compare, 0, 3)),
+            "forward_small_and_large": bytes((forward, 4, forward, 8, forward, 9, forward, 11, compare, 1, 99)),
+            "forward_neighbours": bytes((forward, 0, forward, 2, forward, 4, forward, 6, forward, 8, compare, 2, 9)),
+            "gathered": bytes((gathered,)) + header + b"\3\0abcde\1\x08\0\x40\2\x09\1\0" + bytes((compare, 3, 3)),
+            "parts": bytes((part,)) + header + b"\x08\0\0" + bytes((part,)) + header + b"\x0b\1\0",
+            "shared": bytes((shared,)) + header + b"\x08\0\0" + bytes((shared,)) + header + b"\2\0\0",
+            "failures": bytes((failure, 0, 5, 1, failure, 1, 0, 0, failure, 0, 10, 3, silence)),
+            "control_and_farewell": bytes((control_, 0)) + b"123456789" + bytes((farewell, 3, 1, farewell, 9, 0)),
+            "taken_back": bytes((forward, 8, mark, forward, 10, rollback, forward, 9, compare, 0, 1)),
+            "joined_and_taken_back": bytes((forward, 6, mark, forward, 8, mark, forward, 10, rollback, rollback)),
+            "beyond_the_pieces": bytes((many, 47)) + bytes(place % 6 for place in range(47)) + bytes((many, 47)) + bytes(place % 6 for place in range(47)) + bytes((compare,)),
+            "shared_beyond_the_pieces": bytes((many, 45)) + b"\x04\x05\0" * 15
+            + (bytes((shared,)) + header + b"\x08\0\0") * 12,
+            "two_batches": bytes((forward, 8, clear, 1 - protocol, forward, 8, compare, 0, 0)),
+        }
+        for call, script in calls.items():
+            yield f"{name}_{call}", start + script
+
+
+def turn():
+    """Six choices, then what happens; see `Run::step`."""
+    raw, many, ping, broken, arrive, all_arrives = 0, 1, 5, 6, 7, 10
+    take, take_all, end, reset, time, drain = 11, 14, 15, 16, 17, 19
+    interrupt, accept_fault, connect, spurious = 20, 21, 22, 23
+    now, held = 0x80, 0x20
+
+    def messages(route, size, scale=0, times=0, first=0x41):
+        """1 << times messages of size << scale bytes."""
+        return bytes((route, scale | times << 4, size, first))
+
+    frames = bytes((0, 0, 0, 0, 0, 0))
+    full = bytes((0, 0, 0, 0, 0, 1))  # a socket that takes nothing
+    lines = bytes((3, 0, 0, 0, 0, 0))
+    yield "echo", frames + bytes((many | now,)) + messages(1, 20) + bytes((end,))
+    for route, name in enumerate(("ack", "echo", "discard", "flip", "nobody")):
+        yield f"each_{name}", frames + bytes((many | now,)) + messages(route, 20, times=2)
+    yield "extension", frames + bytes((many | now,)) + messages(241, 9)
+    yield "two_peers", bytes((0, 0, 0, 0, 0, 2)) + bytes((many | now,)) + messages(1, 9) + bytes((many | now | 64,)) \
+        + messages(3, 9) + bytes((end, reset | 64))
+    yield "a_batch_and_more", frames + bytes((many | now,)) + messages(1, 1, times=7) \
+        + (bytes((many | held,)) + messages(3, 2, times=7)) * 3 + bytes((all_arrives,))
+    yield "in_pieces", frames + bytes((many,)) + messages(1, 50, times=1) + bytes((arrive, 3, 0, arrive, 4, 0)) \
+        + bytes((arrive, 40, 0, all_arrives))
+    yield "large_in_pieces", frames + bytes((many,)) + messages(1, 200, scale=10) \
+        + bytes((arrive, 9, 12, arrive, 200, 7, arrive, 200, 9, all_arrives, end))
+    yield "full_socket", full + bytes((many | now,)) + messages(1, 200, scale=4, times=5) \
+        + bytes((take, 9, 9, take, 200, 8, take_all, end))
+    yield "never_read", full + bytes((many | now,)) + messages(1, 200, scale=8, times=4) + bytes((time, 6, time, 7))
+    yield "low_watermark", bytes((0, 0, 2, 0, 0, 1)) + bytes((many | now,)) + messages(1, 100, scale=3, times=6) \
+        + (bytes((take, 90, 4))) * 9
+    yield "ping", frames + bytes((ping | now, 9, ping | now, 65))
+    yield "bad_crc", frames + bytes((many | held,)) + messages(1, 9) + bytes((broken | now, 9))
+    yield "truncated", frames + bytes((many,)) + messages(1, 90) + bytes((arrive, 50, 0, end | held, arrive, 9, 0, end))
+    yield "idle", bytes((0, 0, 0, 0, 1, 0)) + bytes((many | now,)) + messages(1, 9) + bytes((time, 3, time, 4))
+    yield "frame_deadline", frames + bytes((many,)) + messages(1, 90) + bytes((arrive, 20, 0, time, 6, time, 4))
+    yield "drained", frames + bytes((many | now | held,)) + messages(1, 9, times=3) + bytes((drain, 2))
+    yield "drained_full", full + bytes((many | now,)) + messages(1, 200, scale=6, times=3) + bytes((drain, 1, time, 2))
+    yield "short_of_memory", bytes((0, 0, 0, 0, 0, 0xF2)) + bytes((many,)) + messages(1, 240, scale=12) \
+        + bytes((many | 64,)) + messages(1, 240, scale=12) + bytes((arrive, 99, 11, arrive | 64, 99, 11)) \
+        + bytes((time, 2, time, 2, all_arrives, all_arrives | 64))
+    yield "interrupted", frames + bytes((many | now | held,)) + messages(1, 9) + bytes((interrupt, 3, spurious, 1))
+    for fault in range(4):
+        yield f"accept_fault_{fault}", frames + bytes((accept_fault | held, fault, connect, 0, time, 1, time, 3))
+    yield "one_too_many", bytes((0, 0, 0, 0, 0, 2)) + bytes((connect, 0, many | now)) + messages(1, 9)
+    for route, name in enumerate(("ack", "echo", "discard", "flip")):
+        yield f"lines_{name}", bytes((1 + 2 * route, 0, 0, 0, 0, 0)) + bytes((many | now,)) + messages(2, 9, times=2) \
+            + bytes((raw, 5)) + b"a\r\nbc" + bytes((all_arrives, end))
+    yield "line_too_long", bytes((3, 1, 0, 0, 0, 0)) + bytes((raw | now, 20)) + b"a" * 20
+    for name in ("tls_1_2_on_frames", "http_1_1_on_frames", "resp_on_frames", "proxy_2_on_frames"):
+        stream = dict(streams("frame"))[name][:63]
+        yield name, frames + bytes((raw | now, len(stream))) + stream
+    yield "http_on_lines", lines + bytes((raw | now, 18)) + b"GET / HTTP/1.1\r\n\r\n"
+
+
+TARGETS = (decode, round_trip, chunked, line, control, outbox, turn)
+
+
+def main():
+    check, stale = "--check" in sys.argv[1:], []
+    for target in TARGETS:
+        folder = HERE / "corpus" / target.__name__
+        folder.mkdir(parents=True, exist_ok=True)
+        names = set()
+        for name, seed in target():
+            assert name not in names, f"{target.__name__}/{name} stands twice"
+            names.add(name)
+            file = folder / name
+            if check:
+                if not file.exists() or file.read_bytes() != seed:
+                    stale.append(file)
+            else:
+                file.write_bytes(seed)
+        if not check:
+            print(f"{target.__name__:<10} {len(names):>3} seeds")
+    for file in stale:
+        print(f"{file} is not what this script makes", file=sys.stderr)
+    return bool(stale)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,16 @@
+//! What the fuzz targets share: a way to cut a script out of bytes, a naive model of the protocol, a small world.
+//!
+//! ```text
+//!   Cut     bytes of the fuzzer -> numbers and byte strings, never an error
+//!   model   the protocol again, by hand and slowly: what a stream means and what is due for it
+//!   world   an Io whose peers do what a script says
+//! ```
+//!
+//! Always holds: the same bytes make the same run, so a crashing input is a whole bug report.
+//! Never: the server's own parsing in a model; only its CRC is used, which its own tests compare with the definition.
+
+mod cut;
+pub mod model;
+pub mod world;
+
+pub use cut::Cut;

@@ -1,0 +1,165 @@
+//! Bugs of the turn that the fuzz target `turn` found, each as a short story of its own.
+
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use tidegate::base::limits::Limits;
+use tidegate::base::{CloseReason, Time, Token};
+use tidegate::metrics::{Counter, ShardMetrics};
+use tidegate::service::Router;
+use tidegate::session::{Framing, Protocol};
+use tidegate::turn::{Accepted, Io, ListenerConfig, Readiness, Turn, TurnConfig};
+use tidegate::wire::{Crc, Header, encode};
+
+/// One that sent some bytes before it is accepted.
+#[derive(Default)]
+struct Peer {
+    sent: Vec<u8>,
+    has_ended: bool,
+    takes_nothing: bool,
+    got: Vec<u8>,
+    token: Option<Token>,
+    /// What was done with the socket behind the last write, in order.
+    calls: Vec<&'static str>,
+}
+
+/// Peers, by their place; a stream is a place.
+#[derive(Default)]
+struct Peers {
+    peers: Vec<Peer>,
+    accepted: usize,
+}
+
+impl Io for Peers {
+    type Stream = usize;
+
+    fn now(&mut self) -> Time {
+        Time::ZERO
+    }
+
+    fn accept(&mut self, _listener: u32) -> Accepted<usize> {
+        if self.accepted == self.peers.len() {
+            return Accepted::Drained;
+        }
+        self.accepted += 1;
+        Accepted::Stream(self.accepted - 1, SocketAddr::from((Ipv4Addr::LOCALHOST, 1)))
+    }
+
+    fn refuse(&mut self, _listener: u32, _farewell: &[u8]) -> bool {
+        false
+    }
+
+    fn close_listener(&mut self, _listener: u32) {}
+
+    fn register(&mut self, stream: &mut usize, token: Token) -> io::Result<()> {
+        self.peers[*stream].token = Some(token);
+        Ok(())
+    }
+
+    fn read(&mut self, stream: &mut usize, into: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let peer = &mut self.peers[*stream];
+        let offered: usize = into.iter().map(|slice| slice.len()).sum();
+        assert!(offered > 0, "a read of nothing gives 0, which looks like the end of the stream");
+        if peer.sent.is_empty() {
+            return if peer.has_ended { Ok(0) } else { Err(ErrorKind::WouldBlock.into()) };
+        }
+        let count = offered.min(peer.sent.len());
+        let mut bytes = peer.sent.drain(..count);
+        for byte in into.iter_mut().flat_map(|slice| slice.iter_mut()).take(count) {
+            *byte = bytes.next().expect("counted");
+        }
+        Ok(count)
+    }
+
+    fn write(&mut self, stream: &mut usize, from: &[IoSlice<'_>]) -> io::Result<usize> {
+        let peer = &mut self.peers[*stream];
+        if peer.takes_nothing {
+            return Err(ErrorKind::ConnectionReset.into());
+        }
+        peer.calls.clear();
+        from.iter().for_each(|slice| peer.got.extend_from_slice(slice));
+        Ok(from.iter().map(|slice| slice.len()).sum())
+    }
+
+    fn shut_write(&mut self, stream: &mut usize) -> io::Result<()> {
+        self.peers[*stream].calls.push("shut");
+        Ok(())
+    }
+
+    fn close(&mut self, stream: usize) {
+        self.peers[stream].calls.push("close");
+    }
+}
+
+const READABLE: Readiness = Readiness { readable: true, writable: false, read_closed: false, hangup: false };
+
+/// A turn that has accepted everybody, its figures, and its world.
+fn accepted(peers: Vec<Peer>) -> (Turn<Router, Peers>, Arc<ShardMetrics>, Peers) {
+    let framing = Framing { protocol: Protocol::Frame, payload_max: 64, line_route: Header::route(0) };
+    let config = TurnConfig {
+        shard: 0,
+        connections_max: 8,
+        budget_bytes: 4 << 20,
+        listeners: vec![ListenerConfig { framing }],
+        limits: Limits::default(),
+        seed: 0,
+    };
+    let mut io = Peers { peers, accepted: 0 };
+    let mut turn = Turn::new(config, Time::ZERO, Router::embedded);
+    let metrics = turn.metrics();
+    turn.begin(Time::ZERO);
+    turn.handle_event(&mut io, Token::listener(0), READABLE);
+    turn.end(&mut io);
+    (turn, metrics, io)
+}
+
+/// One turn in which these peers have something to read.
+fn one_turn(turn: &mut Turn<Router, Peers>, io: &mut Peers, readable: &[usize]) {
+    turn.begin(Time::ZERO);
+    for peer in readable {
+        let token = io.peers[*peer].token.expect("it was registered");
+        turn.handle_event(io, token, READABLE);
+    }
+    turn.end(io);
+}
+
+/// Lingering read into a scratch that the batch still had taken. Nothing read is 0, 0 was the end of the stream, and
+/// the socket was closed with unread input: a reset, which destroys the last words on their way.
+#[test]
+fn a_fault_is_told_and_what_still_comes_is_read_before_the_close() {
+    let too_large = b"\0\x01\0\x01\0\0";
+    let sent = [&too_large[..], &[0; 300 << 10]].concat(); // more than one read takes
+    let (mut turn, metrics, mut io) = accepted(vec![Peer { sent, ..Peer::default() }]);
+
+    one_turn(&mut turn, &mut io, &[0]);
+    let peer = &mut io.peers[0];
+    assert_eq!(peer.got[..2], [0x40, 0x05], "the last words are GOAWAY");
+    assert_eq!(peer.sent.len(), 0, "what still comes is read");
+    assert_eq!(peer.calls, ["shut"], "the peer has not ended its side, so the socket is kept");
+
+    peer.has_ended = true;
+    one_turn(&mut turn, &mut io, &[0]);
+    assert_eq!(io.peers[0].calls, ["shut", "close"]);
+    let figures = metrics.snapshot();
+    assert_eq!(figures.closes(CloseReason::TooLarge), 1);
+    assert_eq!(figures.counter(Counter::BytesLingered), (300 << 10) + 6 - (256 << 10));
+}
+
+/// The replies of a batch whose write failed stayed in the loop's outbox, and left with those of the next connection.
+#[test]
+fn replies_to_a_peer_that_is_gone_reach_nobody_else() {
+    let request = |payload: &[u8]| {
+        let mut frame = Vec::new();
+        encode(&mut frame, &Crc::new(), Header::route(1), payload);
+        frame
+    };
+    let gone = Peer { sent: request(b"secret"), takes_nothing: true, ..Peer::default() };
+    let here = Peer { sent: request(b"mine"), ..Peer::default() };
+    let (mut turn, metrics, mut io) = accepted(vec![gone, here]);
+
+    one_turn(&mut turn, &mut io, &[0, 1]);
+    assert_eq!(io.peers[1].got, request(b"mine"));
+    let figures = metrics.snapshot();
+    assert_eq!(figures.closes(CloseReason::Reset), 1);
+    assert!(figures.balances(), "{figures:?}");
+}
