@@ -120,6 +120,39 @@ fn connections_not_yet_accepted_are_drained_too() {
     assert_eq!(report.drained, 21);
 }
 
+/// Replies that wait for a slow reader, requests that wait in the kernel because of that, and half a frame behind
+/// them: the reader gets its time, and all that it is due.
+#[test]
+fn a_paused_connection_is_drained_to_its_end() {
+    const BYTES: usize = 20_000;
+    let serving = Serving::embedded();
+    let mut slow = Client::connect_narrow(serving.frames(), 4096);
+    let mut sent = 0;
+    let mut send = |slow: &mut Client| {
+        slow.request(ECHO, &pattern(sent, BYTES));
+        sent += 1;
+    };
+    wait_until("reading it is paused", || {
+        send(&mut slow);
+        serving.snapshot().counter(Counter::PausedOutput) > 0
+    });
+    (0..5).for_each(|_| send(&mut slow));
+    slow.send(&frame(ECHO, &pattern(0, BYTES))[..1000]);
+    wait_until("all has arrived", || slow.bytes_unsent() == 0);
+    let mut half = serving.connect();
+    half.send(&frame(ECHO, b"half")[..9]);
+    serving.wait_for("both are there", |now| now.counter(Counter::Accepted) == 2);
+    serving.handle.drain(PATIENCE);
+    half.expect_goaway(DRAINING);
+    for number in 0..sent {
+        slow.expect(ECHO, &pattern(number, BYTES));
+    }
+    slow.expect_goaway(DRAINING);
+    drop((slow, half));
+    let report = serving.join();
+    assert!(report.is_clean(), "{report}");
+}
+
 /// What a client under load saw until its end.
 struct Seen {
     answered: u64,
@@ -129,8 +162,10 @@ struct Seen {
 /// Keeps `depth` requests going until GOAWAY; then the end must follow. Any wrong, missing or late reply, and any
 /// reset, panics.
 fn load(mut client: Client, seed: u64, depth: u64, replies: &AtomicU64) -> Seen {
-    let request =
-        |number: u64| pattern(seed + number, 20 + usize::try_from(number * 7 % 300).expect("below 300"));
+    let request = |number: u64| {
+        let bytes = 20 + number * 7 % 300;
+        pattern(seed + number, usize::try_from(bytes).expect("a few hundred"))
+    };
     let (mut sent, mut answered) = (0, 0);
     loop {
         let mut more = Vec::new();
@@ -158,15 +193,15 @@ fn load(mut client: Client, seed: u64, depth: u64, replies: &AtomicU64) -> Seen 
 /// Plain clients under load: what the server has read it has answered; what a client is missing was never read.
 #[test]
 fn a_drain_at_any_moment_under_load_loses_nothing() {
-    const CLIENTS: u64 = 6;
+    const DEPTHS: [u64; 6] = [2, 4, 16, 64, 200, 1000];
     for round in 0..10_u64 {
         let server = Process::serve(&[]);
         let replies = Arc::new(AtomicU64::new(0));
-        let clients: Vec<JoinHandle<Seen>> = (0..CLIENTS)
-            .map(|number| {
+        let clients: Vec<JoinHandle<Seen>> = (1..)
+            .zip(DEPTHS)
+            .map(|(number, depth): (u64, u64)| {
                 let (client, replies) = (Client::connect(server.frames), Arc::clone(&replies));
-                let depth = [1, 4, 16, 64, 200, 1000][usize::try_from(number).unwrap()];
-                std::thread::spawn(move || load(client, number << 40, depth.max(2), &replies))
+                std::thread::spawn(move || load(client, number << 40, depth, &replies))
             })
             .collect();
         wait_until("load is on", || replies.load(Relaxed) > 500);
@@ -182,7 +217,7 @@ fn a_drain_at_any_moment_under_load_loses_nothing() {
         let (answered, unanswered) =
             seen.iter().fold((0, 0), |sum, one| (sum.0 + one.answered, sum.1 + one.unanswered));
         assert_eq!(answered, replies.load(Relaxed));
-        assert!(unanswered <= 2 + 4 + 16 + 64 + 200 + 1000, "more are missing than were on their way");
+        assert!(unanswered <= DEPTHS.iter().sum(), "more are missing than were on their way");
     }
 }
 
@@ -269,7 +304,7 @@ fn deaf(server: &Process) -> Deaf {
     let mut before = u64::MAX;
     wait_until("the server reads it no more", || {
         std::thread::sleep(Duration::from_millis(100));
-        let queued = bytes_unsent(&client);
+        let queued = client.bytes_unsent();
         let is_stuck = queued > 0 && queued == before;
         before = queued;
         is_stuck
@@ -287,18 +322,4 @@ impl Deaf {
         drop(self.client);
         self.sending.over();
     }
-}
-
-/// What the kernel tells of a connection's send queue.
-fn bytes_unsent(client: &Client) -> u64 {
-    let port = client.stream.local_addr().expect("it is connected").port();
-    let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's table");
-    let local = format!(":{port:04X}");
-    let line = table.lines().find(|line| {
-        let mut words = line.split_whitespace();
-        words.nth(1).is_some_and(|address| address.ends_with(&local))
-    });
-    let queues =
-        line.and_then(|line| line.split_whitespace().nth(4)).expect("the connection is in the table");
-    u64::from_str_radix(queues.split(':').next().expect("two numbers"), 16).expect("a number")
 }

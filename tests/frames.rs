@@ -163,6 +163,27 @@ fn many_connections_are_served_at_once() {
     serving.end();
 }
 
+/// Connections that come and go, in every state, leave nothing behind.
+#[test]
+fn thousands_come_and_go() {
+    const CONNECTIONS: u64 = 3_000;
+    let serving = Serving::embedded();
+    for number in 0..CONNECTIONS {
+        let mut client = serving.connect();
+        match number % 3 {
+            0 => client.echo(b"once"),
+            1 => client.send(&frame(ECHO, &pattern(number, 100))[..50]),
+            _ => {}
+        }
+    }
+    serving.wait_for("all are gone", |now| now.closes_total() == CONNECTIONS);
+    serving.wait_for_rest(0);
+    let now = serving.snapshot();
+    assert_eq!(now.closes(CloseReason::Truncated), CONNECTIONS / 3);
+    assert_eq!(now.closes(CloseReason::PeerClosed), CONNECTIONS / 3 * 2);
+    serving.end();
+}
+
 #[test]
 fn pings_are_answered_and_pongs_counted() {
     let serving = Serving::embedded();

@@ -29,23 +29,25 @@ fn lines_are_acknowledged() {
     serving.end();
 }
 
-/// What is sent, and the payloads that must come back, each as one line.
+/// Name, what is sent, and the payloads that must come back, each as one line.
+type Case = (&'static str, &'static [u8], &'static [&'static [u8]]);
+
 #[test]
 fn ends_of_lines_are_told_from_payloads() {
     let serving = echoing(4096);
-    type Case = (&'static str, &'static [u8], &'static [&'static [u8]]);
+    #[rustfmt::skip]
     let table: &[Case] = &[
-        ("one line", b"a\n", &[b"a"]),
-        ("three lines", b"a\nbb\nccc\n", &[b"a", b"bb", b"ccc"]),
-        ("empty lines", b"\n\n\n", &[b"", b"", b""]),
-        ("a return before the end", b"a\r\n\r\nb\r\n", &[b"a", b"", b"b"]),
-        ("two returns", b"a\r\r\n", &[b"a\r"]),
-        ("a return inside", b"a\rb\n", &[b"a\rb"]),
-        ("a zero byte", b"a\0b\n", &[b"a\0b"]),
-        ("the last without an end", b"a\nlast", &[b"a", b"last"]),
-        ("only one without an end", b"last", &[b"last"]),
-        ("the last with a return", b"last\r", &[b"last"]),
-        ("only a return", b"a\n\r", &[b"a", b""]),
+        ("one line",                 b"a\n",            &[b"a"]),
+        ("three lines",              b"a\nbb\nccc\n",   &[b"a", b"bb", b"ccc"]),
+        ("empty lines",              b"\n\n\n",         &[b"", b"", b""]),
+        ("a return before the end",  b"a\r\n\r\nb\r\n", &[b"a", b"", b"b"]),
+        ("two returns",              b"a\r\r\n",        &[b"a\r"]),
+        ("a return inside",          b"a\rb\n",         &[b"a\rb"]),
+        ("a zero byte",              b"a\0b\n",         &[b"a\0b"]),
+        ("the last without an end",  b"a\nlast",        &[b"a", b"last"]),
+        ("only one without an end",  b"last",           &[b"last"]),
+        ("the last with a return",   b"last\r",         &[b"last"]),
+        ("only a return",            b"a\n\r",          &[b"a", b""]),
     ];
     for (name, stream, want) in table {
         for cut in 0..=stream.len() {

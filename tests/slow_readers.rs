@@ -97,6 +97,35 @@ fn a_peer_that_never_reads_is_closed() {
     serving.end();
 }
 
+/// While the server itself does not read, the peer's deadlines stand still: half a frame waits as long as the pause.
+#[test]
+fn a_pause_is_never_held_against_the_peer() {
+    const BYTES: usize = 20_000;
+    let deadline = Duration::from_millis(1500);
+    let limits = Limits { frame_deadline: deadline, idle: Some(deadline), ..Limits::default() };
+    let serving = Serving::with(limits);
+    let mut slow = Client::connect_narrow(serving.frames(), NARROW_BYTES);
+    let mut sent = 0;
+    wait_until("reading it is paused", || {
+        slow.request(ECHO, &pattern(sent, BYTES));
+        sent += 1;
+        serving.snapshot().counter(Counter::PausedOutput) > 0
+    });
+    let last = frame(ECHO, &pattern(sent, 3000));
+    slow.send(&last[..1500]);
+    std::thread::sleep(2 * deadline);
+    for number in 0..sent {
+        slow.expect(ECHO, &pattern(number, BYTES));
+    }
+    slow.send(&last[1500..]);
+    slow.expect(ECHO, &pattern(sent, 3000));
+    // Now nothing is paused, and its silence is its own.
+    slow.expect_goaway(support::client::IDLE);
+    drop(slow);
+    serving.wait_for_rest(0);
+    serving.end();
+}
+
 /// Far more slow readers than a small budget can queue for, and half-sent frames beside them.
 #[test]
 fn the_budget_holds_whatever_peers_do() {

@@ -261,4 +261,19 @@ impl Client {
         self.request(ECHO, payload);
         self.expect(ECHO, payload);
     }
+
+    /// What the kernel tells of this side's send queue: bytes that the server's side has not acknowledged.
+    #[cfg(target_os = "linux")]
+    pub fn bytes_unsent(&self) -> u64 {
+        let port = self.stream.local_addr().expect("it is connected").port();
+        let local = format!(":{port:04X}");
+        let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's table");
+        let line = table.lines().find(|line| {
+            let mut words = line.split_whitespace();
+            words.nth(1).is_some_and(|address| address.ends_with(&local))
+        });
+        let queues = line.and_then(|line| line.split_whitespace().nth(4));
+        let queued = queues.and_then(|queues| queues.split(':').next());
+        u64::from_str_radix(queued.expect("the connection is in the table"), 16).expect("a number")
+    }
 }
