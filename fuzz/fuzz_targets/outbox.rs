@@ -57,7 +57,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         assert_eq!(outbox.is_empty(), script.wire.is_empty());
         assert_eq!(outbox.tally(), script.tally);
     }
-    script.compare(&outbox);
+    script.compare(&mut outbox);
 });
 
 struct Script<'a> {
@@ -256,7 +256,8 @@ impl<'a> Script<'a> {
     }
 
     /// What would be written, and what would be kept of it after a write of some of it.
-    fn compare(&mut self, outbox: &Outbox) {
+    fn compare(&mut self, outbox: &mut Outbox) {
+        outbox.seal();
         let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
         let count = outbox.slices(self.inputs(), &mut slices);
         let mut joined = Vec::with_capacity(self.wire.len());
