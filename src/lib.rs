@@ -47,3 +47,8 @@ pub use wire::Status;
 
 /// What starting and running a server gives.
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// The README's code compiles.
+#[cfg(all(doctest, feature = "signals"))]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
