@@ -65,6 +65,10 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
     }
 
     pub(super) fn linger(&mut self) -> Verdict {
+        if self.gear.scratch.is_empty() {
+            // This visit still reads into it, and a read into nothing would look like the end of the stream.
+            return Verdict::Again;
+        }
         let mut scratch = std::mem::take(&mut self.gear.scratch);
         let verdict = self.linger_into(&mut scratch);
         self.gear.scratch = scratch;
