@@ -1,0 +1,138 @@
+//! Many seeded worlds: whatever the network, the clients and the clock do, everybody gets what is due to them.
+
+use std::panic::resume_unwind;
+use tidegate::base::{CloseReason, Rng};
+use tidegate::service::{AfterPanic, BuiltIn, Cx, Frame, Peer, Replied, Reply, Segment, Service};
+use tidegate::sim::{Answer, Coverage, Failure, Plan, Report, Request, World};
+use tidegate::wire::Status;
+
+/// Beside the built-in routes 0 to 3: large replies, shared ones, refusals, and panics.
+#[derive(Clone, Copy)]
+struct Zoo {
+    after_panic: AfterPanic,
+}
+
+const HUGE: u16 = 4;
+const SHARED: u16 = 5;
+const GATHERED: u16 = 6;
+const FAILS: u16 = 7;
+const PANICS: u16 = 8;
+const NOBODY: u16 = 9;
+
+fn huge(payload: &[u8]) -> Vec<u8> {
+    payload.iter().cycle().take(payload.len() * 9 + 3_000 * payload.len().min(40)).copied().collect()
+}
+
+fn must_panic(payload: &[u8]) -> bool {
+    payload.len() % 3 == 0
+}
+
+impl Service for Zoo {
+    type Conn = u32;
+
+    fn on_open(&mut self, _peer: &Peer, _cx: &mut Cx<'_>) -> u32 {
+        0
+    }
+
+    fn on_frame(
+        &mut self,
+        served: &mut u32,
+        frame: Frame<'_>,
+        reply: Reply<'_>,
+        _cx: &mut Cx<'_>,
+    ) -> Replied {
+        *served += 1;
+        let payload = frame.payload();
+        match frame.route() {
+            0 => BuiltIn::Ack.handle(frame, reply),
+            1 => BuiltIn::Echo.handle(frame, reply),
+            2 => BuiltIn::Discard.handle(frame, reply),
+            3 => BuiltIn::Flip.handle(frame, reply),
+            HUGE => reply.send(&huge(payload)),
+            SHARED => reply.share([payload, payload].concat().into()),
+            GATHERED => {
+                let whole = Segment::Forward(frame.part(0..payload.len()));
+                reply.gather(&[Segment::Copy(b"<"), whole, Segment::Copy(b"|"), whole])
+            }
+            FAILS => reply.fail(Status::application(300), "as asked"),
+            // No hook sees this panic, so nothing is printed.
+            PANICS if must_panic(payload) => resume_unwind(Box::new("as planned")),
+            PANICS => reply.send(b"alive"),
+            _ => reply.fail(Status::NO_ROUTE, "nobody"),
+        }
+    }
+
+    fn on_panic(&mut self) -> AfterPanic {
+        self.after_panic
+    }
+}
+
+fn model(request: &Request<'_>) -> Answer {
+    let payload = request.payload;
+    match request.route {
+        0 => Answer::Reply(BuiltIn::ACK.into()),
+        1 => Answer::Reply(payload.to_vec()),
+        2 => Answer::Silent,
+        3 => {
+            let mut flipped = payload.to_vec();
+            flipped.iter_mut().take(1).for_each(|first| *first ^= 1);
+            Answer::Reply(flipped)
+        }
+        HUGE => Answer::Reply(huge(payload)),
+        SHARED => Answer::Reply([payload, payload].concat()),
+        GATHERED => Answer::Reply([b"<", payload, b"|", payload].concat()),
+        FAILS => Answer::Fails(300),
+        PANICS if must_panic(payload) => Answer::Fails(10),
+        PANICS => Answer::Reply(b"alive".to_vec()),
+        _ => Answer::Fails(4),
+    }
+}
+
+fn world(seed: u64) -> World<Zoo> {
+    let mut rng = Rng::new(seed.wrapping_mul(31));
+    let mut routes = vec![0, 1, 1, 1, 2, 3, FAILS, NOBODY, SHARED, GATHERED];
+    if rng.chance(150) {
+        routes.push(PANICS);
+    }
+    if rng.chance(150) {
+        routes.push(HUGE);
+    }
+    let after_panic = if rng.chance(500) { AfterPanic::Keep } else { AfterPanic::Rebuild };
+    let mut plan = Plan::draw(seed, &routes);
+    if std::env::var_os("TIDEGATE_SIM_SEED").is_some() {
+        plan.trace_max = usize::MAX;
+    }
+    World::new(plan, move || Zoo { after_panic }, model)
+}
+
+fn run(seed: u64) -> Result<Report, Box<Failure>> {
+    world(seed).run()
+}
+
+#[test]
+fn first_light() {
+    if let Ok(seed) = std::env::var("TIDEGATE_SIM_SEED") {
+        match run(seed.parse().unwrap()) {
+            Ok(report) => println!("{}", report.trace),
+            Err(failure) => panic!("{failure}"),
+        }
+        return;
+    }
+    let mut coverage = Coverage::none();
+    let mut failed = 0;
+    for seed in 0..600 {
+        let t = std::time::Instant::now();
+        match run(seed) {
+            Ok(report) => coverage.add(&report),
+            Err(failure) => {
+                failed += 1;
+                println!("FAIL {}: {}", failure.seed, failure.what);
+            }
+        }
+        if t.elapsed().as_millis() > 400 {
+            println!("slow {seed}: {:?}", t.elapsed());
+        }
+    }
+    println!("{coverage}\n{failed} failed; missing {:?}", coverage.missing());
+    let _ = CloseReason::ALL;
+}
