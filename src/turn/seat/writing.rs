@@ -33,9 +33,16 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
 
     #[inline]
     pub(super) fn send_outbox(&mut self, inputs: Inputs<'_>) -> Result<(), CloseReason> {
+        let sent = self.send_gathered(inputs);
+        // Whatever became of it: what stays here would go to whoever is visited next.
+        self.gear.outbox.clear();
+        sent
+    }
+
+    #[inline]
+    fn send_gathered(&mut self, inputs: Inputs<'_>) -> Result<(), CloseReason> {
         let total = self.gear.outbox.bytes();
         if total == 0 {
-            self.gear.outbox.clear();
             return Ok(());
         }
         let mut written = 0;
@@ -45,9 +52,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
             written = write_some(self.io, &mut self.entry.stream, &slices[..count])?;
             self.gear.metrics.add(Counter::BytesOut, written as u64);
         }
-        let kept = if written < total { self.queue_rest(inputs, written) } else { Ok(()) };
-        self.gear.outbox.clear();
-        kept
+        if written < total { self.queue_rest(inputs, written) } else { Ok(()) }
     }
 
     /// Queues what the socket did not take.
