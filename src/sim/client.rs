@@ -65,7 +65,6 @@ impl Client {
             }
             return Ok(());
         };
-        self.observe(io, remote);
         if self.read(io, remote, rng)?.is_break() {
             return Ok(());
         }
@@ -83,7 +82,7 @@ impl Client {
         let socket = &io.sockets[remote.0 as usize];
         let reads = self.script.reading != Reading::Never;
         let is_ended = io.stream_end(remote) != StreamEnd::Open;
-        if (reads && (is_ended || !socket.buffered.is_empty())) || (!reads && socket.is_closed) {
+        if (reads && (is_ended || !socket.buffered.is_empty())) || (!reads && socket.is_gone()) {
             return Some(self.reads_from.max(io.clock()));
         }
         let may_send = self.sent < self.script.may_send(self.checker.taken()) && socket.up_space() > 0;
@@ -137,7 +136,8 @@ impl Client {
     }
 
     /// Keeps the times that deadlines are judged by.
-    pub(super) fn observe(&mut self, io: &SimIo, remote: Remote) {
+    pub(super) fn observe(&mut self, io: &SimIo) {
+        let Some(remote) = self.remote else { return };
         let arrived = io.sockets[remote.0 as usize].figures.arrived_bytes;
         let whole = self.script.whole_by(arrived);
         if whole > self.whole {
@@ -151,7 +151,7 @@ impl Client {
 
     fn read(&mut self, io: &mut SimIo, remote: Remote, rng: &mut Rng) -> Result<ControlFlow<()>, String> {
         let most = match self.script.reading {
-            Reading::Never if io.sockets[remote.0 as usize].is_closed => return Ok(self.leave(io, remote)),
+            Reading::Never if io.sockets[remote.0 as usize].is_gone() => return Ok(self.leave(io, remote)),
             Reading::Never => return Ok(ControlFlow::Continue(())),
             Reading::Slow(..) if self.reads_from > io.clock() => return Ok(ControlFlow::Continue(())),
             Reading::Slow(most, pause_us) => {

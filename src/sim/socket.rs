@@ -120,6 +120,11 @@ impl Socket {
         }
     }
 
+    /// The server has nothing to do with it any more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_closed || self.is_refused
+    }
+
     pub(super) fn up_space(&self) -> usize {
         self.capacity.up.saturating_sub(self.in_flight.len() + self.arrived.len())
     }

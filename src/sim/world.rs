@@ -129,6 +129,7 @@ impl<S: Service> World<S> {
             }
             self.act()?;
             self.io.blow();
+            self.clients.iter_mut().for_each(|client| client.observe(&self.io));
             self.take_turn();
             self.check_turn()?;
             if self.is_over() {
