@@ -1,7 +1,7 @@
 //! Many seeded worlds: whatever the network, the clients and the clock do, everybody gets what is due to them.
 
 use std::panic::resume_unwind;
-use tidegate::base::{CloseReason, Rng};
+use tidegate::base::Rng;
 use tidegate::service::{AfterPanic, BuiltIn, Cx, Frame, Peer, Replied, Reply, Segment, Service};
 use tidegate::sim::{Answer, Coverage, Failure, Plan, Report, Request, World};
 use tidegate::wire::Status;
@@ -109,30 +109,96 @@ fn run(seed: u64) -> Result<Report, Box<Failure>> {
     world(seed).run()
 }
 
+/// Runs these seeds on all processors, and gives what they covered, or the first that failed.
+fn run_all(seeds: u64) -> (Coverage, Vec<Box<Failure>>) {
+    let workers = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
+    let share = |worker: u64| {
+        let (mut coverage, mut failures) = (Coverage::none(), Vec::new());
+        for seed in (worker..seeds).step_by(workers as usize) {
+            match run(seed) {
+                Ok(report) => coverage.add(&report),
+                Err(failure) => failures.push(failure),
+            }
+        }
+        (coverage, failures)
+    };
+    std::thread::scope(|scope| {
+        let shares: Vec<_> = (0..workers).map(|worker| scope.spawn(move || share(worker))).collect();
+        let mut all = (Coverage::none(), Vec::new());
+        for done in shares {
+            let (coverage, failures) = done.join().expect("a world reports its panics");
+            all.0.merge(&coverage);
+            all.1.extend(failures);
+        }
+        all
+    })
+}
+
+/// Worlds of one test run.
+const SEEDS: u64 = 600;
+
+/// `TIDEGATE_SIM_SEED=n` replays one world with its whole trace.
 #[test]
-fn first_light() {
+fn everybody_gets_what_is_due_in_every_world() {
     if let Ok(seed) = std::env::var("TIDEGATE_SIM_SEED") {
-        match run(seed.parse().unwrap()) {
+        match run(seed.parse().expect("a seed is a number")) {
             Ok(report) => println!("{}", report.trace),
             Err(failure) => panic!("{failure}"),
         }
         return;
     }
-    let mut coverage = Coverage::none();
-    let mut failed = 0;
-    for seed in 0..600 {
-        let t = std::time::Instant::now();
-        match run(seed) {
-            Ok(report) => coverage.add(&report),
-            Err(failure) => {
-                failed += 1;
-                println!("FAIL {}: {}", failure.seed, failure.what);
+    let (coverage, failures) = run_all(SEEDS);
+    for failure in &failures {
+        println!("FAIL {}: {}", failure.seed, failure.what);
+    }
+    println!("{coverage}");
+    if let Some(failure) = failures.first() {
+        panic!(
+            "{} worlds failed; replay one with TIDEGATE_SIM_SEED={}\n{failure}",
+            failures.len(),
+            failure.seed
+        );
+    }
+    assert_eq!(coverage.missing(), [""; 0], "trouble that was never made, reasons that were never reached");
+}
+
+/// The law that makes a failure worth having: it can be looked at again.
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    for seed in 0..20 {
+        let (one, two) = (run(seed).map(|report| report.trace), run(seed).map(|report| report.trace));
+        match (one, two) {
+            (Ok(one), Ok(two)) => {
+                assert_eq!((one.hash(), one.count()), (two.hash(), two.count()), "seed {seed}");
             }
-        }
-        if t.elapsed().as_millis() > 400 {
-            println!("slow {seed}: {:?}", t.elapsed());
+            (one, two) => panic!("seed {seed}: {:?} {:?}", one.err(), two.err()),
         }
     }
-    println!("{coverage}\n{failed} failed; missing {:?}", coverage.missing());
-    let _ = CloseReason::ALL;
+}
+
+#[cfg(feature = "planted-bugs")]
+mod planted {
+    use super::{SEEDS, run};
+    use tidegate::base::planted::{Bug, plant};
+
+    /// The first seed that shows the bug, and how.
+    fn hunt(bug: Bug) -> Option<(u64, String)> {
+        plant(Some(bug));
+        let found = (0..SEEDS).find_map(|seed| run(seed).err().map(|failure| (seed, failure.what)));
+        plant(None);
+        found
+    }
+
+    /// That the same seeds pass without a bug is what the test above shows.
+    #[test]
+    fn every_planted_bug_is_found() {
+        let mut unfound = Vec::new();
+        for bug in Bug::ALL {
+            match hunt(bug) {
+                Some((seed, what)) => println!("{bug:?}: after {} worlds: {what}", seed + 1),
+                None => unfound.push(bug),
+            }
+        }
+        assert!(unfound.is_empty(), "not found within {SEEDS} worlds: {unfound:?}");
+    }
 }

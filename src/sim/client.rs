@@ -21,10 +21,10 @@ pub(super) struct Client {
     pub(super) has_left: bool,
     reads_from: Time,
     start: Time,
-    /// Messages that had arrived whole at the last look, and when that number last grew.
+    /// Messages that the server had read at the last look, and when that number last grew.
     pub(super) whole: usize,
     pub(super) whole_at: Time,
-    /// When the first byte of the message that is not whole came.
+    /// When it read the first byte of the message that is not whole.
     pub(super) partial_at: Option<Time>,
 }
 
@@ -138,13 +138,13 @@ impl Client {
     /// Keeps the times that deadlines are judged by.
     pub(super) fn observe(&mut self, io: &SimIo) {
         let Some(remote) = self.remote else { return };
-        let arrived = io.sockets[remote.0 as usize].figures.arrived_bytes;
-        let whole = self.script.whole_by(arrived);
+        let read = io.sockets[remote.0 as usize].figures.served_bytes;
+        let whole = self.script.whole_by(read);
         if whole > self.whole {
             (self.whole, self.whole_at, self.partial_at) = (whole, io.clock(), None);
         }
         let end = whole.checked_sub(1).map_or(0, |last| self.script.milestones[last].end);
-        if arrived > end && self.partial_at.is_none() {
+        if read > end && self.partial_at.is_none() {
             self.partial_at = Some(io.clock());
         }
     }

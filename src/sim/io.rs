@@ -20,9 +20,6 @@ const INTERRUPTED_IN_A_ROW: u32 = 2;
 /// How long descriptors are short at most once the weather takes them, in microseconds.
 const EXHAUSTED_US_MAX: u64 = 300_000;
 
-/// Bytes that lie unread for longer have been neglected, not just not been reached yet, in microseconds.
-const NEGLECT_US: u64 = 1_000_000;
-
 /// A stream as the server holds it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SimStream(pub(super) u32);
@@ -273,10 +270,9 @@ impl SimIo {
             return;
         }
         let before = socket.in_flight.len();
-        socket.arrive(most);
+        socket.arrive(most, clock);
         let came = before - socket.in_flight.len();
         if came > 0 {
-            socket.figures.arrived_at = Some(clock);
             self.trace.note(clock, index_of(id), What::Arrived, came as u64);
         }
         if socket.in_flight.is_empty() && socket.fin == Fin::Sent {
@@ -622,9 +618,6 @@ impl Io for SimIo {
         }
         socket.is_shut = true;
         socket.figures.shut_at = Some(clock);
-        if socket.figures.arrived_at.is_some_and(|at| clock.since_us(at) > NEGLECT_US) {
-            socket.figures.neglected_bytes = socket.arrived.len();
-        }
         if socket.fin == Fin::Arrived {
             socket.pending = Readiness { readable: true, writable: true, read_closed: true, hangup: true };
         }

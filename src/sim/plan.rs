@@ -62,7 +62,7 @@ impl Plan {
         let mut rng = Rng::new(seed);
         let is_tight = rng.chance(120);
         let is_idle_watched = rng.chance(300);
-        let clients = if rng.chance(200) { rng.between(12, 24) } else { rng.between(1, 9) };
+        let clients = if is_tight || rng.chance(150) { rng.between(12, 24) } else { rng.between(1, 9) };
         let clients = u32::try_from(clients).unwrap_or(1);
         Plan {
             seed,
@@ -71,11 +71,11 @@ impl Plan {
             routes: routes.to_vec(),
             may_stay: true,
             slow_us: (20_000, [100_000, 900_000][pick(&mut rng, 2)]),
-            pipe_bytes: [(1, 300), (2_000, 20_000), (60_000, 600_000), (1, 600_000)][pick(&mut rng, 4)],
+            pipe_bytes: PIPES[if is_tight { 2 } else { pick(&mut rng, 4) }],
             connections_max: if rng.chance(150) { u32::try_from(rng.between(1, 6)).unwrap_or(1) } else { 64 },
             descriptors: rng.chance(150).then(|| u32::try_from(rng.between(1, 5)).unwrap_or(1)),
             budget_bytes: if is_tight { BUDGET_BYTES_MIN } else { 64 << 20 },
-            listeners: draw_listeners(&mut rng),
+            listeners: draw_listeners(&mut rng, is_tight),
             limits: draw_limits(&mut rng, is_idle_watched),
             weather: Weather::draw(&mut rng),
             drain: rng.chance(400).then(|| DrainPlan {
@@ -118,13 +118,16 @@ impl Plan {
     }
 }
 
+/// Bytes that a connection's pipes hold, at least and at most: bottlenecks, ordinary ones, wide ones, and any.
+const PIPES: [(u64, u64); 4] = [(1, 300), (2_000, 20_000), (60_000, 600_000), (1, 600_000)];
+
 fn draw_start(rng: &mut Rng) -> Time {
     let wrap_us = (u64::from(u32::MAX) + 1) * 1000;
     if rng.chance(300) { Time(wrap_us - rng.below(2_000_000)) } else { Time(rng.below(1 << 40)) }
 }
 
-fn draw_listeners(rng: &mut Rng) -> Vec<ListenerConfig> {
-    let frame_max = [64, 4_096, 70_000, 300_000, 1 << 20][pick(rng, 5)];
+fn draw_listeners(rng: &mut Rng, is_tight: bool) -> Vec<ListenerConfig> {
+    let frame_max = [64, 4_096, 70_000, 300_000, 1 << 20][if is_tight { 4 } else { pick(rng, 5) }];
     let line_max = [64, 2_000, 64 << 10, 128 << 10][pick(rng, 4)];
     let frame = ListenerConfig {
         framing: Framing {
@@ -142,6 +145,7 @@ fn draw_listeners(rng: &mut Rng) -> Vec<ListenerConfig> {
         },
     };
     match rng.below(10) {
+        _ if is_tight => vec![frame],
         0..5 => vec![frame],
         5..7 => vec![line],
         _ => vec![frame, line],

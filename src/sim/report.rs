@@ -83,6 +83,17 @@ impl Coverage {
         }
     }
 
+    /// Adds what other worlds did.
+    pub fn merge(&mut self, other: &Coverage) {
+        self.worlds += other.worlds;
+        self.turns += other.turns;
+        self.replies += other.replies;
+        self.troubles.add(&other.troubles);
+        for (sum, more) in self.closes.iter_mut().zip(other.closes) {
+            *sum += more;
+        }
+    }
+
     /// The names of the troubles that there never were, and of the reasons for which no connection ended.
     pub fn missing(&self) -> Vec<&'static str> {
         let troubles = Trouble::ALL.iter().filter(|trouble| self.troubles.count(**trouble) == 0);

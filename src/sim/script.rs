@@ -170,13 +170,14 @@ impl Writer<'_> {
     }
 
     fn habit(&mut self, plan: &Plan) -> Habit {
+        if plan.is_tight() && self.rng.chance(450) {
+            return Habit::Hog;
+        }
         match self.rng.below(100) {
             0..45 => Habit::Talker,
             45..60 => Habit::Burst,
             60..75 => Habit::Bulk,
-            75..90 => Habit::Trickle,
-            _ if plan.is_tight() => Habit::Hog,
-            _ => Habit::Talker,
+            _ => Habit::Trickle,
         }
     }
 

@@ -89,9 +89,9 @@ pub(super) struct Figures {
     /// Bytes that the server's reset destroyed.
     pub(super) destroyed_bytes: usize,
     /// When bytes last arrived.
-    pub(super) arrived_at: Option<Time>,
-    /// Bytes that lay unread for longer than a second when the server shut its side.
-    pub(super) neglected_bytes: usize,
+    pub(super) arrived_at: Time,
+    /// Since when at least some byte has lain unread.
+    pub(super) unread_since: Option<Time>,
     /// A read failed for no reason that the client made.
     pub(super) had_odd_error: bool,
 }
@@ -145,13 +145,15 @@ impl Socket {
     }
 
     /// The first `bytes` in flight arrive: an edge, unless nothing came.
-    pub(super) fn arrive(&mut self, bytes: usize) {
+    pub(super) fn arrive(&mut self, bytes: usize, now: Time) {
         let bytes = bytes.min(self.in_flight.len());
         if bytes == 0 {
             return;
         }
         move_front(&mut self.in_flight, &mut self.arrived, bytes);
         self.figures.arrived_bytes += bytes;
+        self.figures.arrived_at = now;
+        self.figures.unread_since.get_or_insert(now);
         self.pending.readable = true;
     }
 
@@ -199,6 +201,7 @@ impl Socket {
         }
         self.figures.read_bytes += total;
         if self.figures.shut_at.is_none() {
+            self.figures.unread_since = (!self.arrived.is_empty()).then_some(self.figures.arrived_at);
             self.figures.served_bytes += total;
         }
         total

@@ -100,7 +100,7 @@ impl fmt::Display for Trace {
             write!(f, "{:>16} us  ", event.at.0)?;
             match event.who {
                 NOBODY => write!(f, "loop      ")?,
-                who => write!(f, "client {who:<3}")?,
+                who => write!(f, "conn {who:<5}")?,
             }
             writeln!(f, " {:?} {}", event.what, event.count)?;
         }

@@ -17,6 +17,9 @@ use crate::base::{CloseReason, Time};
 use crate::session::Protocol;
 use crate::turn::ListenerConfig;
 
+/// Bytes that lie unread for longer were neglected, not just not reached yet, in microseconds.
+const NEGLECT_US: u64 = 1_000_000;
+
 /// What was so in the whole world.
 pub(super) struct Circumstances<'a> {
     pub(super) limits: &'a Limits,
@@ -118,15 +121,19 @@ impl Case<'_> {
         self.silence_was(self.client.whole_at, idle.as_micros())
     }
 
+    /// Whether nothing came for that long, from `since` on, and nothing lay there that the server had only to read.
     fn silence_was(&self, since: Time, limit_us: u128) -> Result<(), String> {
-        if self.socket.figures.neglected_bytes > 0 {
-            return Err(format!("with {} bytes unread", self.socket.figures.neglected_bytes));
-        }
         let waited_us = self.at.since_us(since);
         if u128::from(waited_us) + 1000 < limit_us {
             return Err(format!("after {waited_us} us of {limit_us}"));
         }
-        Ok(())
+        let earliest = since.plus_us(u64::try_from(limit_us).unwrap_or(u64::MAX));
+        match self.socket.figures.unread_since {
+            Some(unread) if earliest.since_us(unread) > NEGLECT_US => {
+                Err(format!("with bytes unread for {} us", earliest.since_us(unread)))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Whether one reply alone may be more than may be queued: no other reply ever is.

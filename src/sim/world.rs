@@ -129,8 +129,8 @@ impl<S: Service> World<S> {
             }
             self.act()?;
             self.io.blow();
-            self.clients.iter_mut().for_each(|client| client.observe(&self.io));
             self.take_turn();
+            self.clients.iter_mut().for_each(|client| client.observe(&self.io));
             self.check_turn()?;
             if self.is_over() {
                 return self.check_end();
@@ -353,8 +353,9 @@ impl<S: Service> World<S> {
 /// One client in a line, for the report of a failure.
 fn describe(client: &Client) -> String {
     let script = &client.script;
+    let connection = client.remote.map_or("never came".to_owned(), |remote| format!("conn {}", remote.0));
     format!(
-        "{:?}, {} of {} bytes sent, {} of {} replies, {:?}, {:?}, pipes {} up {} down, {:?} seen{}",
+        "{connection}, {:?}, {} of {} bytes sent, {} of {} replies, {:?}, {:?}, pipes {} up {} down, {:?} seen{}",
         script.protocol,
         client.sent,
         script.stream.len(),
