@@ -554,9 +554,10 @@ impl Io for SimIo {
             self.note(stream.0, What::ReadFailed, 0);
             return Err(io::Error::other("the network card burns"));
         }
+        let clock = self.clock;
         let socket = &mut self.sockets[stream.0 as usize];
         debug_assert!(!socket.is_closed, "a closed stream is not read");
-        let count = socket.read_into(into);
+        let count = socket.read_into(into, clock);
         if count > 0 {
             self.work += 1;
             self.note(stream.0, What::Read, count as u64);

@@ -90,6 +90,8 @@ pub(super) struct Figures {
     pub(super) destroyed_bytes: usize,
     /// When bytes last arrived.
     pub(super) arrived_at: Time,
+    /// When the server last read, before it shut its side.
+    pub(super) served_at: Option<Time>,
     /// Since when at least some byte has lain unread.
     pub(super) unread_since: Option<Time>,
     /// A read failed for no reason that the client made.
@@ -188,7 +190,7 @@ impl Socket {
         false
     }
 
-    pub(super) fn read_into(&mut self, into: &mut [IoSliceMut<'_>]) -> usize {
+    pub(super) fn read_into(&mut self, into: &mut [IoSliceMut<'_>], now: Time) -> usize {
         let mut total = 0;
         for slice in into {
             let count = slice.len().min(self.arrived.len());
@@ -203,6 +205,7 @@ impl Socket {
         if self.figures.shut_at.is_none() {
             self.figures.unread_since = (!self.arrived.is_empty()).then_some(self.figures.arrived_at);
             self.figures.served_bytes += total;
+            self.figures.served_at = Some(now);
         }
         total
     }

@@ -11,8 +11,7 @@ use super::io::{SimIo, StreamEnd};
 use super::model::{Farewell, status};
 use super::script::{Finale, Reading};
 use super::socket::{Fate, Fin, Socket};
-use crate::base::limits::LINGER_BYTES_MAX;
-use crate::base::limits::Limits;
+use crate::base::limits::{FLUSH_GRACE, LINGER_BYTES_MAX, Limits};
 use crate::base::{CloseReason, Time};
 use crate::session::Protocol;
 use crate::turn::ListenerConfig;
@@ -176,12 +175,15 @@ impl Case<'_> {
             || self.client.script.reading == Reading::Never
             || self.socket.reset_sent
             || self.socket.figures.had_odd_error
+            || self.flushed_enough()
             || self.is_past_grace();
         if !self.is_orderly() || is_cut {
             return Ok(());
         }
         match self.client.saw {
             StreamEnd::Open => return Err("and its client saw no end".to_owned()),
+            // Whoever holds output is cut off: it is that memory which is short.
+            StreamEnd::Reset if self.why == CloseReason::Memory => return Ok(()),
             StreamEnd::Reset if self.lingered_enough() => return Ok(()),
             StreamEnd::Reset => return Err("by a reset that the server could have avoided".to_owned()),
             StreamEnd::End => {}
@@ -245,6 +247,13 @@ impl Case<'_> {
         };
         let got = self.client.checker.farewell();
         if got == want { Ok(()) } else { Err(format!("with {got:?} for its last words, not {want:?}")) }
+    }
+
+    /// Whether the server tried to write for as long as it promises before it closed.
+    fn flushed_enough(&self) -> bool {
+        let figures = &self.socket.figures;
+        let (Some(served), Some(closed)) = (figures.served_at, figures.closed_at) else { return false };
+        u128::from(closed.since_us(served)) >= FLUSH_GRACE.as_micros()
     }
 
     /// Whether the server read on for as long as it promises before it closed.

@@ -242,6 +242,7 @@ impl<S: Service> World<S> {
             self.io.advance_us(self.rng.below(200));
             return Ok(());
         }
+        self.idle_turns = 0;
         let by_others = self.clients.iter().filter_map(|client| client.next_at(&self.io));
         let by_others = by_others.chain(self.io.next_arrival()).min();
         if self.io.has_events() || by_others.is_some_and(|at| at <= now) {
