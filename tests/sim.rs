@@ -1,5 +1,7 @@
 //! Many seeded worlds: whatever the network, the clients and the clock do, everybody gets what is due to them.
 
+#![expect(clippy::print_stdout, reason = "what the worlds covered is part of the test's result")]
+
 use std::panic::resume_unwind;
 use tidegate::base::Rng;
 use tidegate::service::{AfterPanic, BuiltIn, Cx, Frame, Peer, Replied, Reply, Segment, Service};
@@ -24,7 +26,7 @@ fn huge(payload: &[u8]) -> Vec<u8> {
 }
 
 fn must_panic(payload: &[u8]) -> bool {
-    payload.len() % 3 == 0
+    payload.len().is_multiple_of(3)
 }
 
 impl Service for Zoo {
@@ -110,14 +112,14 @@ fn run(seed: u64) -> Result<Report, Box<Failure>> {
 }
 
 /// Runs these seeds on all processors, and gives what they covered, or the first that failed.
-fn run_all(seeds: u64) -> (Coverage, Vec<Box<Failure>>) {
-    let workers = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
-    let share = |worker: u64| {
+fn run_all(seeds: u64) -> (Coverage, Vec<Failure>) {
+    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let share = |worker: usize| {
         let (mut coverage, mut failures) = (Coverage::none(), Vec::new());
-        for seed in (worker..seeds).step_by(workers as usize) {
+        for seed in (0..seeds).skip(worker).step_by(workers) {
             match run(seed) {
                 Ok(report) => coverage.add(&report),
-                Err(failure) => failures.push(failure),
+                Err(failure) => failures.push(*failure),
             }
         }
         (coverage, failures)
@@ -137,7 +139,7 @@ fn run_all(seeds: u64) -> (Coverage, Vec<Box<Failure>>) {
 /// Worlds of one test run.
 const SEEDS: u64 = 600;
 
-/// `TIDEGATE_SIM_SEED=n` replays one world with its whole trace.
+/// `TIDEGATE_SIM_SEED=n` replays one world with its whole trace; `TIDEGATE_SIM_WORLDS=n` runs that many.
 #[test]
 fn everybody_gets_what_is_due_in_every_world() {
     if let Ok(seed) = std::env::var("TIDEGATE_SIM_SEED") {
@@ -147,7 +149,8 @@ fn everybody_gets_what_is_due_in_every_world() {
         }
         return;
     }
-    let (coverage, failures) = run_all(SEEDS);
+    let worlds = std::env::var("TIDEGATE_SIM_WORLDS").map_or(SEEDS, |text| text.parse().expect("a number"));
+    let (coverage, failures) = run_all(worlds);
     for failure in &failures {
         println!("FAIL {}: {}", failure.seed, failure.what);
     }

@@ -33,6 +33,7 @@
 //! }
 //! ```
 
+mod calls;
 mod client;
 mod io;
 mod model;
