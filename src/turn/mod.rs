@@ -287,6 +287,10 @@ impl<S: Service, I: Io> Turn<S, I> {
     /// A connection's part in the drain: read once more, to would-block, then finish.
     fn drain(&mut self, slot: u32, until: Ms) {
         let entry = &mut self.table[slot as usize];
+        if matches!(entry.phase, Phase::Closed(_)) {
+            // It is buried at the end of this turn, and must have no timer then.
+            return;
+        }
         entry.phase = entry.phase.step(Event::DrainBy(until));
         entry.flags.set(Flag::Readable);
         self.wheel.arm(slot, until);
