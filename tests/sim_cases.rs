@@ -318,6 +318,62 @@ fn four_budgets_of_half_sent_frames_starve_nobody_well_behaved() {
     assert_eq!(seen.closes_total(), seen.closes(CloseReason::Memory), "and nobody else");
 }
 
+/// The replies that a reset left behind in the loop must not reach whoever is visited next.
+#[test]
+fn replies_of_a_batch_whose_write_failed_reach_nobody_else() {
+    let mut rig = Rig::new();
+    let [first, second] = [(); 2].map(|()| rig.connect(WIDE));
+    rig.send(first, &frame(ECHO, b"the first one's"));
+    rig.io.deliver_all();
+    rig.io.reset(first);
+    rig.send(second, &frame(ECHO, b"the second one's"));
+    assert!(rig.receive_all(second) == frame(ECHO, b"the second one's"));
+    assert_eq!(rig.figures().closes(CloseReason::Reset), 1);
+}
+
+/// A client that goes on sending behind its last message keeps the server from closing at once, or its kernel
+/// would destroy the last words.
+#[test]
+fn last_words_survive_what_comes_behind_a_fault() {
+    let mut rig = Rig::new();
+    let remote = rig.connect(WIDE);
+    let mut bad = frame(ECHO, b"never answered");
+    bad[8] ^= 1;
+    rig.send(remote, &[frame(ECHO, b"answered"), bad].concat());
+    rig.settle();
+    rig.send(remote, &[0; 5_000]);
+    let got = rig.receive_all(remote);
+    assert!(got.starts_with(&frame(ECHO, b"answered")));
+    let told = &got[frame(ECHO, b"answered").len()..];
+    assert_eq!((&told[..2], &told[6..8]), (&[0x40, 0x05][..], &[0, 1][..]), "GOAWAY PROTOCOL");
+    assert_eq!(rig.io.stream_end(remote), StreamEnd::End);
+    rig.leap(3);
+    assert_eq!((rig.turn.open(), rig.figures().closes(CloseReason::BadCrc)), (0, 1));
+}
+
+/// The grace of a drain ends long after a connection that ended in the drain's first turn was buried.
+#[test]
+fn a_drain_in_the_turn_of_a_close_leaves_no_timer_behind() {
+    let mut rig = Rig::new();
+    let stays = rig.connect(Capacity { down: 100, ..WIDE });
+    rig.send(stays, &frame(ECHO, &[b'f'; 10_000]));
+    let goes = rig.connect(WIDE);
+    rig.io.reset(goes);
+    rig.io.deliver_all();
+    let events = rig.io.poll();
+    rig.turn.begin(rig.io.clock());
+    for (token, ready) in events {
+        rig.turn.handle_event(&mut rig.io, token, ready);
+    }
+    let until = rig.io.clock().ms().plus(2_000);
+    rig.turn.begin_drain(&mut rig.io, until);
+    rig.turn.end(&mut rig.io);
+    assert_eq!(rig.turn.open(), 1, "one takes nothing and has the grace");
+    rig.leap(3);
+    assert!(rig.turn.is_drained());
+    assert_eq!(rig.figures().closes(CloseReason::DrainForced), 1);
+}
+
 /// Panics in one callback, or in all.
 struct Fragile {
     at: &'static str,

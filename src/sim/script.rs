@@ -79,6 +79,8 @@ struct Writer<'a> {
     framing: Framing,
     routes: &'a [u16],
     rng: Rng,
+    /// What this client's payloads are filled with.
+    noise: Vec<u8>,
     model: &'a mut dyn FnMut(&Request<'_>) -> Answer,
     script: Script,
 }
@@ -106,8 +108,10 @@ impl Script {
             start_us: rng.below(plan.arrivals_us + 1),
             capacity: plan.draw_capacity(rng),
         };
-        let rng = rng.fork();
-        let mut writer = Writer { client, sequence: 0, framing, routes: &plan.routes, rng, model, script };
+        let mut rng = rng.fork();
+        let noise = noise(&mut rng, framing.protocol);
+        let routes = &plan.routes;
+        let mut writer = Writer { client, sequence: 0, framing, routes, rng, noise, model, script };
         writer.write(plan);
         writer.script
     }
@@ -141,6 +145,17 @@ impl Script {
             Some(milestone) => milestone.end,
             None => self.stream.len(),
         }
+    }
+}
+
+/// Bytes of a client's noise: a prime, so that a payload moved by any power of two is not the same.
+const NOISE_BYTES: usize = 4_093;
+
+fn noise(rng: &mut Rng, protocol: Protocol) -> Vec<u8> {
+    let bytes = (0..NOISE_BYTES.div_ceil(8)).flat_map(|_| rng.next_u64().to_le_bytes());
+    match protocol {
+        Protocol::Frame => bytes.collect(),
+        Protocol::Line => bytes.map(|byte| b'a' + byte % 26).collect(),
     }
 }
 
@@ -227,14 +242,10 @@ impl Writer<'_> {
             Protocol::Line => format!("c{}-{}-", self.client, self.sequence).into_bytes(),
         };
         while payload.len() < bytes {
-            payload.extend_from_slice(&self.rng.next_u64().to_le_bytes());
+            let left = bytes - payload.len();
+            payload.extend_from_slice(&self.noise[..left.min(NOISE_BYTES)]);
         }
         payload.truncate(bytes);
-        if self.framing.protocol == Protocol::Line {
-            for byte in payload.iter_mut().filter(|byte| !byte.is_ascii_graphic()) {
-                *byte = b'a' + *byte % 26;
-            }
-        }
         payload
     }
 
