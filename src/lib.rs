@@ -37,6 +37,7 @@ pub mod server;
 pub mod service;
 pub mod session;
 pub mod shard;
+pub mod sim;
 pub mod turn;
 pub mod wire;
 
