@@ -421,7 +421,9 @@ impl Writer<'_> {
                 let least_bytes = self.script.capacity.down / 6 + self.script.due_bytes() / 150 + 1;
                 Reading::Slow(least_bytes + pick(&mut self.rng, 60_000), self.rng.between(least, most))
             }
-            Habit::Burst | Habit::Bulk | Habit::Trickle if self.rng.chance(80) => Reading::Never,
+            Habit::Burst | Habit::Bulk | Habit::Trickle if is_patient && self.rng.chance(120) => {
+                Reading::Never
+            }
             Habit::Talker | Habit::Burst | Habit::Bulk | Habit::Trickle | Habit::Hog => Reading::Eager,
         };
         if self.script.reading == Reading::Never {
