@@ -37,6 +37,7 @@ pub mod server;
 pub mod service;
 pub mod session;
 pub mod shard;
+pub mod sim;
 pub mod turn;
 pub mod wire;
 
@@ -47,3 +48,8 @@ pub use wire::Status;
 
 /// What starting and running a server gives.
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// The README's code compiles.
+#[cfg(all(doctest, feature = "signals"))]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

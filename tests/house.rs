@@ -191,11 +191,12 @@ fn made(source: &Source, reason: &str) -> Vec<usize> {
     lines
 }
 
-/// The cause of a close is seen in one place, and decided there.
+/// The cause of a close is seen in one place, and decided there. (The simulator only says what it expects.)
 #[test]
 fn a_bad_checksum_is_judged_in_one_place() {
     let places: Vec<_> = all_sources()
         .iter()
+        .filter(|source| !source.file.starts_with("sim/"))
         .flat_map(|source| {
             made(source, "BadCrc")
                 .into_iter()

@@ -61,7 +61,7 @@ figures! {
         BytesLingered => "bytes_lingered",
         /// PONG frames: answers to nothing that we asked.
         UnaskedPongs => "unasked_pongs",
-        /// Replies that were made and not wholly taken by the peer's socket (an upper bound).
+        /// Replies that the socket had not wholly taken when we ended the connection (an upper bound).
         RepliesUnsent => "replies_unsent",
         /// Whole requests that were read and not started when their connection was forced to end.
         RequestsDropped => "requests_dropped",

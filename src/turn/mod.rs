@@ -293,6 +293,7 @@ impl<S: Service, I: Io> Turn<S, I> {
     fn drain(&mut self, slot: u32, until: Ms) {
         let entry = &mut self.table[slot as usize];
         if matches!(entry.phase, Phase::Closed(_)) {
+            // It is buried at the end of this turn, and must have no timer then.
             return;
         }
         entry.phase = entry.phase.step(Event::DrainBy(until));

@@ -84,7 +84,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
             return if self.entry.flags.has(Flag::Hangup) {
                 self.lost(CloseReason::Reset)
             } else {
-                Verdict::Wait
+                self.wait_for_space()
             };
         }
         if self.entry.has_unparsed() && !is_planted(Bug::RingNotParsedOnResume) {
@@ -97,7 +97,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
     #[inline(always)]
     fn rest(&mut self) -> Verdict {
         if !self.entry.pauses.is_empty() {
-            return Verdict::Wait;
+            return self.wait_for_space();
         }
         if self.entry.has_unparsed() {
             return Verdict::Again;
@@ -114,8 +114,15 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
         if is_draining {
             self.finish(CloseReason::Drained, "the server is shutting down")
         } else {
-            Verdict::Wait
+            self.wait_for_space()
         }
+    }
+
+    /// A connection with nothing to read waits for an edge, unless output waits that the socket has not refused.
+    #[inline(always)]
+    fn wait_for_space(&self) -> Verdict {
+        let may_write = self.entry.output.is_some() && self.entry.flags.has(Flag::Writable);
+        if may_write { Verdict::Again } else { Verdict::Wait }
     }
 
     /// Runs a batch and gives its counts beside its result.
@@ -191,22 +198,36 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
     }
 }
 
-/// Writes once. Gives what the socket took: less than all if it is full.
+/// What a write did.
+#[derive(Clone, Copy)]
+struct Wrote {
+    bytes: usize,
+    /// The socket took less than all: an edge will tell of space.
+    is_full: bool,
+}
+
+/// Writes once.
 #[inline(always)]
 fn write_some<I: Io>(
     io: &mut I,
     stream: &mut I::Stream,
     slices: &[IoSlice<'_>],
-) -> Result<usize, CloseReason> {
+) -> Result<Wrote, CloseReason> {
     for _ in 0..INTERRUPTED_RETRIES {
         match io.write(stream, slices) {
-            Ok(written) => return Ok(written),
+            Ok(bytes) => {
+                let offered: usize = slices.iter().map(|slice| slice.len()).sum();
+                return Ok(Wrote { bytes, is_full: bytes < offered });
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                return Ok(Wrote { bytes: 0, is_full: true });
+            }
             Err(error) => return Err(reason_of_io(&error)),
         }
     }
-    Ok(0)
+    // Nothing was refused, so no edge will come: whoever waits must come back by itself.
+    Ok(Wrote { bytes: 0, is_full: false })
 }
 
 /// A connection that is gone is daily weather; anything else is this host's trouble.

@@ -73,7 +73,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         while let Some(slot) = self.wheel.pop_due(self.gear.ms) {
             self.look_at(io, slot);
         }
-        if self.gear.pool.retained_bytes() > 0 {
+        if self.trim_at.is_some() || self.gear.pool.retained_bytes() > 0 {
             self.trim();
         }
     }

@@ -60,7 +60,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
             return self.lost(why);
         }
         if self.entry.output.is_some() {
-            return Verdict::Wait;
+            return self.wait_for_space();
         }
         let peer_ended = self.entry.flags.has(Flag::PeerEnded) || is_planted(Bug::NoLinger);
         if !peer_ended && self.io.shut_write(&mut self.entry.stream).is_err() {

@@ -3,14 +3,14 @@
 //! Always holds: nothing is written around a queue that is not empty; reading pauses while more than the high
 //! watermark waits, and goes on below the low one. Never: a wait for more to write.
 
-use super::{Seat, write_some};
+use super::{Seat, Wrote, write_some};
 use crate::base::CloseReason;
 use crate::base::limits::SLICES_PER_WRITE;
 use crate::base::planted::{Bug, is_planted};
 use crate::buffer::{OutQueue, QueueError};
 use crate::metrics::Counter;
 use crate::service::Service;
-use crate::session::{Inputs, Outbox, Pause, Unwritten};
+use crate::session::{Inputs, Outbox, Pause, Phase, Unwritten};
 use crate::turn::Io;
 use crate::turn::entry::{Flag, Outbound};
 use crate::wire::frame::OVERHEAD_BYTES;
@@ -30,8 +30,8 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
         }
         self.gear.outbox.seal();
         let sent = match self.write_outbox(inputs) {
-            Ok(written) if written == total => Ok(()),
-            Ok(written) => self.queue_rest(inputs, written),
+            Ok(wrote) if wrote.bytes == total => Ok(()),
+            Ok(wrote) => self.queue_rest(inputs, wrote),
             Err(why) => Err(why),
         };
         // Whatever became of it, nothing of this batch may reach the next connection.
@@ -39,27 +39,29 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
         sent
     }
 
-    /// Writes the outbox, once, unless older output waits. Gives the bytes that the socket took.
+    /// Writes the outbox, once, unless older output waits.
     #[inline(always)]
-    fn write_outbox(&mut self, inputs: Inputs<'_>) -> Result<usize, CloseReason> {
+    fn write_outbox(&mut self, inputs: Inputs<'_>) -> Result<Wrote, CloseReason> {
         if self.entry.output.is_some() && !is_planted(Bug::QueueBypassed) {
-            return Ok(0);
+            return Ok(Wrote { bytes: 0, is_full: false });
         }
         let outbox = &self.gear.outbox;
-        let written = match outbox.single_slice() {
+        let wrote = match outbox.single_slice() {
             Some(slice) => write_some(self.io, &mut self.entry.stream, &[IoSlice::new(slice)])?,
             None => write_pieces(self.io, &mut self.entry.stream, outbox, inputs)?,
         };
-        self.gear.metrics.add(Counter::BytesOut, written as u64);
-        Ok(written)
+        self.gear.metrics.add(Counter::BytesOut, wrote.bytes as u64);
+        if wrote.is_full {
+            self.entry.flags.clear(Flag::Writable);
+        }
+        Ok(wrote)
     }
 
     /// Queues what the socket did not take.
     #[cold]
-    fn queue_rest(&mut self, inputs: Inputs<'_>, written: usize) -> Result<(), CloseReason> {
+    fn queue_rest(&mut self, inputs: Inputs<'_>, wrote: Wrote) -> Result<(), CloseReason> {
         let now = self.gear.ms;
         if self.entry.output.is_none() {
-            self.entry.flags.clear(Flag::Writable);
             let mut output = self.gear.outbound.take().unwrap_or_else(|| {
                 Box::new(Outbound { queue: OutQueue::new(), moved: now, since: now, taken: 0 })
             });
@@ -71,7 +73,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
         let hard =
             u32::try_from(u64::from(self.gear.limits.output_high_bytes) + frame_max).unwrap_or(u32::MAX);
         let pool = &mut self.gear.pool;
-        let kept = self.gear.outbox.unwritten(inputs, written, |rest| match rest {
+        let kept = self.gear.outbox.unwritten(inputs, wrote.bytes, |rest| match rest {
             Unwritten::Bytes(bytes) => output.queue.push_bytes(pool, bytes, hard),
             Unwritten::Shared(bytes) => output.queue.push_shared(bytes, hard),
         });
@@ -95,15 +97,14 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
             }
             let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
             let count = output.queue.slices(&mut slices);
-            let offered: usize = slices[..count].iter().map(|slice| slice.len()).sum();
-            let written = write_some(self.io, &mut self.entry.stream, &slices[..count])?;
-            output.queue.consume(&mut self.gear.pool, written);
-            self.gear.metrics.add(Counter::BytesOut, written as u64);
-            if written > 0 {
+            let wrote = write_some(self.io, &mut self.entry.stream, &slices[..count])?;
+            output.queue.consume(&mut self.gear.pool, wrote.bytes);
+            self.gear.metrics.add(Counter::BytesOut, wrote.bytes as u64);
+            if wrote.bytes > 0 {
                 output.moved = self.gear.ms;
-                output.taken += written as u64;
+                output.taken += wrote.bytes as u64;
             }
-            if written < offered {
+            if wrote.is_full {
                 self.entry.flags.clear(Flag::Writable);
             }
         }
@@ -120,8 +121,10 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
     /// Gives the output queue back, whatever it still holds.
     pub(in crate::turn) fn release_output(&mut self) {
         if let Some(mut output) = self.entry.output.take() {
-            let unsent = output.queue.unsent_replies();
-            if !output.queue.is_empty() {
+            // A peer that is gone wants no replies; all others lose them.
+            let is_wanted = self.entry.phase != Phase::Closed(CloseReason::Reset);
+            if is_wanted && !output.queue.is_empty() {
+                let unsent = output.queue.unsent_replies();
                 self.gear.metrics.add(Counter::RepliesUnsent, u64::from(unsent));
             }
             if !is_planted(Bug::LeaseLeaked) {
@@ -174,7 +177,7 @@ fn write_pieces<I: Io>(
     stream: &mut I::Stream,
     outbox: &Outbox,
     inputs: Inputs<'_>,
-) -> Result<usize, CloseReason> {
+) -> Result<Wrote, CloseReason> {
     let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
     let count = outbox.slices(inputs, &mut slices);
     write_some(io, stream, &slices[..count])

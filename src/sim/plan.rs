@@ -1,0 +1,166 @@
+//! What a world is made of: the server's configuration, the weather, how many clients, and when it drains.
+
+use super::io::pick;
+use super::socket::Capacity;
+use super::weather::Weather;
+use crate::base::limits::{BUDGET_BYTES_MIN, Limits};
+use crate::base::{Rng, Time};
+use crate::session::{Framing, Protocol};
+use crate::turn::ListenerConfig;
+use crate::wire::Header;
+use std::time::Duration;
+
+/// When a world's server drains before all else is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrainPlan {
+    /// Microseconds after the world's start.
+    pub after_us: u64,
+    /// The grace, in milliseconds.
+    pub grace_ms: u32,
+}
+
+/// One world. Draw one from a seed, then change what your test is about.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What everything that is left to chance depends on.
+    pub seed: u64,
+    /// How many clients come.
+    pub clients: u32,
+    /// Within how many microseconds they come.
+    pub arrivals_us: u64,
+    /// Routes that requests are sent to, with equal chances; a route in it twice is as likely as two.
+    pub routes: Vec<u16>,
+    /// Whether clients may stay connected until the end, or until they have been idle for too long.
+    pub may_stay: bool,
+    /// How long a slow reader pauses between two looks, in microseconds: at least and at most.
+    pub slow_us: (u64, u64),
+    /// Bytes that a connection's pipes hold, per direction: at least and at most.
+    pub pipe_bytes: (u64, u64),
+    /// The most connections that the server holds at once.
+    pub connections_max: u32,
+    /// Descriptors that the server has for connections; `None` for as many as it likes.
+    pub descriptors: Option<u32>,
+    /// Bytes for the server's buffers.
+    pub budget_bytes: usize,
+    /// The server's listeners; clients spread evenly over them.
+    pub listeners: Vec<ListenerConfig>,
+    /// The server's bounds and deadlines.
+    pub limits: Limits,
+    /// What goes wrong.
+    pub weather: Weather,
+    /// A drain before the end; every world drains once nobody has anything left to do.
+    pub drain: Option<DrainPlan>,
+    /// The first moment.
+    pub start: Time,
+    /// How many of the last events a failure shows.
+    pub trace_max: usize,
+}
+
+impl Plan {
+    /// A world that depends on the seed alone, for a service with these routes.
+    pub fn draw(seed: u64, routes: &[u16]) -> Plan {
+        let mut rng = Rng::new(seed);
+        let is_tight = rng.chance(120);
+        let is_idle_watched = rng.chance(300);
+        let clients = if is_tight || rng.chance(150) { rng.between(12, 24) } else { rng.between(1, 9) };
+        let clients = u32::try_from(clients).unwrap_or(1);
+        Plan {
+            seed,
+            clients,
+            arrivals_us: [0, 5_000, 300_000][pick(&mut rng, 3)],
+            routes: routes.to_vec(),
+            may_stay: true,
+            slow_us: (20_000, [100_000, 900_000][pick(&mut rng, 2)]),
+            pipe_bytes: PIPES[if is_tight { 2 } else { pick(&mut rng, 4) }],
+            connections_max: if rng.chance(150) { u32::try_from(rng.between(1, 6)).unwrap_or(1) } else { 64 },
+            descriptors: rng.chance(150).then(|| u32::try_from(rng.between(1, 5)).unwrap_or(1)),
+            budget_bytes: if is_tight { BUDGET_BYTES_MIN } else { 64 << 20 },
+            listeners: draw_listeners(&mut rng, is_tight),
+            limits: draw_limits(&mut rng, is_idle_watched),
+            weather: Weather::draw(&mut rng),
+            drain: rng.chance(400).then(|| DrainPlan {
+                after_us: rng.below(400_000),
+                grace_ms: if rng.chance(250) { 40 } else { 60_000 },
+            }),
+            start: draw_start(&mut rng),
+            trace_max: 60,
+        }
+    }
+
+    /// A world without weather, with room for everything, as a base for tests of one thing.
+    pub fn calm(seed: u64, routes: &[u16]) -> Plan {
+        Plan {
+            pipe_bytes: (60_000, 600_000),
+            connections_max: 64,
+            descriptors: None,
+            budget_bytes: 64 << 20,
+            limits: Limits::default(),
+            weather: Weather::calm(),
+            drain: None,
+            ..Plan::draw(seed, routes)
+        }
+    }
+
+    pub(super) fn draw_capacity(&self, rng: &mut Rng) -> Capacity {
+        let (least, most) = self.pipe_bytes;
+        let mut draw = || usize::try_from(rng.between(least, most)).unwrap_or(1);
+        Capacity { up: draw(), down: draw() }
+    }
+
+    /// Whether memory may be short.
+    pub(super) fn is_tight(&self) -> bool {
+        self.budget_bytes < 32 << 20
+    }
+
+    /// The end of the millisecond clock's range lies within the first minute.
+    pub(super) fn wraps(&self) -> bool {
+        self.start.0 / 1000 + 60_000 > u64::from(u32::MAX)
+    }
+}
+
+/// Bytes that a connection's pipes hold, at least and at most: bottlenecks, ordinary ones, wide ones, and any.
+const PIPES: [(u64, u64); 4] = [(1, 300), (2_000, 20_000), (60_000, 600_000), (1, 600_000)];
+
+fn draw_start(rng: &mut Rng) -> Time {
+    let wrap_us = (u64::from(u32::MAX) + 1) * 1000;
+    if rng.chance(300) { Time(wrap_us - rng.below(2_000_000)) } else { Time(rng.below(1 << 40)) }
+}
+
+fn draw_listeners(rng: &mut Rng, is_tight: bool) -> Vec<ListenerConfig> {
+    let frame_max = [64, 4_096, 70_000, 300_000, 1 << 20][if is_tight { 4 } else { pick(rng, 5) }];
+    let line_max = [64, 2_000, 64 << 10, 128 << 10][pick(rng, 4)];
+    let frame = ListenerConfig {
+        framing: Framing {
+            protocol: Protocol::Frame,
+            payload_max: frame_max,
+            line_route: Header::from_bits(0),
+        },
+    };
+    let route = u16::try_from(rng.below(4)).unwrap_or(0);
+    let line = ListenerConfig {
+        framing: Framing {
+            protocol: Protocol::Line,
+            payload_max: line_max,
+            line_route: Header::from_bits(route),
+        },
+    };
+    match rng.below(10) {
+        _ if is_tight => vec![frame],
+        0..5 => vec![frame],
+        5..7 => vec![line],
+        _ => vec![frame, line],
+    }
+}
+
+fn draw_limits(rng: &mut Rng, is_idle_watched: bool) -> Limits {
+    let (high, low) = [(256 << 10, 64 << 10), (32 << 10, 4 << 10), (2_000, 100)][pick(rng, 3)];
+    Limits {
+        output_high_bytes: high,
+        output_low_bytes: low,
+        frame_deadline: Duration::from_secs(rng.between(5, 12)),
+        idle: is_idle_watched.then(|| Duration::from_secs(rng.between(6, 20))),
+        write_stall: Duration::from_secs(rng.between(5, 30)),
+        linger: Duration::from_millis(rng.between(200, 3_000)),
+        ..Limits::default()
+    }
+}

@@ -1,0 +1,267 @@
+//! What must be true of a client's connection once it is over: what it got, what it was told last, and why it ended.
+//!
+//! ```text
+//!   ended in order (its own end, a fault, a deadline, a drain)   all replies to what was read, then the last words
+//!   cut off (reset, stall, memory, drain forced)                 a prefix of that
+//!   never served                                                 nothing, or OVERLOADED
+//! ```
+
+use super::client::Client;
+use super::io::{SimIo, StreamEnd};
+use super::model::{Farewell, status};
+use super::script::{Finale, Reading};
+use super::socket::{Fate, Fin, Socket};
+use crate::base::limits::{FLUSH_GRACE, LINGER_BYTES_MAX, Limits};
+use crate::base::{CloseReason, Time};
+use crate::session::Protocol;
+use crate::turn::ListenerConfig;
+
+/// Bytes that lie unread for longer were neglected, not just not reached yet, in microseconds.
+const NEGLECT_US: u64 = 1_000_000;
+
+/// What was so in the whole world.
+pub(super) struct Circumstances<'a> {
+    pub(super) limits: &'a Limits,
+    pub(super) listeners: &'a [ListenerConfig],
+    pub(super) is_tight: bool,
+    pub(super) rebuilds: u32,
+    /// When the drain began, and when its grace ended.
+    pub(super) drain: Option<(Time, Time)>,
+}
+
+/// Judges one client whose connection is over. `ended` is what the service was told; `None` if it never knew it.
+pub(super) fn judge(
+    client: &Client,
+    io: &SimIo,
+    ended: Option<(CloseReason, Time)>,
+    world: &Circumstances<'_>,
+) -> Result<(), String> {
+    let Some(remote) = client.remote else { return Err("never came".to_owned()) };
+    let socket = &io.sockets[remote.0 as usize];
+    match ended {
+        None => never_served(client, socket),
+        Some((why, at)) => Case { client, socket, why, at, world }.judge(),
+    }
+}
+
+fn never_served(client: &Client, socket: &Socket) -> Result<(), String> {
+    if client.checker.taken() > 0 {
+        return Err("replies to a client that was never served".to_owned());
+    }
+    let words = client.checker.farewell();
+    let is_told = words.is_none() || words == Some(Farewell::Status(status::OVERLOADED));
+    let has_room_for_words = socket.capacity.down > 600;
+    match socket.fate {
+        Fate::Queued => Err("left in the listener's queue".to_owned()),
+        Fate::Aborted | Fate::Refused if words.is_some() => Err(format!("{words:?} to nobody")),
+        Fate::Aborted | Fate::Refused => Ok(()),
+        Fate::Told | Fate::Taken if !is_told => Err(format!("refused with {words:?}")),
+        Fate::Told if words.is_none() && client.saw == StreamEnd::End && has_room_for_words => {
+            Err("refused without a word".to_owned())
+        }
+        Fate::Told | Fate::Taken => Ok(()),
+    }
+}
+
+struct Case<'a> {
+    client: &'a Client,
+    socket: &'a Socket,
+    why: CloseReason,
+    at: Time,
+    world: &'a Circumstances<'a>,
+}
+
+impl Case<'_> {
+    fn judge(&self) -> Result<(), String> {
+        self.reason_is_allowed().map_err(|text| format!("ended {}: {text}", self.why.name()))?;
+        self.receipt_is_right().map_err(|text| format!("ended {}: {text}", self.why.name()))
+    }
+
+    /// Whether this client, in this world, may have ended so.
+    fn reason_is_allowed(&self) -> Result<(), String> {
+        use CloseReason as Why;
+        let finale = self.client.script.finale;
+        let has_ended = self.socket.fin != Fin::None || self.socket.reset_sent;
+        let is_allowed = match self.why {
+            Why::PeerClosed => has_ended && finale != Finale::Mute,
+            Why::Truncated => has_ended && finale == Finale::EndInside,
+            Why::Reset => self.socket.reset_sent || self.socket.client_closed,
+            Why::Failed => self.socket.figures.had_odd_error,
+            Why::TooLarge if finale == Finale::Fault(Why::Proxy) => true,
+            Why::BadCrc
+            | Why::TooLarge
+            | Why::LineTooLong
+            | Why::UnknownControl
+            | Why::BadControl
+            | Why::WrongDirection
+            | Why::TlsOnPlain
+            | Why::Http
+            | Why::Resp
+            | Why::Proxy => finale == Finale::Fault(self.why),
+            Why::FrameDeadline => return self.frame_was_late(),
+            Why::Idle => return self.was_idle(),
+            Why::WriteStall => self.client.script.reading == Reading::Never,
+            Why::SlowConsumer => self.has_huge_reply(),
+            Why::Memory => self.world.is_tight,
+            Why::Panicked => self.world.rebuilds > 0,
+            Why::Drained => self.world.drain.is_some_and(|(begun, _)| self.at >= begun),
+            Why::DrainForced => self.is_past_grace(),
+        };
+        if is_allowed { Ok(()) } else { Err(format!("not with {finale:?}")) }
+    }
+
+    fn frame_was_late(&self) -> Result<(), String> {
+        let since = self.client.partial_at.ok_or("no message was begun")?;
+        self.silence_was(since, self.world.limits.frame_deadline.as_micros())
+    }
+
+    fn was_idle(&self) -> Result<(), String> {
+        let idle = self.world.limits.idle.ok_or("no idle limit is set")?;
+        self.silence_was(self.client.whole_at, idle.as_micros())
+    }
+
+    /// Whether nothing came for that long, from `since` on, and nothing lay there that the server had only to read.
+    fn silence_was(&self, since: Time, limit_us: u128) -> Result<(), String> {
+        let waited_us = self.at.since_us(since);
+        if u128::from(waited_us) + 1000 < limit_us {
+            return Err(format!("after {waited_us} us of {limit_us}"));
+        }
+        let earliest = since.plus_us(u64::try_from(limit_us).unwrap_or(u64::MAX));
+        match self.socket.figures.unread_since {
+            Some(unread) if earliest.since_us(unread) > NEGLECT_US => {
+                Err(format!("with bytes unread for {} us", earliest.since_us(unread)))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Whether one reply alone may be more than may be queued: no other reply ever is.
+    fn has_huge_reply(&self) -> bool {
+        let framing = self.world.listeners[self.client.script.listener as usize].framing;
+        self.client.script.due_bytes_max() > framing.payload_max as usize + 10
+    }
+
+    fn is_past_grace(&self) -> bool {
+        self.world.drain.is_some_and(|(_, until)| self.at.plus_us(1000) >= until)
+    }
+
+    fn is_orderly(&self) -> bool {
+        use CloseReason as Why;
+        match self.why {
+            Why::PeerClosed
+            | Why::Truncated
+            | Why::BadCrc
+            | Why::TooLarge
+            | Why::LineTooLong
+            | Why::UnknownControl
+            | Why::BadControl
+            | Why::WrongDirection
+            | Why::TlsOnPlain
+            | Why::Http
+            | Why::Resp
+            | Why::Proxy
+            | Why::FrameDeadline
+            | Why::Idle
+            | Why::Panicked
+            | Why::Memory
+            | Why::Drained => true,
+            Why::Reset | Why::WriteStall | Why::SlowConsumer | Why::DrainForced | Why::Failed => false,
+        }
+    }
+
+    /// Whether the client got what it had to get. That what it got is a prefix of what is due was checked before.
+    fn receipt_is_right(&self) -> Result<(), String> {
+        let is_cut = self.client.has_left
+            || self.client.script.reading == Reading::Never
+            || self.socket.reset_sent
+            || self.socket.figures.had_odd_error
+            || self.flushed_enough()
+            || self.is_past_grace();
+        if !self.is_orderly() || is_cut {
+            return Ok(());
+        }
+        match self.client.saw {
+            StreamEnd::Open => return Err("and its client saw no end".to_owned()),
+            // Whoever holds output is cut off: it is that memory which is short.
+            StreamEnd::Reset if self.why == CloseReason::Memory => return Ok(()),
+            StreamEnd::Reset if self.lingered_enough() => return Ok(()),
+            StreamEnd::Reset => return Err("by a reset that the server could have avoided".to_owned()),
+            StreamEnd::End => {}
+        }
+        if self.world.is_tight && self.client.checker.farewell().is_none() {
+            // No memory for its output: cut off.
+            return Ok(());
+        }
+        if !self.client.checker.is_whole() {
+            return Err("within a message".to_owned());
+        }
+        self.all_was_answered()?;
+        self.words_are_right()
+    }
+
+    /// Replies to all that was read before the last words; at a drain, to all that had arrived before it.
+    fn all_was_answered(&self) -> Result<(), String> {
+        let figures = &self.socket.figures;
+        let (taken, due) = (self.client.checker.taken(), self.client.script.due_by(figures.served_bytes));
+        let may_drop = matches!(self.why, CloseReason::Panicked | CloseReason::Memory);
+        if taken > due || (taken < due && !may_drop) {
+            return Err(format!("{taken} replies to {due} requests that were read"));
+        }
+        let promised = figures.drain_bytes.map_or(0, |bytes| self.client.script.due_by(bytes));
+        if self.why == CloseReason::Drained && taken < promised {
+            return Err(format!(
+                "{taken} replies to {promised} requests that were there when the drain began"
+            ));
+        }
+        let all = self.client.script.due.len();
+        let has_sent_all = self.client.sent == self.client.script.stream.len();
+        if self.why == CloseReason::PeerClosed && has_sent_all && taken < all {
+            return Err(format!("{taken} replies of {all}"));
+        }
+        Ok(())
+    }
+
+    fn words_are_right(&self) -> Result<(), String> {
+        use CloseReason as Why;
+        let is_frame = self.client.script.protocol == Protocol::Frame;
+        let on_frames = |code: u16| if is_frame { Some(Farewell::Status(code)) } else { None };
+        let want = match self.why {
+            Why::PeerClosed | Why::Truncated => None,
+            Why::TlsOnPlain => Some(Farewell::TlsAlert),
+            Why::TooLarge | Why::LineTooLong => Some(Farewell::Status(status::TOO_LARGE)),
+            Why::BadCrc
+            | Why::UnknownControl
+            | Why::BadControl
+            | Why::WrongDirection
+            | Why::Http
+            | Why::Resp
+            | Why::Proxy => Some(Farewell::Status(status::PROTOCOL)),
+            Why::FrameDeadline => on_frames(status::PROTOCOL),
+            Why::Idle => on_frames(status::IDLE),
+            Why::Drained => on_frames(status::DRAINING),
+            Why::Panicked => Some(Farewell::Status(status::INTERNAL)),
+            Why::Memory => Some(Farewell::Status(status::OVERLOADED)),
+            Why::Reset | Why::WriteStall | Why::SlowConsumer | Why::DrainForced | Why::Failed => {
+                return Ok(());
+            }
+        };
+        let got = self.client.checker.farewell();
+        if got == want { Ok(()) } else { Err(format!("with {got:?} for its last words, not {want:?}")) }
+    }
+
+    /// Whether the server tried to write for as long as it promises before it closed.
+    fn flushed_enough(&self) -> bool {
+        let figures = &self.socket.figures;
+        let (Some(served), Some(closed)) = (figures.served_at, figures.closed_at) else { return false };
+        u128::from(closed.since_us(served)) >= FLUSH_GRACE.as_micros()
+    }
+
+    /// Whether the server read on for as long as it promises before it closed.
+    fn lingered_enough(&self) -> bool {
+        let figures = &self.socket.figures;
+        let (Some(shut), Some(closed)) = (figures.shut_at, figures.closed_at) else { return false };
+        let lingered = figures.read_bytes - figures.served_bytes;
+        u128::from(closed.since_us(shut)) + 1000 >= self.world.limits.linger.as_micros()
+            || lingered >= LINGER_BYTES_MAX as usize
+    }
+}
