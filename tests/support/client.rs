@@ -265,12 +265,16 @@ impl Client {
     /// What the kernel tells of this side's send queue: bytes that the server's side has not acknowledged.
     #[cfg(target_os = "linux")]
     pub fn bytes_unsent(&self) -> u64 {
-        let port = self.stream.local_addr().expect("it is connected").port();
-        let local = format!(":{port:04X}");
+        // Both ends: ports are used for several destinations at once, and old ends stand in the table for a while.
+        let end = |address: std::io::Result<SocketAddr>| {
+            format!(":{:04X}", address.expect("it is connected").port())
+        };
+        let (local, remote) = (end(self.stream.local_addr()), end(self.stream.peer_addr()));
         let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's table");
         let line = table.lines().find(|line| {
-            let mut words = line.split_whitespace();
-            words.nth(1).is_some_and(|address| address.ends_with(&local))
+            let mut ends = line.split_whitespace().skip(1);
+            let mut is = |end: &str| ends.next().is_some_and(|address| address.ends_with(end));
+            is(&local) && is(&remote)
         });
         let queues = line.and_then(|line| line.split_whitespace().nth(4));
         let queued = queues.and_then(|queues| queues.split(':').next());
