@@ -164,7 +164,9 @@ fn the_budget_holds_whatever_peers_do() {
         neighbour.still_served();
         std::thread::sleep(Duration::from_millis(10));
     }
-    wait_until("memory was short", || serving.snapshot().counter(Counter::PausedMemory) > 0);
+    serving.wait_for("somebody was paused or closed for want of memory", |now| {
+        now.counter(Counter::PausedMemory) + now.closes(CloseReason::Memory) > 0
+    });
     is_over.store(true, Relaxed);
     let most = watcher.join().expect("the budget held all the time");
     assert!(most > BUDGET_BYTES as u64 / 4, "only {most} bytes were ever leased: this shows nothing");

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 use tidegate::base::limits::Limits;
 use tidegate::metrics::{Gauge, Snapshot};
 use tidegate::server::{Builder, DrainReport, Handle, Listener, Running, Server};
@@ -69,7 +70,15 @@ impl Serving {
 
     #[track_caller]
     pub fn wait_for(&self, what: &str, is_so: impl Fn(&Snapshot) -> bool) {
-        wait_until(what, || is_so(&self.snapshot()));
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let now = self.snapshot();
+            if is_so(&now) {
+                return;
+            }
+            assert!(Instant::now() < until, "waited {PATIENCE:?} in vain: {what}; {now:?}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// All buffers are back, and so many connections are open.
