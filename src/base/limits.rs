@@ -72,7 +72,7 @@ pub const EVENTS_PER_POLL: usize = 1024;
 /// Commands from other threads handled in one turn.
 pub const COMMANDS_PER_TURN: usize = 64;
 
-/// Full reads that a draining connection gets before what is still in the kernel counts as not received.
+/// Reads that a draining connection gets before what is still in the kernel counts as not received.
 pub const DRAIN_READS: u32 = 64;
 
 /// Times that a call interrupted by a signal is repeated.

@@ -225,9 +225,14 @@ impl<S: Service> World<S> {
 
     fn pass_time(&mut self) -> Result<(), String> {
         let now = self.io.clock();
-        let has_worked = self.io.work() != self.work || self.told > 0;
+        // Messages that a stopped batch left behind are handled without touching the kernel.
+        let work = self.io.work() + self.metrics.snapshot().counter(Counter::FramesIn);
+        let has_worked = work != self.work || self.told > 0;
         if has_worked {
-            (self.work, self.work_at, self.idle_turns) = (self.io.work(), now, 0);
+            self.idle_turns = 0;
+        }
+        if work != self.work {
+            (self.work, self.work_at) = (work, now);
         }
         let due = match self.turn.wait() {
             Wait::Not => Some(now),

@@ -19,7 +19,7 @@ pub(super) struct Entry<C, St> {
     pub(super) listener: u8,
     pub(super) flags: Flags,
     pub(super) pauses: Pauses,
-    /// Full reads since its drain began.
+    /// Reads since its drain began.
     pub(super) drain_reads: u8,
     pub(super) phase: Phase,
     /// The last whole message, or the accept.

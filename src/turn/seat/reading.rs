@@ -405,14 +405,17 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
         Got::Nothing
     }
 
-    /// A short read means that the socket is drained, unless its end or an error waits behind.
+    /// A short read means that the socket is drained, unless its end or an error waits behind. A drain takes no such
+    /// hint: what is left behind then is lost, so it asks until it is told that nothing is there.
     #[inline(always)]
     pub(super) fn read_on(&mut self, all_offered: bool) {
-        if !all_offered && !self.entry.flags.has(Flag::ReadClosed) && !self.entry.flags.has(Flag::Hangup) {
-            self.entry.flags.clear(Flag::Readable);
-        }
-        if all_offered && matches!(self.entry.phase, Phase::Draining { .. }) {
+        if matches!(self.entry.phase, Phase::Draining { .. }) {
             self.entry.drain_reads = self.entry.drain_reads.saturating_add(1);
+        } else if !all_offered
+            && !self.entry.flags.has(Flag::ReadClosed)
+            && !self.entry.flags.has(Flag::Hangup)
+        {
+            self.entry.flags.clear(Flag::Readable);
         }
     }
 }
