@@ -11,6 +11,15 @@ use crate::wire::frame::{PREFIX_BYTES, TRAILER_BYTES};
 use crate::wire::{Control, Header, Status};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+/// What the replies of a batch may come to, should the socket take none of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// Bytes after which the batch stops.
+    pub(super) bytes: usize,
+    /// Memory is short: a message whose reply may not fit (it is taken to be as large as the request) must wait.
+    pub(super) is_short: bool,
+}
+
 /// One batch of one connection; it may run over two inputs, one behind the other.
 pub(super) struct Batch<'a, S: Service> {
     pub(super) service: &'a mut S,
@@ -22,8 +31,7 @@ pub(super) struct Batch<'a, S: Service> {
     pub(super) now: Time,
     /// Reads the clock.
     pub(super) clock: &'a mut dyn FnMut() -> Time,
-    /// Bytes of replies after which the batch stops: the output queue has no room for more.
-    pub(super) room: usize,
+    pub(super) room: Room,
     pub(super) counts: Counts,
     pub(super) in_hand: InHand,
 }
@@ -54,6 +62,8 @@ pub(super) enum Stop {
     NeedMore { bytes: usize },
     /// A budget ended: frames, time, or room for replies. There may be more whole messages.
     Budget,
+    /// Memory is short, and the reply to what comes next may not fit what is left.
+    Starved,
     /// The peer broke the protocol with what comes next.
     Fault(CloseReason),
 }
@@ -92,6 +102,11 @@ impl<S: Service> Batch<'_, S> {
         loop {
             let rest = &input[at..];
             match self.framing.next(rest, scanned, self.outbox.crc()) {
+                Step::Message { used, .. }
+                    if self.room.is_short && self.outbox.bytes() + used > self.room.bytes =>
+                {
+                    return (at, Stop::Starved);
+                }
                 Step::Message { header, payload, used } => {
                     self.in_hand = InHand { before: self.outbox.mark(), next_at: at + used };
                     self.counts.started += 1;
@@ -146,7 +161,7 @@ impl<S: Service> Batch<'_, S> {
     /// Whether this connection has had its share.
     #[inline]
     fn is_spent(&mut self) -> bool {
-        if self.outbox.bytes() >= self.room || self.counts.frames >= FRAMES_PER_BATCH {
+        if self.outbox.bytes() >= self.room.bytes || self.counts.frames >= FRAMES_PER_BATCH {
             return true;
         }
         self.counts.frames.is_multiple_of(FRAMES_PER_CLOCK_READ)

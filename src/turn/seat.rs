@@ -17,7 +17,7 @@ mod ending;
 mod reading;
 mod writing;
 
-use super::batch::{Batch, Counts, InHand};
+use super::batch::{Batch, Counts, InHand, Room};
 use super::entry::{Entry, Flag};
 use super::{Gear, Io, ListenerConfig};
 use crate::base::limits::{DRAIN_READS, INTERRUPTED_RETRIES};
@@ -127,7 +127,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
 
     /// Runs a batch and gives its counts beside its result.
     #[inline(always)]
-    fn batch<R>(&mut self, room: usize, run: impl FnOnce(&mut Batch<'_, S>) -> R) -> (Counts, R) {
+    fn batch<R>(&mut self, room: Room, run: impl FnOnce(&mut Batch<'_, S>) -> R) -> (Counts, R) {
         let framing = self.listener.framing;
         debug_assert!(self.gear.outbox.is_empty(), "replies of another batch");
         self.gear.outbox.set_protocol(framing.protocol);
@@ -183,17 +183,25 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
         }
     }
 
-    /// Bytes of replies that the next batch may make, or `None` if there is no memory to queue any.
+    /// What the replies of the next batch may come to, or `None` if there is no memory to queue any.
     #[inline(always)]
-    fn room(&self) -> Option<usize> {
+    fn room(&self) -> Option<Room> {
         let high = self.gear.limits.output_high_bytes;
-        let room = high.saturating_sub(self.entry.queued_bytes()).max(1) as usize;
-        if self.gear.pool.has_room(Side::Output, room) {
-            return Some(room);
+        let bytes = high.saturating_sub(self.entry.queued_bytes()).max(1) as usize;
+        if self.gear.pool.has_room(Side::Output, bytes) {
+            return Some(Room { bytes, is_short: false });
         }
-        match self.gear.pool.lease_bytes_max(Side::Output) {
+        self.short_room(bytes)
+    }
+
+    #[cold]
+    fn short_room(&self, bytes: usize) -> Option<Room> {
+        let pool = &self.gear.pool;
+        // With nothing in use there is nothing to wait for: the budget is just small.
+        let is_short = pool.used_bytes(Side::Output) > 0;
+        match pool.lease_bytes_max(Side::Output) {
             0 => None,
-            most => Some(room.min(most)),
+            most => Some(Room { bytes: bytes.min(most), is_short }),
         }
     }
 }

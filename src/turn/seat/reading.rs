@@ -23,7 +23,7 @@ use crate::metrics::Counter;
 use crate::service::Service;
 use crate::session::{Inputs, Phase, Protocol, Source};
 use crate::turn::Io;
-use crate::turn::batch::{Counts, Stop};
+use crate::turn::batch::{Counts, Room, Stop};
 use crate::turn::entry::{Flag, Inbound};
 use std::io::{ErrorKind, IoSliceMut};
 
@@ -50,7 +50,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
         if is_empty || is_faulty {
             self.release(input);
         } else {
-            input.unparsed = matches!(stop, Stop::Budget);
+            input.unparsed = matches!(stop, Stop::Budget | Stop::Starved);
             if let Stop::NeedMore { bytes } = stop {
                 ring.rewind();
                 input.wanted = bytes;
@@ -60,8 +60,17 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
         }
         match sent {
             Err(why) => self.lost(why),
-            Ok(()) if is_faulty => self.flush(),
-            Ok(()) => self.rest(),
+            Ok(()) => self.rest_after(stop),
+        }
+    }
+
+    /// What a connection waits for after a batch that ended so.
+    #[inline(always)]
+    fn rest_after(&mut self, stop: Stop) -> Verdict {
+        match stop {
+            Stop::NeedMore { .. } | Stop::Budget => self.rest(),
+            Stop::Starved => Verdict::Starved,
+            Stop::Fault(_) => self.flush(),
         }
     }
 
@@ -96,7 +105,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
 
     /// The common path: read into the scratch, behind a small rest if there is one, and handle it there.
     #[inline(always)]
-    fn serve_scratch(&mut self, input: Option<Box<Inbound>>, limit: usize, room: usize) -> Verdict {
+    fn serve_scratch(&mut self, input: Option<Box<Inbound>>, limit: usize, room: Room) -> Verdict {
         let mut scratch = std::mem::take(&mut self.gear.scratch);
         let held = match input.as_ref().and_then(|input| input.ring.as_ref()) {
             None => 0,
@@ -142,7 +151,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
         input: Option<Box<Inbound>>,
         bytes: &[u8],
         held: usize,
-        room: usize,
+        room: Room,
     ) -> Verdict {
         let is_fresh = self.entry.flags.has(Flag::Fresh);
         let (counts, (used, mut stop)) = match self.foreign_line(is_fresh, bytes) {
@@ -155,11 +164,11 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
         }
         let rest = &bytes[used..];
         let is_same_message = used == 0 && held > 0;
-        let is_faulty = self.accuse_if(stop, rest);
+        self.accuse_if(stop, rest);
         let sent = self.send(Inputs { ring: &[], scratch: bytes });
         let kept = match stop {
             Stop::Fault(_) => self.keep(input, &[], 0, false),
-            Stop::Budget => self.keep(input, rest, 0, true),
+            Stop::Budget | Stop::Starved => self.keep(input, rest, 0, true),
             Stop::NeedMore { bytes } => {
                 let since = input.as_ref().map(|input| input.since);
                 let kept = self.keep(input, rest, bytes, false);
@@ -172,13 +181,12 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
         };
         match sent.and(kept) {
             Err(why) => self.lost(why),
-            Ok(()) if is_faulty => self.flush(),
-            Ok(()) => self.rest(),
+            Ok(()) => self.rest_after(stop),
         }
     }
 
     /// A frame too large to move: its missing part is read into where it lies, what follows into the scratch.
-    fn serve_large(&mut self, mut input: Box<Inbound>, limit: usize, room: usize) -> Verdict {
+    fn serve_large(&mut self, mut input: Box<Inbound>, limit: usize, room: Room) -> Verdict {
         self.grow(&mut input, 0);
         let ring = input.ring.as_mut().expect("an input box in use has its ring");
         let missing = (input.wanted - ring.len()).min(ring.free());
@@ -186,6 +194,8 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
         // What does not fit the ring must fit a larger one, which is leased while this one is still held.
         let lease_max = self.gear.pool.lease_bytes_max(Side::Input);
         let extra = if is_whole { limit } else { lease_max.saturating_sub(ring.len()).min(SCRATCH_BYTES) };
+        // Short of memory the frame may have to wait, and what is behind it could not be kept.
+        let extra = if room.is_short { extra.min(input.wanted - ring.len() - missing) } else { extra };
         if missing + extra == 0 {
             self.entry.input = Some(input);
             return Verdict::Starved;
@@ -219,7 +229,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
     }
 
     /// Handles the frame in the ring if it is whole now, then what came behind it.
-    fn handle_large(&mut self, mut input: Box<Inbound>, behind: &[u8], room: usize) -> Verdict {
+    fn handle_large(&mut self, mut input: Box<Inbound>, behind: &[u8], room: Room) -> Verdict {
         let lacks = input.wanted - input.ring.as_ref().map_or(0, Ring::len);
         let (more, behind) = behind.split_at(lacks.min(behind.len()));
         if !more.is_empty() && !self.grow(&mut input, more.len()) {
@@ -239,21 +249,26 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
                 (_, stop) => (0, stop),
             });
         self.count(counts);
+        if counts.frames == 0 && matches!(stop, Stop::Starved) {
+            debug_assert!(behind.is_empty(), "short of memory, nothing is read behind a large frame");
+            input.unparsed = true;
+            self.entry.input = Some(input);
+            return Verdict::Starved;
+        }
         let rest = &behind[used_behind..];
         // A fault of the large frame itself has used nothing of what is behind it.
         let is_whole_bad = counts.frames == 0;
-        let is_faulty = self.accuse_if(stop, if is_whole_bad { whole } else { rest });
+        self.accuse_if(stop, if is_whole_bad { whole } else { rest });
         let sent = self.send(Inputs { ring: whole, scratch: behind });
         ring.consume(ring.len());
         let kept = match stop {
             Stop::Fault(_) => self.keep(Some(input), &[], 0, false),
-            Stop::Budget => self.keep(Some(input), rest, 0, true),
+            Stop::Budget | Stop::Starved => self.keep(Some(input), rest, 0, true),
             Stop::NeedMore { bytes } => self.keep(Some(input), rest, bytes, false),
         };
         match sent.and(kept) {
             Err(why) => self.lost(why),
-            Ok(()) if is_faulty => self.flush(),
-            Ok(()) => self.rest(),
+            Ok(()) => self.rest_after(stop),
         }
     }
 
@@ -265,7 +280,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
                 self.accuse(why, at);
                 true
             }
-            Stop::NeedMore { .. } | Stop::Budget => false,
+            Stop::NeedMore { .. } | Stop::Budget | Stop::Starved => false,
         }
     }
 
