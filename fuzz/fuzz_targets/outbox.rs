@@ -1,4 +1,4 @@
-//! Law: whatever replies are gathered and taken back, the slices of the write, joined, are the replies, and what a
+//! Law: whatever replies are gathered, the slices of the write, joined, are the replies, and what a
 //! socket did not take is their end. The input is a choice of protocol and a script of calls.
 #![no_main]
 
@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use tidegate::base::CloseReason;
 use tidegate::base::limits::{FORWARD_BYTES_MIN, SLICES_PER_WRITE};
 use tidegate::session::{
-    Envelope, Inputs, Mark, Outbox, Part, Protocol, Segment, Source, Tally, Unwritten, status_of,
+    Envelope, Inputs, Outbox, Part, Protocol, Segment, Source, Tally, Unwritten, status_of,
 };
 use tidegate::wire::{Control, Header, Status, TLS_ALERT};
 use tidegate_fuzz::{Cut, model};
@@ -67,7 +67,6 @@ struct Script<'a> {
     /// What should leave.
     wire: Vec<u8>,
     tally: Tally,
-    marks: Vec<(Mark, usize, Tally)>,
 }
 
 impl<'a> Script<'a> {
@@ -77,7 +76,7 @@ impl<'a> Script<'a> {
             Protocol::Frame => &*FRAMES,
             Protocol::Line => &*LINES,
         };
-        Script { cut, protocol, sources, wire: Vec::new(), tally: Tally::default(), marks: Vec::new() }
+        Script { cut, protocol, sources, wire: Vec::new(), tally: Tally::default() }
     }
 
     fn inputs(&self) -> Inputs<'static> {
@@ -95,9 +94,7 @@ impl<'a> Script<'a> {
             5 => self.failure(outbox),
             6 => self.control(outbox),
             7 => self.farewell(outbox),
-            8 => self.marks.push((outbox.mark(), self.wire.len(), self.tally)),
-            9 => self.rollback(outbox),
-            10 => {
+            8..=10 => {
                 outbox.silence();
                 self.tally.silent += 1;
             }
@@ -246,13 +243,6 @@ impl<'a> Script<'a> {
                 self.wire.extend(model::frame(0x4005, &payload));
             }
         }
-    }
-
-    fn rollback(&mut self, outbox: &mut Outbox) {
-        let Some((mark, bytes, tally)) = self.marks.pop() else { return };
-        outbox.rollback(mark);
-        self.wire.truncate(bytes);
-        self.tally = tally;
     }
 
     /// What would be written, and what would be kept of it after a write of some of it.

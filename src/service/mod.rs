@@ -47,7 +47,8 @@ pub trait Service {
         let _ = (conn, why, cx);
     }
 
-    /// A callback panicked, and what it was changing may be torn. The request in hand was answered INTERNAL.
+    /// A callback panicked, and what it was changing may be torn. The request in hand was answered INTERNAL, unless
+    /// its handler had answered it before.
     ///
     /// The default keeps the service, which is right if it holds nothing that a callback changes in steps.
     fn on_panic(&mut self) -> AfterPanic {

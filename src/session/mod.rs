@@ -16,7 +16,7 @@ mod phase;
 
 pub use farewell::{farewell, status_of};
 pub use framing::{Framing, Protocol, Step};
-pub use outbox::{Mark, Outbox, Tally, TooLargeReply, Unwritten};
+pub use outbox::{Outbox, Tally, TooLargeReply, Unwritten};
 pub use part::{Envelope, Inputs, Part, Segment, Source};
 pub use pauses::{Pause, Pauses};
 pub use phase::{Event, Phase};

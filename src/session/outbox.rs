@@ -17,7 +17,7 @@
 //! 1. The bytes of all pieces, and of the cork behind `cork_from`, add up to `bytes`.
 //! 2. At most [`PIECES_PER_BATCH`] pieces; what would be one more is copied.
 //! 3. `cork[sealed..filled]` are whole frames that lack nothing but their CRC; whoever adds anything else seals first.
-//! 4. What [`Outbox::rollback`] takes back leaves no trace: not in the bytes, not in the tally.
+//! 4. Every call that ends a request raises the tally by one, and does so only when its bytes are there.
 //!
 //! Never: keeps anything from one batch to the next but its capacity.
 
@@ -66,16 +66,6 @@ enum Piece {
     Cork { start: usize, end: usize },
     Input { source: Source, start: usize, end: usize },
     Shared(Bytes),
-}
-
-/// A point that the outbox can be taken back to.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Mark {
-    filled: usize,
-    pieces: usize,
-    /// The last piece's end, if it is a range of the input: it may be joined to.
-    last_end: usize,
-    tally: Tally,
 }
 
 /// The replies of one batch.
@@ -159,30 +149,6 @@ impl Outbox {
         self.tally = Tally::default();
     }
 
-    /// Where the outbox stands now.
-    #[inline]
-    pub fn mark(&self) -> Mark {
-        let last_end = match self.pieces.last() {
-            Some(Piece::Input { end, .. }) => *end,
-            Some(Piece::Cork { .. } | Piece::Shared(_)) | None => 0,
-        };
-        Mark { filled: self.filled, pieces: self.pieces.len(), last_end, tally: self.tally }
-    }
-
-    /// Takes back everything since `mark`.
-    pub fn rollback(&mut self, mark: Mark) {
-        self.pieces.truncate(mark.pieces);
-        if let Some(Piece::Input { end, .. }) = self.pieces.last_mut() {
-            *end = mark.last_end;
-        }
-        self.filled = mark.filled;
-        self.sealed = self.sealed.min(mark.filled);
-        self.cork_from = self.pieces.iter().rev().find_map(Piece::cork_end).unwrap_or(0);
-        self.bytes = self.filled - self.cork_from + self.pieces.iter().map(Piece::len).sum::<usize>();
-        self.tally = mark.tally;
-        self.check();
-    }
-
     /// A reply that is copied here.
     ///
     /// # Errors
@@ -202,7 +168,6 @@ impl Outbox {
     pub fn reply_gathered(&mut self, header: Header, segments: &[Segment<'_>]) -> Result<(), TooLargeReply> {
         let payload: usize = segments.iter().map(|segment| segment.bytes().len()).sum();
         let length = checked_length(payload)?;
-        self.tally.answered += 1;
         let by_range = segments.iter().any(|segment| match segment {
             Segment::Copy(_) => false,
             Segment::Forward(part) => part.bytes.len() >= FORWARD_BYTES_MIN,
@@ -217,6 +182,7 @@ impl Outbox {
                 self.push_cork(b"\n");
             }
         }
+        self.tally.answered += 1;
         self.check();
         Ok(())
     }
@@ -250,7 +216,6 @@ impl Outbox {
         if payload.len() < FORWARD_BYTES_MIN || self.pieces.len() + 2 > PIECES_PER_BATCH {
             return self.reply(header, &payload);
         }
-        self.tally.answered += 1;
         self.seal();
         let trailer = match self.protocol {
             Protocol::Frame => {
@@ -270,6 +235,7 @@ impl Outbox {
             Some(crc) => self.push_cork(&crc),
             None => self.push_cork(b"\n"),
         }
+        self.tally.answered += 1;
         self.check();
         Ok(())
     }
@@ -488,13 +454,6 @@ impl Outbox {
 }
 
 impl Piece {
-    const fn cork_end(&self) -> Option<usize> {
-        match self {
-            Piece::Cork { end, .. } => Some(*end),
-            Piece::Input { .. } | Piece::Shared(_) => None,
-        }
-    }
-
     fn len(&self) -> usize {
         match self {
             Piece::Cork { start, end } | Piece::Input { start, end, .. } => end - start,

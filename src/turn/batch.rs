@@ -1,12 +1,12 @@
 //! One batch: messages out of an input, replies into the outbox, until the input or a budget ends.
 //!
 //! The service is called here and nowhere else with a request, and its panics end here: the batch goes on behind the
-//! request whose handler panicked, which is answered INTERNAL.
+//! request whose handler panicked. An answer that it had given stands; without one, the answer is INTERNAL.
 
 use crate::base::limits::{BATCH_US_MAX, FRAMES_PER_BATCH, FRAMES_PER_CLOCK_READ};
 use crate::base::{CloseReason, ConnId, Rng, Time};
 use crate::service::{Cx, Frame, Replied, Reply, Service};
-use crate::session::{Envelope, Framing, Mark, Outbox, Protocol, Source, Step};
+use crate::session::{Envelope, Framing, Outbox, Protocol, Source, Step};
 use crate::wire::frame::{PREFIX_BYTES, TRAILER_BYTES};
 use crate::wire::{Control, Header, Status};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -33,14 +33,8 @@ pub(super) struct Batch<'a, S: Service> {
     pub(super) clock: &'a mut dyn FnMut() -> Time,
     pub(super) room: Room,
     pub(super) counts: Counts,
-    pub(super) in_hand: InHand,
-}
-
-/// The request in hand: what a panic of its handler takes back, and where the next message begins.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct InHand {
-    before: Mark,
-    next_at: usize,
+    /// Where the message behind the request in hand begins.
+    pub(super) next_at: usize,
 }
 
 /// What a batch did.
@@ -53,6 +47,8 @@ pub(super) struct Counts {
     pub(super) unasked_pongs: u32,
     /// Requests whose handler panicked.
     pub(super) panics: u32,
+    /// Of these, the ones that had not been answered, and were answered INTERNAL.
+    pub(super) answered_for: u32,
 }
 
 /// Why a batch ended.
@@ -108,7 +104,7 @@ impl<S: Service> Batch<'_, S> {
                     return (at, Stop::Starved);
                 }
                 Step::Message { header, payload, used } => {
-                    self.in_hand = InHand { before: self.outbox.mark(), next_at: at + used };
+                    self.next_at = at + used;
                     self.counts.started += 1;
                     let Replied { .. } = self.request(header, payload, source, at, used);
                     at += used;
@@ -148,14 +144,17 @@ impl<S: Service> Batch<'_, S> {
         service.on_frame(conn, frame, reply, &mut Cx { now: *now, id: *id, rng })
     }
 
-    /// The request whose handler panicked is answered INTERNAL, whatever it had already said. Gives where to go on.
+    /// A request whose handler panicked is answered INTERNAL, unless it was answered before. Gives where to go on.
     #[cold]
     fn answer_for_panicked(&mut self) -> usize {
-        self.outbox.rollback(self.in_hand.before);
-        self.outbox.failure(Status::INTERNAL, "the handler of this request panicked");
+        let tally = self.outbox.tally();
+        if tally.answered + tally.failed + tally.silent < self.counts.started {
+            self.outbox.failure(Status::INTERNAL, "the handler of this request panicked");
+            self.counts.answered_for += 1;
+        }
         self.counts.panics += 1;
         self.counts.frames += 1;
-        self.in_hand.next_at
+        self.next_at
     }
 
     /// Whether this connection has had its share.

@@ -88,7 +88,11 @@ impl Journal {
     /// The service panicked.
     pub(super) fn panicked(&mut self, now: Ms, rebuilt: bool) {
         if let Some(held_back) = self.panics.admit(now) {
-            error!(held_back, rebuilt, "a service callback panicked; its request was answered INTERNAL");
+            error!(
+                held_back,
+                rebuilt,
+                "a service callback panicked; a request that it left unanswered was answered INTERNAL"
+            );
         }
     }
 }

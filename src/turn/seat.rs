@@ -17,7 +17,7 @@ mod ending;
 mod reading;
 mod writing;
 
-use super::batch::{Batch, Counts, InHand, Room};
+use super::batch::{Batch, Counts, Room};
 use super::entry::{Entry, Flag};
 use super::{Gear, Io, ListenerConfig};
 use crate::base::limits::{DRAIN_READS, INTERRUPTED_RETRIES};
@@ -144,7 +144,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
             clock: &mut clock,
             room,
             counts: Counts::default(),
-            in_hand: InHand::default(),
+            next_at: 0,
         };
         let result = run(&mut batch);
         (batch.counts, result)
@@ -161,9 +161,9 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
         if counts.frames == tally.answered {
             debug_assert_eq!((tally.failed, tally.silent, counts.panics), (0, 0, 0));
         } else {
-            metrics.ended(Outcome::Failed, u64::from(tally.failed - counts.panics));
+            metrics.ended(Outcome::Failed, u64::from(tally.failed - counts.answered_for));
             metrics.ended(Outcome::Silent, u64::from(tally.silent));
-            metrics.ended(Outcome::Panicked, u64::from(counts.panics));
+            metrics.ended(Outcome::Panicked, u64::from(counts.answered_for));
             metrics.add(Counter::UnaskedPongs, u64::from(counts.unasked_pongs));
         }
         if counts.panics > 0 {
