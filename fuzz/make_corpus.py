@@ -115,7 +115,7 @@ def chunked():
 def outbox():
     """Protocol, then calls; see `Script::step`."""
     reply, gathered, forward, part, shared, failure, control_, farewell = range(8)
-    mark, rollback, silence, compare, clear, many = range(8, 14)
+    silence, compare, clear, many = range(8, 12)
     header = b"\0\7"
     for protocol, name in ((0, "frames"), (1, "lines")):
         start = bytes((protocol,))
@@ -128,8 +128,6 @@ def outbox():
             "shared": bytes((shared,)) + header + b"\x08\0\0" + bytes((shared,)) + header + b"\2\0\0",
             "failures": bytes((failure, 0, 5, 1, failure, 1, 0, 0, failure, 0, 10, 3, silence)),
             "control_and_farewell": bytes((control_, 0)) + b"123456789" + bytes((farewell, 3, 1, farewell, 9, 0)),
-            "taken_back": bytes((forward, 8, mark, forward, 10, rollback, forward, 9, compare, 0, 1)),
-            "joined_and_taken_back": bytes((forward, 6, mark, forward, 8, mark, forward, 10, rollback, rollback)),
             "beyond_the_pieces": bytes((many, 47)) + bytes(place % 6 for place in range(47)) + bytes((many, 47)) + bytes(place % 6 for place in range(47)) + bytes((compare,)),
             "shared_beyond_the_pieces": bytes((many, 45)) + b"\x04\x05\0" * 15
             + (bytes((shared,)) + header + b"\x08\0\0") * 12,

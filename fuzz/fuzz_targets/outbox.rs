@@ -85,7 +85,7 @@ impl<'a> Script<'a> {
 
     fn step(&mut self, outbox: &mut Outbox) {
         outbox.set_protocol(self.protocol);
-        match self.cut.u8() % 14 {
+        match self.cut.u8() % 12 {
             0 => self.reply(outbox),
             1 => self.gathered(outbox),
             2 => self.forward_whole(outbox),
@@ -94,12 +94,12 @@ impl<'a> Script<'a> {
             5 => self.failure(outbox),
             6 => self.control(outbox),
             7 => self.farewell(outbox),
-            8..=10 => {
+            8 => {
                 outbox.silence();
                 self.tally.silent += 1;
             }
-            11 => self.compare(outbox),
-            12 => {
+            9 => self.compare(outbox),
+            10 => {
                 self.compare(outbox);
                 outbox.clear();
                 *self = Script::new(self.cut.clone());
