@@ -77,8 +77,6 @@ figures! {
         Stalls => "stalls",
         /// Panics caught in the service.
         Panics => "panics",
-        /// Connections ended by the drain's deadline with something still due to them.
-        Forced => "forced",
         /// Turns of the loop.
         Turns => "turns",
     }

@@ -349,9 +349,6 @@ impl<S: Service, I: Io> Turn<S, I> {
             seat.count_dropped(&input, why);
             seat.release(input);
         }
-        if seat.entry.output.is_some() && seat.gear.drain_until.is_some() {
-            seat.gear.metrics.add(Counter::Forced, 1);
-        }
         seat.release_output();
         self.gear.metrics.closed(why);
         self.wheel.disarm(slot);
