@@ -64,7 +64,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         self.accept_again = false;
         for listener in 0..self.accepting.len() {
             let state = &self.accepting[listener];
-            let is_due = state.retry_at.is_some_and(|at| at.reached(self.gear.ms));
+            let is_due = state.retry_at.is_some_and(|at| at.reached(self.shared.ms));
             if state.is_hot || is_due {
                 self.accepting[listener].retry_at = None;
                 self.accept_from(io, slot_of(listener));
@@ -107,7 +107,7 @@ impl<S: Service, I: Io> Turn<S, I> {
                 true
             }
             Accepted::Aborted => {
-                self.gear.metrics.add(Counter::AcceptAborted, 1);
+                self.shared.metrics.add(Counter::AcceptAborted, 1);
                 true
             }
             Accepted::Drained => false,
@@ -116,8 +116,8 @@ impl<S: Service, I: Io> Turn<S, I> {
                 false
             }
             Accepted::Failed(error) => {
-                self.gear.metrics.add(Counter::AcceptFailed, 1);
-                self.gear.journal.accept_failed(self.gear.ms, &error);
+                self.shared.metrics.add(Counter::AcceptFailed, 1);
+                self.shared.journal.accept_failed(self.shared.ms, &error);
                 self.back_off(listener);
                 false
             }
@@ -126,17 +126,17 @@ impl<S: Service, I: Io> Turn<S, I> {
 
     #[cold]
     fn accept_exhausted(&mut self, io: &mut I, listener: u32, error: &Error) {
-        self.gear.metrics.add(Counter::AcceptExhausted, 1);
+        self.shared.metrics.add(Counter::AcceptExhausted, 1);
         let mut farewell = Vec::new();
         self.refusal(&mut farewell, listener, "no descriptors left for another connection");
         for _ in 0..ACCEPTS_PER_VISIT {
             if !io.refuse(listener, &farewell) {
                 break;
             }
-            self.gear.metrics.add(Counter::RefusedDescriptors, 1);
+            self.shared.metrics.add(Counter::RefusedDescriptors, 1);
         }
         let retry_ms = self.back_off(listener);
-        self.gear.journal.exhausted(self.gear.ms, error, retry_ms);
+        self.shared.journal.exhausted(self.shared.ms, error, retry_ms);
     }
 
     fn back_off(&mut self, listener: u32) -> u32 {
@@ -144,7 +144,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         let (first, last) = ACCEPT_BACKOFF_MS;
         state.backoff_ms = (state.backoff_ms * 2).clamp(first, last);
         if !is_planted(Bug::AcceptNotRetried) {
-            state.retry_at = Some(self.gear.ms.plus(state.backoff_ms));
+            state.retry_at = Some(self.shared.ms.plus(state.backoff_ms));
             self.accept_again = true;
         }
         state.backoff_ms
@@ -159,18 +159,18 @@ impl<S: Service, I: Io> Turn<S, I> {
         let slot = slot_of(self.table.vacant_key());
         let token = Token { generation: self.take_generation(), slot };
         if let Err(error) = io.register(&mut stream, token) {
-            self.gear.metrics.add(Counter::AcceptFailed, 1);
-            self.gear.journal.accept_failed(self.gear.ms, &error);
+            self.shared.metrics.add(Counter::AcceptFailed, 1);
+            self.shared.journal.accept_failed(self.shared.ms, &error);
             io.close(stream);
             return;
         }
         let listener = u8::try_from(listener).expect("a server has at most 255 listeners");
         let id = ConnId { shard: self.shard, generation: token.generation, slot };
-        let mut cx = Cx { now: self.gear.now, id, rng: &mut self.gear.rng };
+        let mut cx = Cx { now: self.shared.now, id, rng: &mut self.shared.rng };
         let peer = Peer { address, listener };
         let Ok(conn) = catch_unwind(AssertUnwindSafe(|| self.service.on_open(&peer, &mut cx))) else {
-            self.gear.metrics.add(Counter::Panics, 1);
-            self.gear.panics += 1;
+            self.shared.metrics.add(Counter::Panics, 1);
+            self.shared.panics += 1;
             io.close(stream);
             return;
         };
@@ -186,32 +186,32 @@ impl<S: Service, I: Io> Turn<S, I> {
             pauses: Pauses::default(),
             drain_reads: 0,
             phase: Phase::Open,
-            heard: self.gear.ms,
-            paused_at: self.gear.ms,
+            heard: self.shared.ms,
+            paused_at: self.shared.ms,
             lingered: 0,
             input: None,
             output: None,
             conn,
         });
         self.slots_used = self.slots_used.max(slot + 1);
-        self.gear.metrics.add(Counter::Accepted, 1);
+        self.shared.metrics.add(Counter::Accepted, 1);
         self.arm(slot);
-        if let Some(until) = self.gear.drain_until {
+        if let Some(until) = self.shared.drain_until {
             self.drain(slot, until);
         }
     }
 
     #[cold]
     fn refuse_full(&mut self, io: &mut I, mut stream: I::Stream, listener: u32) {
-        self.gear.metrics.add(Counter::RefusedFull, 1);
-        self.gear.journal.full(self.gear.ms, self.connections_max);
+        self.shared.metrics.add(Counter::RefusedFull, 1);
+        self.shared.journal.full(self.shared.ms, self.connections_max);
         let mut farewell = Vec::new();
         let text = Text::of(format_args!("the limit of {} connections is reached", self.connections_max));
         self.refusal(&mut farewell, listener, text.as_str());
         // Best effort: a fresh socket takes this much, and if it doesn't there is nobody to keep it for.
         let _ = io.write(&mut stream, &[IoSlice::new(&farewell)]);
         // Clients speak first: what they have said must not make the close a reset.
-        let _ = io.read(&mut stream, &mut [IoSliceMut::new(&mut self.gear.scratch)]);
+        let _ = io.read(&mut stream, &mut [IoSliceMut::new(&mut self.shared.scratch)]);
         io.close(stream);
     }
 
@@ -221,7 +221,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         match self.listeners[listener as usize].framing.protocol {
             Protocol::Frame => {
                 Control::GoAway { status, reconnect_after_ms: ACCEPT_BACKOFF_MS.1, text }
-                    .encode(out, self.gear.outbox.crc());
+                    .encode(out, self.shared.outbox.crc());
             }
             Protocol::Line => encode_error_line(out, status, text),
         }

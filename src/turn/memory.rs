@@ -35,11 +35,11 @@ impl<S: Service, I: Io> Turn<S, I> {
     /// A connection waits for memory.
     #[cold]
     pub(super) fn starve(&mut self, io: &mut I, slot: u32) {
-        self.seat(io, slot).starve();
+        self.begin_visit(io, slot).starve();
         let token = self.table[slot as usize].token(slot);
         self.starved.queue.push_back(token);
         if self.starved.retry_at.is_none() {
-            self.starved.retry_at = Some(self.gear.ms.plus(MEMORY_RETRY_MS));
+            self.starved.retry_at = Some(self.shared.ms.plus(MEMORY_RETRY_MS));
         }
     }
 
@@ -47,14 +47,14 @@ impl<S: Service, I: Io> Turn<S, I> {
     #[inline]
     pub(super) fn relieve(&mut self, io: &mut I) {
         match self.starved.retry_at {
-            Some(at) if at.reached(self.gear.ms) => self.relieve_now(io),
+            Some(at) if at.reached(self.shared.ms) => self.relieve_now(io),
             Some(_) | None => {}
         }
     }
 
     #[cold]
     fn relieve_now(&mut self, io: &mut I) {
-        let now = self.gear.ms;
+        let now = self.shared.ms;
         if self.starved.queue.is_empty() {
             // Everybody that was tried again found memory.
             (self.starved.since, self.starved.retry_at) = (None, None);
@@ -69,7 +69,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             let Some(token) = self.starved.queue.pop_front() else { break };
             let Some(entry) = self.table.get(token.slot as usize) else { continue };
             if entry.generation == token.generation && entry.pauses.has(Pause::Memory) {
-                self.seat(io, token.slot).unpause(Pause::Memory);
+                self.begin_visit(io, token.slot).unpause(Pause::Memory);
                 self.push_hot(token.slot);
             }
         }
@@ -77,7 +77,7 @@ impl<S: Service, I: Io> Turn<S, I> {
 
     /// Ends the connection that holds most for the least progress, among the next [`EVICT_SCAN`] slots.
     fn evict(&mut self, io: &mut I) {
-        let now = self.gear.ms;
+        let now = self.shared.ms;
         let slots = self.slots_used;
         let looked_at = slots.min(u32::try_from(EVICT_SCAN).unwrap_or(u32::MAX));
         let first = self.starved.cursor;
@@ -87,15 +87,15 @@ impl<S: Service, I: Io> Turn<S, I> {
             .filter_map(|slot| Some((slot, greed(self.table.get(slot as usize)?, now)?)))
             .max_by_key(|(_, greed)| *greed);
         let Some((slot, _)) = greediest else { return };
-        self.gear.metrics.add(Counter::Evicted, 1);
-        let mut seat = self.seat(io, slot);
-        let verdict = if seat.entry.output.is_some() {
-            seat.lost(CloseReason::Memory)
+        self.shared.metrics.add(Counter::Evicted, 1);
+        let mut visit = self.begin_visit(io, slot);
+        let verdict = if visit.entry.output.is_some() {
+            visit.lost(CloseReason::Memory)
         } else {
             let text = Text::of(format_args!(
                 "buffers are short and this connection held most for the least progress"
             ));
-            seat.finish(CloseReason::Memory, text.as_str())
+            visit.finish(CloseReason::Memory, text.as_str())
         };
         self.settle(io, slot, verdict);
     }

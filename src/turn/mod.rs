@@ -22,8 +22,8 @@ mod entry;
 mod io;
 mod journal;
 mod memory;
-mod seat;
 mod timers;
+mod visit;
 mod wheel;
 
 pub use io::{Accepted, Io, Readiness};
@@ -39,11 +39,11 @@ use accept::ListenerState;
 use entry::{Entry, Flag, Inbound, Outbound};
 use journal::Journal;
 use memory::Starved;
-use seat::{Seat, Verdict};
 use slab::Slab;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use visit::{Verdict, Visit};
 use wheel::Wheel;
 
 /// One listener, as a loop sees it.
@@ -82,7 +82,7 @@ pub enum Wait {
 }
 
 /// What all connections of a loop share.
-struct Gear {
+struct Shared {
     scratch: Box<[u8]>,
     outbox: Outbox,
     pool: Pool,
@@ -102,7 +102,7 @@ struct Gear {
     panics: u32,
 }
 
-impl Gear {
+impl Shared {
     #[inline]
     fn set_now(&mut self, now: Time) {
         self.now = now;
@@ -120,7 +120,7 @@ pub struct Turn<S: Service, I: Io> {
     table: Slab<Entry<S::Conn, I::Stream>>,
     service: S,
     make_service: Box<dyn FnMut() -> S + Send>,
-    gear: Gear,
+    shared: Shared,
     listeners: Vec<ListenerConfig>,
     accepting: Vec<ListenerState>,
     /// Whether any of them must be tried again without an event.
@@ -161,7 +161,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             table: Slab::with_capacity(capacity),
             service: make_service(),
             make_service: Box::new(make_service),
-            gear: Gear {
+            shared: Shared {
                 scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
                 outbox: Outbox::new(),
                 pool: Pool::new(config.budget_bytes),
@@ -194,7 +194,7 @@ impl<S: Service, I: Io> Turn<S, I> {
 
     /// The figures, for readers of other threads.
     pub fn metrics(&self) -> Arc<ShardMetrics> {
-        self.gear.metrics.shared()
+        self.shared.metrics.shared()
     }
 
     /// Connections in the table.
@@ -204,19 +204,19 @@ impl<S: Service, I: Io> Turn<S, I> {
 
     /// Whether a drain was begun and nothing is left.
     pub fn is_drained(&self) -> bool {
-        self.gear.drain_until.is_some() && self.table.is_empty()
+        self.shared.drain_until.is_some() && self.table.is_empty()
     }
 
     /// Buffers that are leased out: none when no connection waits for anything.
     pub fn leases_out(&self) -> usize {
-        self.gear.pool.leases_out()
+        self.shared.pool.leases_out()
     }
 
     /// A turn begins, at the moment `now`.
     #[inline]
     pub fn begin(&mut self, now: Time) {
-        self.gear.set_now(now);
-        self.gear.metrics.begin_turn();
+        self.shared.set_now(now);
+        self.shared.metrics.begin_turn();
     }
 
     /// The poller told something of a token.
@@ -227,11 +227,11 @@ impl<S: Service, I: Io> Turn<S, I> {
             return;
         }
         let Some(entry) = self.table.get_mut(token.slot as usize) else {
-            self.gear.metrics.add(Counter::StaleEvents, 1);
+            self.shared.metrics.add(Counter::StaleEvents, 1);
             return;
         };
         if entry.generation != token.generation && !is_planted(Bug::GenerationIgnored) {
-            self.gear.metrics.add(Counter::StaleEvents, 1);
+            self.shared.metrics.add(Counter::StaleEvents, 1);
             return;
         }
         note_readiness(entry, ready);
@@ -254,7 +254,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         }
         self.run_timers(io);
         self.relieve(io);
-        if self.gear.panics > 0 {
+        if self.shared.panics > 0 {
             self.answer_panics(io);
         }
         if !self.graves.is_empty() {
@@ -278,7 +278,7 @@ impl<S: Service, I: Io> Turn<S, I> {
     /// Stops taking connections, answers what has been received, and ends each connection in order, by `until` at
     /// the latest. Call between [`Turn::begin`] and [`Turn::end`].
     pub fn begin_drain(&mut self, io: &mut I, until: Ms) {
-        self.gear.drain_until = Some(match self.gear.drain_until {
+        self.shared.drain_until = Some(match self.shared.drain_until {
             Some(before) => before.min(until),
             None => until,
         });
@@ -298,23 +298,23 @@ impl<S: Service, I: Io> Turn<S, I> {
         }
         entry.phase = entry.phase.step(Event::DrainBy(until));
         entry.flags.set(Flag::Readable);
-        self.wheel.arm(slot, until, self.gear.ms);
+        self.wheel.arm(slot, until, self.shared.ms);
         self.push_hot(slot);
     }
 
     /// Visits a connection and sees to it that it is visited again when it needs to be.
     #[inline(always)]
     fn visit(&mut self, io: &mut I, slot: u32) {
-        let verdict = self.seat(io, slot).visit();
+        let verdict = self.begin_visit(io, slot).run();
         self.settle(io, slot, verdict);
     }
 
     #[inline(always)]
-    fn seat<'a>(&'a mut self, io: &'a mut I, slot: u32) -> Seat<'a, S, I> {
+    fn begin_visit<'a>(&'a mut self, io: &'a mut I, slot: u32) -> Visit<'a, S, I> {
         let entry = &mut self.table[slot as usize];
         let id = ConnId { shard: self.shard, generation: entry.generation, slot };
         let listener = &self.listeners[usize::from(entry.listener)];
-        Seat { entry, service: &mut self.service, gear: &mut self.gear, io, listener, id }
+        Visit { entry, service: &mut self.service, shared: &mut self.shared, io, listener, id }
     }
 
     #[inline(always)]
@@ -343,14 +343,14 @@ impl<S: Service, I: Io> Turn<S, I> {
 
     /// A connection has ended: its buffers go back now, its slot at the end of the turn.
     fn close(&mut self, io: &mut I, slot: u32) {
-        let mut seat = self.seat(io, slot);
-        let Phase::Closed(why) = seat.entry.phase else { return };
-        if let Some(input) = seat.entry.input.take() {
-            seat.count_dropped(&input, why);
-            seat.release(input);
+        let mut visit = self.begin_visit(io, slot);
+        let Phase::Closed(why) = visit.entry.phase else { return };
+        if let Some(input) = visit.entry.input.take() {
+            visit.count_dropped(&input, why);
+            visit.release(input);
         }
-        seat.release_output();
-        self.gear.metrics.closed(why);
+        visit.release_output();
+        self.shared.metrics.closed(why);
         self.wheel.disarm(slot);
         self.graves.push(slot);
     }
@@ -362,12 +362,12 @@ impl<S: Service, I: Io> Turn<S, I> {
             let mut entry = self.table.remove(slot as usize);
             if let Phase::Closed(why) = entry.phase {
                 let id = ConnId { shard: self.shard, generation: entry.generation, slot };
-                let mut cx = Cx { now: self.gear.now, id, rng: &mut self.gear.rng };
+                let mut cx = Cx { now: self.shared.now, id, rng: &mut self.shared.rng };
                 let told =
                     catch_unwind(AssertUnwindSafe(|| self.service.on_close(&mut entry.conn, why, &mut cx)));
                 if told.is_err() {
-                    self.gear.metrics.add(Counter::Panics, 1);
-                    self.gear.panics += 1;
+                    self.shared.metrics.add(Counter::Panics, 1);
+                    self.shared.panics += 1;
                 }
             }
             io.close(entry.stream);
@@ -379,9 +379,9 @@ impl<S: Service, I: Io> Turn<S, I> {
     /// Asks a service that panicked what becomes of it.
     #[cold]
     fn answer_panics(&mut self, io: &mut I) {
-        self.gear.panics = 0;
+        self.shared.panics = 0;
         let after = catch_unwind(AssertUnwindSafe(|| self.service.on_panic())).unwrap_or(AfterPanic::Rebuild);
-        self.gear.journal.panicked(self.gear.ms, after == AfterPanic::Rebuild);
+        self.shared.journal.panicked(self.shared.ms, after == AfterPanic::Rebuild);
         if after == AfterPanic::Keep {
             return;
         }
@@ -391,15 +391,16 @@ impl<S: Service, I: Io> Turn<S, I> {
             if !self.table[slot as usize].phase.is_serving() {
                 continue;
             }
-            let verdict =
-                self.seat(io, slot).finish(CloseReason::Panicked, "the service panicked and begins anew");
+            let verdict = self
+                .begin_visit(io, slot)
+                .finish(CloseReason::Panicked, "the service panicked and begins anew");
             self.settle(io, slot, verdict);
         }
     }
 
     #[inline]
     fn publish(&mut self) {
-        let Gear { metrics, pool, .. } = &mut self.gear;
+        let Shared { metrics, pool, .. } = &mut self.shared;
         metrics.set(Gauge::Open, self.table.len() as u64);
         metrics.set(Gauge::InputBytes, pool.used_bytes(Side::Input) as u64);
         metrics.set(Gauge::OutputBytes, pool.used_bytes(Side::Output) as u64);

@@ -57,23 +57,23 @@ impl<S: Service, I: Io> Turn<S, I> {
         if entry.input.is_none()
             && entry.output.is_none()
             && entry.phase == Phase::Open
-            && self.gear.limits.idle.is_none()
+            && self.shared.limits.idle.is_none()
         {
             return;
         }
         let framing = &self.listeners[usize::from(entry.listener)].framing;
-        if let Some((deadline, _)) = next_deadline(entry, framing, &self.gear.limits) {
-            self.wheel.arm(slot, deadline, self.gear.ms);
+        if let Some((deadline, _)) = next_deadline(entry, framing, &self.shared.limits) {
+            self.wheel.arm(slot, deadline, self.shared.ms);
         }
     }
 
     /// Looks at the connections whose time has come, and at the loop's own timers.
     #[inline]
     pub(super) fn run_timers(&mut self, io: &mut I) {
-        while let Some(slot) = self.wheel.pop_due(self.gear.ms) {
+        while let Some(slot) = self.wheel.pop_due(self.shared.ms) {
             self.look_at(io, slot);
         }
-        if self.trim_at.is_some() || self.gear.pool.retained_bytes() > 0 {
+        if self.trim_at.is_some() || self.shared.pool.retained_bytes() > 0 {
             self.trim();
         }
     }
@@ -82,45 +82,45 @@ impl<S: Service, I: Io> Turn<S, I> {
     fn look_at(&mut self, io: &mut I, slot: u32) {
         let entry = &self.table[slot as usize];
         let framing = &self.listeners[usize::from(entry.listener)].framing;
-        let Some((deadline, due)) = next_deadline(entry, framing, &self.gear.limits) else { return };
-        if !deadline.reached(self.gear.ms) {
-            self.wheel.arm(slot, deadline, self.gear.ms);
+        let Some((deadline, due)) = next_deadline(entry, framing, &self.shared.limits) else { return };
+        if !deadline.reached(self.shared.ms) {
+            self.wheel.arm(slot, deadline, self.shared.ms);
             return;
         }
-        let now = self.gear.ms;
+        let now = self.shared.ms;
         let frame_ms = entry.input.as_ref().map_or(0, |input| now.since(input.since));
         let wanted = entry.input.as_ref().map_or(0, |input| input.wanted);
-        let idle_ms = self.gear.limits.idle.map_or(0, whole_ms);
-        let mut seat = self.seat(io, slot);
+        let idle_ms = self.shared.limits.idle.map_or(0, whole_ms);
+        let mut visit = self.begin_visit(io, slot);
         let verdict = match due {
             Due::Phase => {
-                seat.entry.phase = seat.entry.phase.step(Event::Tick(now));
+                visit.entry.phase = visit.entry.phase.step(Event::Tick(now));
                 super::Verdict::Closed
             }
             Due::Frame => {
                 let text =
                     Text::of(format_args!("message of {wanted} bytes was not whole after {frame_ms} ms"));
-                seat.finish(CloseReason::FrameDeadline, text.as_str())
+                visit.finish(CloseReason::FrameDeadline, text.as_str())
             }
             Due::Idle => {
                 let text = Text::of(format_args!("no message for {idle_ms} ms"));
-                seat.finish(CloseReason::Idle, text.as_str())
+                visit.finish(CloseReason::Idle, text.as_str())
             }
-            Due::WriteStall => seat.lost(CloseReason::WriteStall),
+            Due::WriteStall => visit.lost(CloseReason::WriteStall),
         };
         self.settle(io, slot, verdict);
     }
 
     /// Buffers that are kept for reuse go, bit by bit, when nobody reuses them.
     fn trim(&mut self) {
-        let now = self.gear.ms;
+        let now = self.shared.ms;
         match self.trim_at {
             None => self.trim_at = Some(now.plus(TRIM_MS)),
             Some(at) if at.reached(now) => {
-                self.gear.pool.trim();
-                self.gear.inbound.trim();
-                self.gear.outbound.trim();
-                self.trim_at = (self.gear.pool.retained_bytes() > 0).then(|| now.plus(TRIM_MS));
+                self.shared.pool.trim();
+                self.shared.inbound.trim();
+                self.shared.outbound.trim();
+                self.trim_at = (self.shared.pool.retained_bytes() > 0).then(|| now.plus(TRIM_MS));
             }
             Some(_) => {}
         }

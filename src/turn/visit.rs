@@ -19,7 +19,7 @@ mod writing;
 
 use super::batch::{Batch, Counts, Room};
 use super::entry::{Entry, Flag};
-use super::{Gear, Io, ListenerConfig};
+use super::{Io, ListenerConfig, Shared};
 use crate::base::limits::{DRAIN_READS, INTERRUPTED_RETRIES};
 use crate::base::planted::{Bug, is_planted};
 use crate::base::{CloseReason, ConnId};
@@ -44,10 +44,10 @@ pub(super) enum Verdict {
 }
 
 /// A connection with everything that a visit needs.
-pub(super) struct Seat<'a, S: Service, I: Io> {
+pub(super) struct Visit<'a, S: Service, I: Io> {
     pub(super) entry: &'a mut Entry<S::Conn, I::Stream>,
     pub(super) service: &'a mut S,
-    pub(super) gear: &'a mut Gear,
+    pub(super) shared: &'a mut Shared,
     pub(super) io: &'a mut I,
     pub(super) listener: &'a ListenerConfig,
     pub(super) id: ConnId,
@@ -61,9 +61,9 @@ enum Got {
     Lost(CloseReason),
 }
 
-impl<S: Service, I: Io> Seat<'_, S, I> {
+impl<S: Service, I: Io> Visit<'_, S, I> {
     #[inline]
-    pub(super) fn visit(&mut self) -> Verdict {
+    pub(super) fn run(&mut self) -> Verdict {
         match self.entry.phase {
             Phase::Open | Phase::Draining { .. } => self.serve(),
             Phase::Flushing { .. } => self.flush(),
@@ -129,18 +129,18 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
     #[inline(always)]
     fn batch<R>(&mut self, room: Room, run: impl FnOnce(&mut Batch<'_, S>) -> R) -> (Counts, R) {
         let framing = self.listener.framing;
-        debug_assert!(self.gear.outbox.is_empty(), "replies of another batch");
-        self.gear.outbox.set_protocol(framing.protocol);
+        debug_assert!(self.shared.outbox.is_empty(), "replies of another batch");
+        self.shared.outbox.set_protocol(framing.protocol);
         let io = &mut *self.io;
         let mut clock = || io.now();
         let mut batch = Batch {
             service: self.service,
             conn: &mut self.entry.conn,
-            outbox: &mut self.gear.outbox,
-            rng: &mut self.gear.rng,
+            outbox: &mut self.shared.outbox,
+            rng: &mut self.shared.rng,
             framing,
             id: self.id,
-            now: self.gear.now,
+            now: self.shared.now,
             clock: &mut clock,
             room,
             counts: Counts::default(),
@@ -153,8 +153,8 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
     /// Books what a batch did, and looks at the clock: a batch that held up the loop is told by name.
     #[inline(always)]
     fn count(&mut self, counts: Counts) {
-        let metrics = &self.gear.metrics;
-        let tally = self.gear.outbox.tally();
+        let metrics = &self.shared.metrics;
+        let tally = self.shared.outbox.tally();
         metrics.add(Counter::FramesIn, u64::from(counts.frames));
         metrics.add(Counter::Started, u64::from(counts.started));
         metrics.ended(Outcome::Answered, u64::from(tally.answered));
@@ -167,28 +167,28 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
             metrics.add(Counter::UnaskedPongs, u64::from(counts.unasked_pongs));
         }
         if counts.panics > 0 {
-            self.gear.panics += counts.panics;
+            self.shared.panics += counts.panics;
             metrics.add(Counter::Panics, u64::from(counts.panics));
         }
         if counts.frames > 0 {
-            self.entry.heard = self.gear.ms;
+            self.entry.heard = self.shared.ms;
             self.entry.flags.clear(Flag::Fresh);
         }
-        let before = self.gear.now;
-        self.gear.set_now(self.io.now());
-        let took_us = self.gear.now.since_us(before);
-        if took_us >= self.gear.stall_us {
-            self.gear.metrics.add(Counter::Stalls, 1);
-            self.gear.journal.stall(self.gear.ms, self.id, took_us, counts.frames);
+        let before = self.shared.now;
+        self.shared.set_now(self.io.now());
+        let took_us = self.shared.now.since_us(before);
+        if took_us >= self.shared.stall_us {
+            self.shared.metrics.add(Counter::Stalls, 1);
+            self.shared.journal.stall(self.shared.ms, self.id, took_us, counts.frames);
         }
     }
 
     /// What the replies of the next batch may come to, or `None` if there is no memory to queue any.
     #[inline(always)]
     fn room(&self) -> Option<Room> {
-        let high = self.gear.limits.output_high_bytes;
+        let high = self.shared.limits.output_high_bytes;
         let bytes = high.saturating_sub(self.entry.queued_bytes()).max(1) as usize;
-        if self.gear.pool.has_room(Side::Output, bytes) {
+        if self.shared.pool.has_room(Side::Output, bytes) {
             return Some(Room { bytes, is_short: false });
         }
         self.short_room(bytes)
@@ -196,7 +196,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
 
     #[cold]
     fn short_room(&self, bytes: usize) -> Option<Room> {
-        let pool = &self.gear.pool;
+        let pool = &self.shared.pool;
         // With nothing in use there is nothing to wait for: the budget is just small.
         let is_short = pool.used_bytes(Side::Output) > 0;
         match pool.lease_bytes_max(Side::Output) {

@@ -3,7 +3,7 @@
 //! Always holds: nothing is written around a queue that is not empty; reading pauses while more than the high
 //! watermark waits, and goes on below the low one. Never: a wait for more to write.
 
-use super::{Seat, Wrote, write_some};
+use super::{Visit, Wrote, write_some};
 use crate::base::CloseReason;
 use crate::base::limits::SLICES_PER_WRITE;
 use crate::base::planted::{Bug, is_planted};
@@ -19,23 +19,23 @@ use std::io::IoSlice;
 /// Vectored writes of one visit to a connection with queued output.
 const QUEUE_WRITES: u32 = 16;
 
-impl<S: Service, I: Io> Seat<'_, S, I> {
+impl<S: Service, I: Io> Visit<'_, S, I> {
     /// Sends what the batch gathered; what the socket does not take is queued, and reading pauses if that is too much.
     #[inline(always)]
     pub(super) fn send(&mut self, inputs: Inputs<'_>) -> Result<(), CloseReason> {
-        let total = self.gear.outbox.bytes();
+        let total = self.shared.outbox.bytes();
         if total == 0 {
-            self.gear.outbox.clear();
+            self.shared.outbox.clear();
             return Ok(());
         }
-        self.gear.outbox.seal();
+        self.shared.outbox.seal();
         let sent = match self.write_outbox(inputs) {
             Ok(wrote) if wrote.bytes == total => Ok(()),
             Ok(wrote) => self.queue_rest(inputs, wrote),
             Err(why) => Err(why),
         };
         // Whatever became of it, nothing of this batch may reach the next connection.
-        self.gear.outbox.clear();
+        self.shared.outbox.clear();
         sent
     }
 
@@ -45,12 +45,12 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
         if self.entry.output.is_some() && !is_planted(Bug::QueueBypassed) {
             return Ok(Wrote { bytes: 0, is_full: false });
         }
-        let outbox = &self.gear.outbox;
+        let outbox = &self.shared.outbox;
         let wrote = match outbox.single_slice() {
             Some(slice) => write_some(self.io, &mut self.entry.stream, &[IoSlice::new(slice)])?,
             None => write_pieces(self.io, &mut self.entry.stream, outbox, inputs)?,
         };
-        self.gear.metrics.add(Counter::BytesOut, wrote.bytes as u64);
+        self.shared.metrics.add(Counter::BytesOut, wrote.bytes as u64);
         if wrote.is_full {
             self.entry.flags.clear(Flag::Writable);
         }
@@ -60,9 +60,9 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
     /// Queues what the socket did not take.
     #[cold]
     fn queue_rest(&mut self, inputs: Inputs<'_>, wrote: Wrote) -> Result<(), CloseReason> {
-        let now = self.gear.ms;
+        let now = self.shared.ms;
         if self.entry.output.is_none() {
-            let mut output = self.gear.outbound.take().unwrap_or_else(|| {
+            let mut output = self.shared.outbound.take().unwrap_or_else(|| {
                 Box::new(Outbound { queue: OutQueue::new(), moved: now, since: now, taken: 0 })
             });
             (output.moved, output.since, output.taken) = (now, now, 0);
@@ -71,15 +71,16 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
         let output = self.entry.output.as_mut().expect("made above");
         let frame_max = (self.listener.framing.payload_max as usize + OVERHEAD_BYTES) as u64;
         let hard =
-            u32::try_from(u64::from(self.gear.limits.output_high_bytes) + frame_max).unwrap_or(u32::MAX);
-        let pool = &mut self.gear.pool;
-        let kept = self.gear.outbox.unwritten(inputs, wrote.bytes, |rest| match rest {
+            u32::try_from(u64::from(self.shared.limits.output_high_bytes) + frame_max).unwrap_or(u32::MAX);
+        let pool = &mut self.shared.pool;
+        let kept = self.shared.outbox.unwritten(inputs, wrote.bytes, |rest| match rest {
             Unwritten::Bytes(bytes) => output.queue.push_bytes(pool, bytes, hard),
             Unwritten::Shared(bytes) => output.queue.push_shared(bytes, hard),
         });
-        let tally = self.gear.outbox.tally();
+        let tally = self.shared.outbox.tally();
         output.queue.note_replies(tally.answered + tally.failed);
-        if output.queue.queued_bytes() > self.gear.limits.output_high_bytes && self.entry.phase.is_serving() {
+        if output.queue.queued_bytes() > self.shared.limits.output_high_bytes && self.entry.phase.is_serving()
+        {
             self.pause(Pause::Output);
         }
         kept.map_err(|error| match error {
@@ -98,10 +99,10 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
             let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
             let count = output.queue.slices(&mut slices);
             let wrote = write_some(self.io, &mut self.entry.stream, &slices[..count])?;
-            output.queue.consume(&mut self.gear.pool, wrote.bytes);
-            self.gear.metrics.add(Counter::BytesOut, wrote.bytes as u64);
+            output.queue.consume(&mut self.shared.pool, wrote.bytes);
+            self.shared.metrics.add(Counter::BytesOut, wrote.bytes as u64);
             if wrote.bytes > 0 {
-                output.moved = self.gear.ms;
+                output.moved = self.shared.ms;
                 output.taken += wrote.bytes as u64;
             }
             if wrote.is_full {
@@ -112,7 +113,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
         if queued == 0 {
             self.release_output();
         }
-        if queued <= self.gear.limits.output_low_bytes && !is_planted(Bug::PauseNeverCleared) {
+        if queued <= self.shared.limits.output_low_bytes && !is_planted(Bug::PauseNeverCleared) {
             self.unpause(Pause::Output);
         }
         Ok(())
@@ -125,18 +126,18 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
             let is_wanted = self.entry.phase != Phase::Closed(CloseReason::Reset);
             if is_wanted && !output.queue.is_empty() {
                 let unsent = output.queue.unsent_replies();
-                self.gear.metrics.add(Counter::RepliesUnsent, u64::from(unsent));
+                self.shared.metrics.add(Counter::RepliesUnsent, u64::from(unsent));
             }
             if !is_planted(Bug::LeaseLeaked) {
-                output.queue.clear(&mut self.gear.pool);
+                output.queue.clear(&mut self.shared.pool);
             }
-            self.gear.outbound.put(output);
+            self.shared.outbound.put(output);
         }
     }
 
     pub(super) fn pause(&mut self, pause: Pause) {
         if !self.entry.pauses.has(pause) {
-            self.gear.metrics.add(
+            self.shared.metrics.add(
                 match pause {
                     Pause::Output => Counter::PausedOutput,
                     Pause::Memory => Counter::PausedMemory,
@@ -145,7 +146,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
             );
         }
         if self.entry.pauses.set(pause) {
-            self.entry.paused_at = self.gear.ms;
+            self.entry.paused_at = self.shared.ms;
         }
     }
 
@@ -162,7 +163,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
         if is_planted(Bug::DeadlineWhilePaused) {
             return;
         }
-        let stood_ms = self.gear.ms.since(self.entry.paused_at);
+        let stood_ms = self.shared.ms.since(self.entry.paused_at);
         self.entry.heard = self.entry.heard.plus(stood_ms);
         if let Some(input) = self.entry.input.as_mut() {
             input.since = input.since.plus(stood_ms);

@@ -4,7 +4,7 @@
 //! until its end before the socket is closed, both within bounds; so the kernel has no reason to reset a connection
 //! and destroy replies on their way. Never: a way back.
 
-use super::{Got, Seat, Verdict};
+use super::{Got, Verdict, Visit};
 use crate::base::limits::{FLUSH_GRACE, LINGER_BYTES_MAX};
 use crate::base::planted::{Bug, is_planted};
 use crate::base::{CloseReason, Text};
@@ -18,7 +18,7 @@ use std::io::IoSliceMut;
 /// Reads of one visit to a lingering connection.
 const LINGER_READS: u32 = 4;
 
-impl<S: Service, I: Io> Seat<'_, S, I> {
+impl<S: Service, I: Io> Visit<'_, S, I> {
     /// A batch ended at bytes that break the protocol: last words, with the number and the limit in them.
     #[cold]
     pub(super) fn accuse(&mut self, why: CloseReason, at: &[u8]) {
@@ -26,18 +26,18 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
             let first = &at[..at.len().min(8)];
             Text::of(format_args!("another protocol's first bytes ({}): {first:02x?}", why.name()))
         } else {
-            self.listener.framing.explain(at, 0, self.gear.outbox.crc())
+            self.listener.framing.explain(at, 0, self.shared.outbox.crc())
         };
         self.take_leave(why, text.as_str());
     }
 
     /// From here on nothing is read, and what is due leaves.
     fn take_leave(&mut self, why: CloseReason, text: &str) {
-        let until = self.gear.ms.after(FLUSH_GRACE);
+        let until = self.shared.ms.after(FLUSH_GRACE);
         self.entry.phase = self.entry.phase.step(Event::Finish { why, until });
-        self.gear.outbox.set_protocol(self.listener.framing.protocol);
-        self.gear.outbox.farewell(why, text);
-        self.gear.journal.leave(self.gear.ms, self.id, self.entry.address.get(), why, text);
+        self.shared.outbox.set_protocol(self.listener.framing.protocol);
+        self.shared.outbox.farewell(why, text);
+        self.shared.journal.leave(self.shared.ms, self.id, self.entry.address.get(), why, text);
     }
 
     /// Ends the connection in order: last words, flush, shut, linger.
@@ -66,7 +66,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
         if !peer_ended && self.io.shut_write(&mut self.entry.stream).is_err() {
             return self.lost(CloseReason::Reset);
         }
-        let until = self.gear.linger_until();
+        let until = self.shared.linger_until();
         self.entry.phase = self.entry.phase.step(Event::Flushed { peer_ended, until });
         if matches!(self.entry.phase, Phase::Closed(_)) {
             return Verdict::Closed;
@@ -78,9 +78,9 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
     }
 
     pub(super) fn linger(&mut self) -> Verdict {
-        let mut scratch = std::mem::take(&mut self.gear.scratch);
+        let mut scratch = std::mem::take(&mut self.shared.scratch);
         let verdict = self.linger_into(&mut scratch);
-        self.gear.scratch = scratch;
+        self.shared.scratch = scratch;
         verdict
     }
 
@@ -93,7 +93,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
             match self.read(&mut [IoSliceMut::new(scratch)], offered) {
                 Got::Bytes { count, all_offered } => {
                     self.read_on(all_offered);
-                    self.gear.metrics.add(Counter::BytesLingered, count as u64);
+                    self.shared.metrics.add(Counter::BytesLingered, count as u64);
                     self.entry.lingered =
                         self.entry.lingered.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
                     if self.entry.lingered >= LINGER_BYTES_MAX {
@@ -110,7 +110,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
 
     pub(in crate::turn) fn lost(&mut self, why: CloseReason) -> Verdict {
         if self.entry.phase.is_serving() {
-            self.gear.journal.leave(self.gear.ms, self.id, self.entry.address.get(), why, "");
+            self.shared.journal.leave(self.shared.ms, self.id, self.entry.address.get(), why, "");
         }
         self.end(Event::Lost(why))
     }

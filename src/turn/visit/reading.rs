@@ -12,7 +12,7 @@
 //! Always holds: every byte that was read is handled, kept in the ring, or the connection ends. Never: more than one
 //! read a visit.
 
-use super::{Got, Seat, Verdict, reason_of_io};
+use super::{Got, Verdict, Visit, reason_of_io};
 use crate::base::CloseReason;
 use crate::base::limits::{
     GROW_WHEN_ARRIVED, INTERRUPTED_RETRIES, LEASE_BYTES_MIN, SCRATCH_BYTES, TAIL_BYTES_MOVED,
@@ -27,7 +27,7 @@ use crate::turn::batch::{Counts, Room, Stop};
 use crate::turn::entry::{Flag, Inbound};
 use std::io::{ErrorKind, IoSliceMut};
 
-impl<S: Service, I: Io> Seat<'_, S, I> {
+impl<S: Service, I: Io> Visit<'_, S, I> {
     /// Handles what a stopped batch left behind; the socket has its turn afterwards.
     pub(super) fn serve_ring(&mut self) -> Verdict {
         let Some(mut input) = self.entry.input.take() else { return Verdict::Wait };
@@ -54,7 +54,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
             if let Stop::NeedMore { bytes } = stop {
                 ring.rewind();
                 input.wanted = bytes;
-                input.since = self.gear.ms;
+                input.since = self.shared.ms;
             }
             self.entry.input = Some(input);
         }
@@ -76,10 +76,10 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
 
     #[inline(always)]
     pub(super) fn serve_socket(&mut self) -> Verdict {
-        let limit = if self.gear.pool.has_room(Side::Input, SCRATCH_BYTES) {
+        let limit = if self.shared.pool.has_room(Side::Input, SCRATCH_BYTES) {
             SCRATCH_BYTES
         } else {
-            self.gear.pool.lease_bytes_max(Side::Input).min(SCRATCH_BYTES)
+            self.shared.pool.lease_bytes_max(Side::Input).min(SCRATCH_BYTES)
         };
         let Some(room) = self.room() else { return Verdict::Starved };
         match self.entry.input.take() {
@@ -106,7 +106,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
     /// The common path: read into the scratch, behind a small rest if there is one, and handle it there.
     #[inline(always)]
     fn serve_scratch(&mut self, input: Option<Box<Inbound>>, limit: usize, room: Room) -> Verdict {
-        let mut scratch = std::mem::take(&mut self.gear.scratch);
+        let mut scratch = std::mem::take(&mut self.shared.scratch);
         let held = match input.as_ref().and_then(|input| input.ring.as_ref()) {
             None => 0,
             Some(ring) => {
@@ -140,7 +140,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
                 self.lost(why)
             }
         };
-        self.gear.scratch = scratch;
+        self.shared.scratch = scratch;
         verdict
     }
 
@@ -192,7 +192,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
         let missing = (input.wanted - ring.len()).min(ring.free());
         let is_whole = ring.len() + missing == input.wanted;
         // What does not fit the ring must fit a larger one, which is leased while this one is still held.
-        let lease_max = self.gear.pool.lease_bytes_max(Side::Input);
+        let lease_max = self.shared.pool.lease_bytes_max(Side::Input);
         let extra = if is_whole { limit } else { lease_max.saturating_sub(ring.len()).min(SCRATCH_BYTES) };
         // Short of memory the frame may have to wait, and what is behind it could not be kept.
         let extra = if room.is_short { extra.min(input.wanted - ring.len() - missing) } else { extra };
@@ -200,7 +200,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
             self.entry.input = Some(input);
             return Verdict::Starved;
         }
-        let mut scratch = std::mem::take(&mut self.gear.scratch);
+        let mut scratch = std::mem::take(&mut self.shared.scratch);
         ring.rewind();
         let [spare, _] = ring.spare_slices();
         let mut into = [IoSliceMut::new(&mut spare[..missing]), IoSliceMut::new(&mut scratch[..extra])];
@@ -224,7 +224,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
                 self.lost(why)
             }
         };
-        self.gear.scratch = scratch;
+        self.shared.scratch = scratch;
         verdict
     }
 
@@ -312,16 +312,19 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
         if ring.capacity() >= size {
             return true;
         }
-        let lease =
-            self.gear.pool.lease(Side::Input, size).or_else(|| self.gear.pool.lease(Side::Input, arrived));
+        let lease = self
+            .shared
+            .pool
+            .lease(Side::Input, size)
+            .or_else(|| self.shared.pool.lease(Side::Input, arrived));
         match lease {
             Some(bigger) if bigger.len() > ring.capacity() => {
                 let smaller = ring.move_to(bigger);
-                self.gear.pool.give_back(smaller);
+                self.shared.pool.give_back(smaller);
                 true
             }
             Some(same) => {
-                self.gear.pool.give_back(same);
+                self.shared.pool.give_back(same);
                 ring.capacity() >= arrived
             }
             None => false,
@@ -358,22 +361,22 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
         let mut input = match input {
             Some(mut input) => {
                 let ring = input.ring.take().expect("an input box in use has its ring");
-                self.gear.pool.give_back(ring.into_lease());
+                self.shared.pool.give_back(ring.into_lease());
                 input
             }
-            None => self.gear.inbound.take().unwrap_or_else(|| {
-                Box::new(Inbound { ring: None, wanted: 0, since: self.gear.ms, unparsed: false })
+            None => self.shared.inbound.take().unwrap_or_else(|| {
+                Box::new(Inbound { ring: None, wanted: 0, since: self.shared.ms, unparsed: false })
             }),
         };
-        let lease = self.gear.pool.lease(Side::Input, size);
-        let Some(lease) = lease.or_else(|| self.gear.pool.lease(Side::Input, rest.len())) else {
-            self.gear.inbound.put(input);
+        let lease = self.shared.pool.lease(Side::Input, size);
+        let Some(lease) = lease.or_else(|| self.shared.pool.lease(Side::Input, rest.len())) else {
+            self.shared.inbound.put(input);
             return Err(CloseReason::Memory);
         };
         let mut ring = Ring::over(lease);
         let kept = if is_planted(Bug::TailCut) && !unparsed { rest.len() - 1 } else { rest.len() };
         ring.push(&rest[..kept]);
-        *input = Inbound { ring: Some(ring), wanted, since: self.gear.ms, unparsed };
+        *input = Inbound { ring: Some(ring), wanted, since: self.shared.ms, unparsed };
         self.entry.input = Some(input);
         Ok(())
     }
@@ -382,16 +385,16 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
     pub(in crate::turn) fn count_dropped(&mut self, input: &Inbound, why: CloseReason) {
         if why != CloseReason::Reset && input.unparsed {
             let bytes = input.ring.as_ref().and_then(Ring::contiguous).unwrap_or_default();
-            let dropped = self.listener.framing.count_requests(bytes, self.gear.outbox.crc());
-            self.gear.metrics.add(Counter::RequestsDropped, dropped);
+            let dropped = self.listener.framing.count_requests(bytes, self.shared.outbox.crc());
+            self.shared.metrics.add(Counter::RequestsDropped, dropped);
         }
     }
 
     pub(in crate::turn) fn release(&mut self, mut input: Box<Inbound>) {
         if let Some(ring) = input.ring.take() {
-            self.gear.pool.give_back(ring.into_lease());
+            self.shared.pool.give_back(ring.into_lease());
         }
-        self.gear.inbound.put(input);
+        self.shared.inbound.put(input);
     }
 
     /// Reads once. Would-block and the end of the stream clear what they answer.
@@ -406,7 +409,7 @@ impl<S: Service, I: Io> Seat<'_, S, I> {
                     return Got::End;
                 }
                 Ok(count) => {
-                    self.gear.metrics.add(Counter::BytesIn, count as u64);
+                    self.shared.metrics.add(Counter::BytesIn, count as u64);
                     return Got::Bytes { count, all_offered: count == offered };
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
