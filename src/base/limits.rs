@@ -32,8 +32,8 @@ pub const LINE_BYTES_MAX: u32 = 128 << 10;
 
 /// The buffer that every connection of a loop reads into, in bytes, and the most that one visit reads.
 ///
-/// Larger than what a peer has in flight, else its burst is cut and its batching breaks: with 64 KiB, 16 KiB frames
-/// at depth 16 cost 2.7 times as much (measured 2026-11-22, see docs/PERFORMANCE.md).
+/// Larger than what a peer has in flight, else its burst is cut and its batching breaks: with 64 KiB, 128 frames of
+/// 1 KiB in flight cost 1.37 times as much (see docs/PERFORMANCE.md).
 pub const SCRATCH_BYTES: usize = 256 << 10;
 
 /// Frames that one visit handles before the next connection has its turn.

@@ -10,8 +10,7 @@
 //! is written, from the inputs of the same batch ([`Inputs`]).
 //!
 //! The CRC of a copied reply is taken some frames later ([`SEAL_BYTES`]): taken at once, it reads back bytes that were
-//! just written in smaller pieces and waits for them, which costs a fifth of a small message's time (measured
-//! 2026-11-22, see docs/PERFORMANCE.md).
+//! just written in smaller pieces and waits for them (2 to 5 % of a small message's time, see docs/PERFORMANCE.md).
 //!
 //! Invariants (`check` asserts them in debug builds):
 //! 1. The bytes of all pieces, and of the cork behind `cork_from`, add up to `bytes`.
