@@ -42,11 +42,11 @@ fn a_forbidden_port_has_its_own_exit_code() {
     let error = Error::Forbidden { address };
     assert_eq!(error.exit_code(), 77);
     assert!(error.to_string().contains("127.0.0.1:80"), "{error}");
-    // An address that is nobody's here fails to bind in another way.
+    // An address that is nobody's here fails to bind in another way, and is told without saying it twice.
     let error =
         Server::builder().listen(Listener::frames("192.0.2.1:0")).expect_err("not an address of this host");
-    assert!(matches!(error, Error::Listen { .. }), "{error}");
-    assert_eq!(error.exit_code(), 69);
+    assert!(matches!(error, Error::NotLocal { .. }), "{error}");
+    assert_complaint(&["serve", "--frames", "192.0.2.1:0"], 69, &["192.0.2.1:0", "0.0.0.0"]);
 }
 
 #[test]
@@ -66,6 +66,9 @@ fn bad_numbers_are_mistakes_of_the_caller() {
             &["--grace"],
         );
     }
+    assert_complaint(&["serve", "--grace", "-1"], 2, &["--grace is -1", "seconds"]);
+    let no_time = ["serve", "--idle", "0", "--frames", "127.0.0.1:0", "--lines", "127.0.0.1:0"];
+    assert_complaint(&no_time, 2, &["idle time", "between 1 and"]);
 }
 
 #[test]

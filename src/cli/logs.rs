@@ -11,11 +11,11 @@ use tracing_subscriber::EnvFilter;
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum LogFormat {
-    /// Text on a terminal, JSON otherwise
+    // Text on a terminal, JSON otherwise. (No doc comments: they would spread the help over two screens.)
     Auto,
-    /// Lines to read
+    // Lines to read.
     Text,
-    /// One JSON object a line
+    // One JSON object a line.
     Json,
 }
 

@@ -46,5 +46,6 @@ pub fn run() -> ExitCode {
 
 #[expect(clippy::print_stderr, reason = "this is where errors reach people")]
 fn complain(error: &anyhow::Error) {
-    eprintln!("tidegate: {error:#}");
+    // Not the chain: our errors have their cause in their own line.
+    eprintln!("tidegate: {error}");
 }

@@ -2,9 +2,9 @@
 
 use super::{banner, logs};
 use crate::base::limits::{DRAIN_GRACE, Limits};
-use crate::server::{Listener, Server, drain_on_signals};
+use crate::server::{Error, Listener, Server, drain_on_signals};
 use crate::service::Router;
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::process::ExitCode;
@@ -25,13 +25,13 @@ pub(super) struct Options {
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:7412")]
     lines: String,
     /// Close a connection that sent no whole message for this many seconds [default: never]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     idle: Option<f64>,
     /// How many seconds a drain may take after SIGINT or SIGTERM
-    #[arg(long, value_name = "SECONDS", default_value_t = DRAIN_GRACE.as_secs_f64())]
+    #[arg(long, value_name = "SECONDS", default_value_t = DRAIN_GRACE.as_secs_f64(), allow_negative_numbers = true)]
     grace: f64,
-    /// How the log is written
-    #[arg(long, value_enum, default_value_t = logs::LogFormat::Auto)]
+    /// How the log is written; auto: text on a terminal, JSON otherwise
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = logs::LogFormat::Auto)]
     log_format: logs::LogFormat,
 }
 
@@ -76,7 +76,7 @@ fn connections_of_host() -> anyhow::Result<u32> {
             "{descriptors} descriptors are too few, {} are needed; raise the limit with ulimit -n",
             DESCRIPTORS_KEPT + CONNECTIONS_MIN
         ));
-        return Err(crate::server::Error::Host(error)).context("cannot start");
+        return Err(Error::Host(error).into());
     }
     let most = u64::from(crate::base::limits::CONNECTIONS_PER_SHARD_MAX);
     Ok(u32::try_from(connections.min(most)).expect("cut to a number of 24 bits"))

@@ -2,9 +2,11 @@
 
 use super::{Error, Running, running};
 use crate::base::limits::{
-    BUDGET_BYTES_DEFAULT, BUDGET_BYTES_MIN, CONNECTIONS_DEFAULT, CONNECTIONS_PER_SHARD_MAX, DRAIN_GRACE,
-    LINE_BYTES_DEFAULT, LINE_BYTES_MAX, LISTENERS_MAX, Limits, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX,
+    BUDGET_BYTES_DEFAULT, BUDGET_BYTES_MIN, CONNECTIONS_DEFAULT, CONNECTIONS_PER_SHARD_MAX, DEADLINE_MS_MAX,
+    DRAIN_GRACE, LINE_BYTES_DEFAULT, LINE_BYTES_MAX, LISTENERS_MAX, Limits, PAYLOAD_BYTES_DEFAULT,
+    PAYLOAD_BYTES_MAX,
 };
+use crate::base::time::whole_ms;
 use crate::net::{ListenOptions, TcpListener, listen};
 use crate::service::{FnService, Frame, Replied, Reply, Service};
 use crate::session::{Framing, Protocol};
@@ -225,6 +227,9 @@ impl Builder {
         let limits = &self.limits;
         within("the memory budget in bytes", self.budget_bytes as u64, BUDGET_BYTES_MIN as u64, u64::MAX)?;
         within("the most connections", self.connections_max.into(), 1, CONNECTIONS_PER_SHARD_MAX.into())?;
+        if let Some(idle) = limits.idle {
+            within("the idle time in milliseconds", u64::from(whole_ms(idle)), 1, DEADLINE_MS_MAX.into())?;
+        }
         let (low, high) = (u64::from(limits.output_low_bytes), u64::from(limits.output_high_bytes));
         within("the low output watermark in bytes", low, 0, high.saturating_sub(1))?;
         within("the high output watermark in bytes", high, 1, (self.budget_bytes / 4) as u64)

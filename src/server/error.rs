@@ -32,6 +32,12 @@ pub enum Error {
         /// The address.
         address: SocketAddr,
     },
+    /// No interface of this host has it.
+    #[error("{address} is not an address of this host; use one that is, or 0.0.0.0 for all of them")]
+    NotLocal {
+        /// The address.
+        address: SocketAddr,
+    },
     /// Any other failure to listen.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -82,6 +88,7 @@ impl Error {
             Error::Lossy(_) => Fault::Temporary,
             Error::AddressInUse { .. }
             | Error::Forbidden { .. }
+            | Error::NotLocal { .. }
             | Error::Listen { .. }
             | Error::Host(_)
             | Error::ShardDied { .. }
@@ -95,7 +102,7 @@ impl Error {
         match self {
             Error::Address { .. } | Error::NoListener | Error::Limit { .. } => 2,
             Error::Lossy(_) => 1,
-            Error::AddressInUse { .. } | Error::Listen { .. } => 69,
+            Error::AddressInUse { .. } | Error::NotLocal { .. } | Error::Listen { .. } => 69,
             Error::Forbidden { .. } => 77,
             Error::Host(_) | Error::Signals(_) => 78,
             Error::ShardDied { .. } => 70,
@@ -106,6 +113,7 @@ impl Error {
         #[expect(clippy::wildcard_enum_match_arm, reason = "std's list grows")]
         match source.kind() {
             io::ErrorKind::AddrInUse => Error::AddressInUse { address },
+            io::ErrorKind::AddrNotAvailable => Error::NotLocal { address },
             io::ErrorKind::PermissionDenied => Error::Forbidden { address },
             _ => Error::Listen { address, source },
         }

@@ -13,6 +13,7 @@ use crate::service::Service;
 use crate::session::{Event, Inputs, Phase};
 use crate::turn::Io;
 use crate::turn::entry::Flag;
+use std::fmt;
 use std::io::IoSliceMut;
 
 /// Reads of one visit to a lingering connection.
@@ -23,8 +24,11 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     #[cold]
     pub(super) fn accuse(&mut self, why: CloseReason, at: &[u8]) {
         let text = if why.is_foreign() {
-            let first = &at[..at.len().min(8)];
-            Text::of(format_args!("another protocol's first bytes ({}): {first:02x?}", why.name()))
+            Text::of(format_args!(
+                "another protocol's first bytes ({}): {}",
+                why.name(),
+                Hex(&at[..at.len().min(8)])
+            ))
         } else {
             self.listener.framing.explain(at, 0, self.shared.outbox.crc())
         };
@@ -119,5 +123,17 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         self.entry.phase = self.entry.phase.step(event);
         debug_assert!(matches!(self.entry.phase, Phase::Closed(_)), "{event:?} ends a connection");
         Verdict::Closed
+    }
+}
+
+/// Bytes for the log.
+struct Hex<'a>(&'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().enumerate().try_for_each(|(at, byte)| {
+            let space = if at > 0 { " " } else { "" };
+            write!(f, "{space}{byte:02x}")
+        })
     }
 }
