@@ -167,11 +167,11 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         self.accuse_if(stop, rest);
         let sent = self.send(Inputs { ring: &[], scratch: bytes });
         let kept = match stop {
-            Stop::Fault(_) => self.keep(input, &[], 0, false),
-            Stop::Budget | Stop::Starved => self.keep(input, rest, 0, true),
+            Stop::Fault(_) => self.keep(input, Rest::NONE),
+            Stop::Budget | Stop::Starved => self.keep(input, Rest::unparsed(rest)),
             Stop::NeedMore { bytes } => {
                 let since = input.as_ref().map(|input| input.since);
-                let kept = self.keep(input, rest, bytes, false);
+                let kept = self.keep(input, Rest::partial(rest, bytes));
                 if let (true, Some(since), Some(input)) = (is_same_message, since, self.entry.input.as_mut())
                 {
                     input.since = since;
@@ -262,9 +262,9 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         let sent = self.send(Inputs { ring: whole, scratch: behind });
         ring.consume(ring.len());
         let kept = match stop {
-            Stop::Fault(_) => self.keep(Some(input), &[], 0, false),
-            Stop::Budget | Stop::Starved => self.keep(Some(input), rest, 0, true),
-            Stop::NeedMore { bytes } => self.keep(Some(input), rest, bytes, false),
+            Stop::Fault(_) => self.keep(Some(input), Rest::NONE),
+            Stop::Budget | Stop::Starved => self.keep(Some(input), Rest::unparsed(rest)),
+            Stop::NeedMore { bytes } => self.keep(Some(input), Rest::partial(rest, bytes)),
         };
         match sent.and(kept) {
             Err(why) => self.lost(why),
@@ -331,33 +331,22 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         }
     }
 
-    /// Keeps the rest of an input for the next visit, in the ring that is there or in one that fits; with nothing
-    /// to keep, gives the ring back.
+    /// Keeps the rest of an input for the next visit, in a ring that fits; with nothing to keep, gives the ring back.
     #[inline(always)]
-    fn keep(
-        &mut self,
-        input: Option<Box<Inbound>>,
-        rest: &[u8],
-        wanted: usize,
-        unparsed: bool,
-    ) -> Result<(), CloseReason> {
-        if rest.is_empty() {
-            if let Some(input) = input {
-                self.release(input);
-            }
-            return Ok(());
+    fn keep(&mut self, input: Option<Box<Inbound>>, rest: Rest<'_>) -> Result<(), CloseReason> {
+        if !rest.bytes.is_empty() {
+            return self.keep_bytes(input, rest);
         }
-        self.keep_bytes(input, rest, wanted, unparsed)
+        if let Some(input) = input {
+            self.release(input);
+        }
+        Ok(())
     }
 
-    fn keep_bytes(
-        &mut self,
-        input: Option<Box<Inbound>>,
-        rest: &[u8],
-        wanted: usize,
-        unparsed: bool,
-    ) -> Result<(), CloseReason> {
-        let size = if rest.len() * GROW_WHEN_ARRIVED >= wanted { wanted.max(rest.len()) } else { rest.len() };
+    fn keep_bytes(&mut self, input: Option<Box<Inbound>>, rest: Rest<'_>) -> Result<(), CloseReason> {
+        let Rest { bytes, wanted, unparsed } = rest;
+        let size =
+            if bytes.len() * GROW_WHEN_ARRIVED >= wanted { wanted.max(bytes.len()) } else { bytes.len() };
         let mut input = match input {
             Some(mut input) => {
                 let ring = input.ring.take().expect("an input box in use has its ring");
@@ -369,13 +358,13 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             }),
         };
         let lease = self.shared.pool.lease(Side::Input, size);
-        let Some(lease) = lease.or_else(|| self.shared.pool.lease(Side::Input, rest.len())) else {
+        let Some(lease) = lease.or_else(|| self.shared.pool.lease(Side::Input, bytes.len())) else {
             self.shared.inbound.put(input);
             return Err(CloseReason::Memory);
         };
         let mut ring = Ring::over(lease);
-        let kept = if is_planted(Bug::TailCut) && !unparsed { rest.len() - 1 } else { rest.len() };
-        ring.push(&rest[..kept]);
+        let kept = bytes.len() - usize::from(is_planted(Bug::TailCut) && !unparsed);
+        ring.push(&bytes[..kept]);
         *input = Inbound { ring: Some(ring), wanted, since: self.shared.ms, unparsed };
         self.entry.input = Some(input);
         Ok(())
@@ -435,5 +424,26 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         {
             self.entry.flags.clear(Flag::Readable);
         }
+    }
+}
+
+/// What a batch left of its input.
+struct Rest<'a> {
+    bytes: &'a [u8],
+    /// What they must grow to before there is a message; 0 if that is not known.
+    wanted: usize,
+    /// There may be whole messages among them.
+    unparsed: bool,
+}
+
+impl<'a> Rest<'a> {
+    const NONE: Rest<'static> = Rest { bytes: &[], wanted: 0, unparsed: false };
+
+    const fn unparsed(bytes: &'a [u8]) -> Rest<'a> {
+        Rest { bytes, wanted: 0, unparsed: true }
+    }
+
+    const fn partial(bytes: &'a [u8], wanted: usize) -> Rest<'a> {
+        Rest { bytes, wanted, unparsed: false }
     }
 }
