@@ -28,7 +28,9 @@ impl SimIo {
     }
 
     fn is_out_of_descriptors(&mut self) -> bool {
-        if self.exhausted_until <= self.clock && self.rng.chance(self.weather.exhausted) {
+        // One period at a time, with an accept between: else bad luck can lock everybody out for good.
+        if self.may_exhaust && self.exhausted_until <= self.clock && self.rng.chance(self.weather.exhausted) {
+            self.may_exhaust = false;
             let us = self.rng.below(EXHAUSTED_US_MAX);
             self.exhausted_until = self.clock.plus_us(us);
         }
@@ -36,6 +38,7 @@ impl SimIo {
     }
 
     fn take_descriptor(&mut self) {
+        self.may_exhaust = true;
         if let Some(left) = self.descriptors_left.as_mut() {
             *left -= 1;
         }

@@ -55,6 +55,8 @@ pub struct SimIo {
     pub(super) interrupted: u32,
     pub(super) descriptors_left: Option<u32>,
     pub(super) exhausted_until: Time,
+    /// A connection was accepted since the last such period.
+    pub(super) may_exhaust: bool,
     stale_told: u64,
     pub(super) work: u64,
 }
@@ -74,6 +76,7 @@ impl SimIo {
             interrupted: 0,
             descriptors_left: None,
             exhausted_until: Time::ZERO,
+            may_exhaust: true,
             stale_told: 0,
             work: 0,
         }

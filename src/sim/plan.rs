@@ -119,7 +119,7 @@ impl Plan {
 }
 
 /// Bytes that a connection's pipes hold, at least and at most: bottlenecks, ordinary ones, wide ones, and any.
-const PIPES: [(u64, u64); 4] = [(1, 300), (2_000, 20_000), (60_000, 600_000), (1, 600_000)];
+const PIPES: [(u64, u64); 4] = [(4, 300), (2_000, 20_000), (60_000, 600_000), (4, 600_000)];
 
 fn draw_start(rng: &mut Rng) -> Time {
     let wrap_us = (u64::from(u32::MAX) + 1) * 1000;

@@ -27,7 +27,7 @@ use std::sync::Arc;
 /// Turns in a row that may find nothing to do though the loop said that there was work.
 const IDLE_TURNS_MAX: u32 = 12;
 /// Turns of a world at most.
-const TURNS_MAX: u64 = 400_000;
+const TURNS_MAX: u64 = 2_000_000;
 /// How long somebody may be owed something while only timers run: longer than the longest accept pause.
 const OWED_US_MAX: u64 = 3_000_000;
 /// After so long without anything done the last drain begins, whatever timers still run.

@@ -78,7 +78,12 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             Unwritten::Shared(bytes) => output.queue.push_shared(bytes, hard),
         });
         let tally = self.shared.outbox.tally();
-        output.queue.note_replies(tally.answered + tally.failed);
+        let replies = tally.answered + tally.failed;
+        match kept {
+            Ok(()) => output.queue.note_replies(replies),
+            // The connection ends for it, and with it what was pushed before.
+            Err(_) => self.shared.metrics.add(Counter::RepliesUnsent, u64::from(replies)),
+        }
         if output.queue.queued_bytes() > self.shared.limits.output_high_bytes && self.entry.phase.is_serving()
         {
             self.pause(Pause::Output);
