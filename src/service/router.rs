@@ -14,7 +14,7 @@ const NOBODY: u8 = u8::MAX;
 /// Which built-in service serves which route.
 #[derive(Clone, Debug)]
 pub struct Router {
-    table: Box<[u8]>,
+    table: Box<[u8; ROUTES]>,
 }
 
 /// A set of routes that can't be.
@@ -41,7 +41,7 @@ pub enum RouteError {
 impl Router {
     /// A router that refuses everything with NO_ROUTE.
     pub fn new() -> Router {
-        Router { table: vec![NOBODY; ROUTES].into_boxed_slice() }
+        Router { table: Box::new([NOBODY; ROUTES]) }
     }
 
     /// The embedded default: 0 `ack`, 1 `echo`, 2 `discard`, 3 `flip`.

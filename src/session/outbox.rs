@@ -336,16 +336,16 @@ impl Outbox {
     #[inline(always)]
     fn frame_by_copy(&mut self, header: Header, length: u32, segments: &[Segment<'_>]) {
         let total = length as usize + OVERHEAD_BYTES;
-        let out = self.room(total);
-        out[..PREFIX_BYTES].copy_from_slice(&prefix(header, length));
-        let mut at = PREFIX_BYTES;
+        let (head, mut rest) = self.room(total).split_at_mut(PREFIX_BYTES);
+        head.copy_from_slice(&prefix(header, length));
         for segment in segments {
+            let (here, behind) = rest.split_at_mut(segment.bytes().len());
             match segment.bytes() {
                 // Without the call of a copy: a changed byte in front of the rest is a common reply.
-                [byte] => out[at] = *byte,
-                bytes => out[at..at + bytes.len()].copy_from_slice(bytes),
+                [byte] => here[0] = *byte,
+                bytes => here.copy_from_slice(bytes),
             }
-            at += segment.bytes().len();
+            rest = behind;
         }
         self.filled += total;
         self.bytes += total;

@@ -42,13 +42,20 @@ pub(super) struct Batch<'a, S: Service> {
 pub(super) struct Counts {
     /// Whole, valid messages.
     pub(super) frames: u32,
-    /// Of these, requests.
-    pub(super) started: u32,
+    /// Of these, what needs no service.
+    pub(super) pings: u32,
     pub(super) unasked_pongs: u32,
     /// Requests whose handler panicked.
     pub(super) panics: u32,
     /// Of these, the ones that had not been answered, and were answered INTERNAL.
     pub(super) answered_for: u32,
+}
+
+impl Counts {
+    /// Requests that were handed to the service.
+    pub(super) const fn started(&self) -> u32 {
+        self.frames - self.pings - self.unasked_pongs
+    }
 }
 
 /// Why a batch ended.
@@ -105,12 +112,12 @@ impl<S: Service> Batch<'_, S> {
                 }
                 Step::Message { header, payload, used } => {
                     self.next_at = at + used;
-                    self.counts.started += 1;
                     let Replied { .. } = self.request(header, payload, source, at, used);
                     at += used;
                 }
                 Step::Ping { payload, used } => {
                     self.outbox.control(&Control::Pong(payload));
+                    self.counts.pings += 1;
                     at += used;
                 }
                 Step::Pong { used } => {
@@ -147,13 +154,13 @@ impl<S: Service> Batch<'_, S> {
     /// A request whose handler panicked is answered INTERNAL, unless it was answered before. Gives where to go on.
     #[cold]
     fn answer_for_panicked(&mut self) -> usize {
+        self.counts.frames += 1;
         let tally = self.outbox.tally();
-        if tally.answered + tally.failed + tally.silent < self.counts.started {
+        if tally.answered + tally.failed + tally.silent < self.counts.started() {
             self.outbox.failure(Status::INTERNAL, "the handler of this request panicked");
             self.counts.answered_for += 1;
         }
         self.counts.panics += 1;
-        self.counts.frames += 1;
         self.next_at
     }
 

@@ -156,7 +156,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         let metrics = &self.shared.metrics;
         let tally = self.shared.outbox.tally();
         metrics.add(Counter::FramesIn, u64::from(counts.frames));
-        metrics.add(Counter::Started, u64::from(counts.started));
+        metrics.add(Counter::Started, u64::from(counts.started()));
         metrics.ended(Outcome::Answered, u64::from(tally.answered));
         if counts.frames == tally.answered {
             debug_assert_eq!((tally.failed, tally.silent, counts.panics), (0, 0, 0));
