@@ -177,6 +177,28 @@ fn stopped_at_any_frame_by_memory_all_are_answered_without_more_input() {
     }
 }
 
+/// Its reply may find no memory: the request waits, it does not cost its connection.
+#[test]
+fn a_request_waits_until_its_reply_can_be_queued() {
+    let mut rig = Rig::with(Router::embedded, config(1 << 20, limits()), Weather::calm());
+    let large = frame(ECHO, &[b'l'; 100_000]);
+    // Three hogs take most of the 400 KiB for output and read nothing; nobody else's reply of this size fits.
+    let hogs: Vec<Remote> = (0..3).map(|_| rig.connect(Capacity { down: 1, ..WIDE })).collect();
+    for hog in &hogs {
+        rig.send(*hog, &large);
+        rig.settle();
+    }
+    let waiting = rig.connect(Capacity { down: 1_000, ..WIDE });
+    rig.send(waiting, &large);
+    rig.settle();
+    assert_eq!(rig.figures().counter(Counter::PausedMemory), 1);
+    assert_eq!(rig.figures().closes(CloseReason::Memory), 0);
+    hogs.iter().for_each(|hog| rig.io.reset(*hog));
+    rig.pass(5);
+    assert!(rig.receive_all(waiting) == large);
+    assert_eq!((rig.turn.leases_out(), rig.figures().counter(Counter::Evicted)), (0, 0));
+}
+
 #[test]
 fn hang_up_with_more_than_the_scratch_is_answered_whole_then_ended() {
     let mut rig = Rig::new();

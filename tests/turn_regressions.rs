@@ -1,14 +1,14 @@
-//! Bugs of the turn that the fuzz target `turn` found, each as a short story of its own.
+//! Bugs of the turn that fuzzing and reading found, each as a short story of its own.
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use tidegate::base::limits::Limits;
+use tidegate::base::limits::{INTERRUPTED_RETRIES, Limits};
 use tidegate::base::{CloseReason, Time, Token};
 use tidegate::metrics::{Counter, ShardMetrics};
 use tidegate::service::Router;
 use tidegate::session::{Framing, Protocol};
-use tidegate::turn::{Accepted, Io, ListenerConfig, Readiness, Turn, TurnConfig};
+use tidegate::turn::{Accepted, Io, ListenerConfig, Readiness, Turn, TurnConfig, Wait};
 use tidegate::wire::{Crc, Header, encode};
 
 /// One that sent some bytes before it is accepted.
@@ -17,6 +17,8 @@ struct Peer {
     sent: Vec<u8>,
     has_ended: bool,
     takes_nothing: bool,
+    /// Writes that a signal interrupts before one goes through.
+    interruptions: u32,
     got: Vec<u8>,
     token: Option<Token>,
     /// What was done with the socket behind the last write, in order.
@@ -75,6 +77,10 @@ impl Io for Peers {
         let peer = &mut self.peers[*stream];
         if peer.takes_nothing {
             return Err(ErrorKind::ConnectionReset.into());
+        }
+        if peer.interruptions > 0 {
+            peer.interruptions -= 1;
+            return Err(ErrorKind::Interrupted.into());
         }
         peer.calls.clear();
         from.iter().for_each(|slice| peer.got.extend_from_slice(slice));
@@ -145,14 +151,30 @@ fn a_fault_is_told_and_what_still_comes_is_read_before_the_close() {
     assert_eq!(figures.counter(Counter::BytesLingered), (300 << 10) + 6 - (256 << 10));
 }
 
+fn request(payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    encode(&mut frame, &Crc::new(), Header::route(1), payload);
+    frame
+}
+
+/// Replies that a socket had not refused waited for an edge that only follows a refusal.
+#[test]
+fn a_write_that_signals_kept_interrupting_is_tried_again() {
+    let sent = request(b"hello");
+    let peer = Peer { sent: sent.clone(), interruptions: 2 * INTERRUPTED_RETRIES + 1, ..Peer::default() };
+    let (mut turn, metrics, mut io) = accepted(vec![peer]);
+
+    one_turn(&mut turn, &mut io, &[0]);
+    assert_eq!(io.peers[0].got, b"", "both visits of this turn were interrupted");
+    assert_eq!(turn.wait(), Wait::Not, "no edge will come");
+    one_turn(&mut turn, &mut io, &[]);
+    assert_eq!(io.peers[0].got, sent);
+    assert_eq!((turn.leases_out(), metrics.snapshot().counter(Counter::RepliesUnsent)), (0, 0));
+}
+
 /// The replies of a batch whose write failed stayed in the loop's outbox, and left with those of the next connection.
 #[test]
 fn replies_to_a_peer_that_is_gone_reach_nobody_else() {
-    let request = |payload: &[u8]| {
-        let mut frame = Vec::new();
-        encode(&mut frame, &Crc::new(), Header::route(1), payload);
-        frame
-    };
     let gone = Peer { sent: request(b"secret"), takes_nothing: true, ..Peer::default() };
     let here = Peer { sent: request(b"mine"), ..Peer::default() };
     let (mut turn, metrics, mut io) = accepted(vec![gone, here]);

@@ -140,7 +140,7 @@ impl PeerAddress {
 }
 
 /// An idle connection of a service without state costs this, 12 bytes of timer links, and its kernel objects.
-const _: () = assert!(size_of::<Entry<(), i32>>() <= 80);
+const _: () = assert!(size_of::<Entry<(), i32>>() <= 72);
 
 #[cfg(test)]
 mod tests {

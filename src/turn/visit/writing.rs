@@ -106,13 +106,14 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             let wrote = write_some(self.io, &mut self.entry.stream, &slices[..count])?;
             output.queue.consume(&mut self.shared.pool, wrote.bytes);
             self.shared.metrics.add(Counter::BytesOut, wrote.bytes as u64);
-            if wrote.bytes > 0 {
-                output.moved = self.shared.ms;
-                output.taken += wrote.bytes as u64;
-            }
             if wrote.is_full {
                 self.entry.flags.clear(Flag::Writable);
             }
+            if wrote.bytes == 0 {
+                break;
+            }
+            output.moved = self.shared.ms;
+            output.taken += wrote.bytes as u64;
         }
         let queued = output.queue.queued_bytes();
         if queued == 0 {
