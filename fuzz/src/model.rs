@@ -225,7 +225,7 @@ pub fn is_farewell(rules: Rules, bytes: &[u8]) -> bool {
     }
     match rules.line_route {
         None => {
-            let Some(prefix) = bytes.first_chunk::<6>() else { return [0x40, 5, 0, 0].starts_with(bytes) };
+            let Some(prefix) = bytes.first_chunk::<6>() else { return goes_along(bytes, &[0x40, 5, 0, 0]) };
             let length = usize::from(prefix[4]) << 8 | usize::from(prefix[5]);
             let is_whole = bytes.len() == length + 10;
             prefix[..4] == [0x40, 5, 0, 0]
@@ -235,6 +235,20 @@ pub fn is_farewell(rules: Rules, bytes: &[u8]) -> bool {
         Some(_) => {
             let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
             goes_along(line, b"ERR ") && !line.contains(&b'\n') && !line.contains(&b'\r')
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_words_are_known_wherever_they_are_cut() {
+        let rules = Rules { line_route: None, payload_max: 64 };
+        let words = frame(0x4005, b"\0\x01\0\0\0\0text");
+        for cut in 0..=words.len() {
+            assert!(is_farewell(rules, &words[..cut]), "cut at {cut}");
         }
     }
 }
