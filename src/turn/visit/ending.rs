@@ -105,7 +105,8 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
                     }
                 }
                 Got::End => return self.end(Event::PeerEnded),
-                Got::Nothing => return Verdict::Wait,
+                // Would-block has cleared the flag, an interrupted read has not: the loop's head tells them apart.
+                Got::Nothing => {}
                 Got::Lost(why) => return self.lost(why),
             }
         }
