@@ -20,8 +20,7 @@ pub use function::FnService;
 pub use reply::{Replied, Reply};
 pub use router::{RouteError, Router};
 
-use crate::base::{CloseReason, ConnId, Rng, Time};
-use core::net::SocketAddr;
+use crate::base::{Address, CloseReason, ConnId, Rng, Time};
 
 /// A server's behaviour.
 pub trait Service {
@@ -65,13 +64,28 @@ pub enum AfterPanic {
     Rebuild,
 }
 
-/// Where a connection comes from.
+/// Who a connection is with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// Its address; IPv4 peers of an IPv6 listener are told as IPv4.
-    pub address: SocketAddr,
-    /// Which listener took it, by its place in the server's list.
-    pub listener: u8,
+    pub address: Address,
+    /// How it came to be.
+    pub origin: Origin,
+}
+
+/// How a connection came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The peer connected to us.
+    Accepted {
+        /// Which listener took it, by its place in the server's list.
+        listener: u8,
+    },
+    /// We connected to the peer.
+    Dialed {
+        /// What the dialer calls it.
+        tag: u64,
+    },
 }
 
 /// What a callback may know of the world: the moment, chance, and whose connection it is.
