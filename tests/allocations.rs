@@ -5,8 +5,8 @@
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
-use tidegate::base::limits::{Limits, PAYLOAD_BYTES_DEFAULT};
-use tidegate::base::{Time, Token};
+use tidegate::base::limits::PAYLOAD_BYTES_DEFAULT;
+use tidegate::base::{Address, Time, Token};
 use tidegate::metrics::Counter;
 use tidegate::service::Router;
 use tidegate::session::{Framing, Protocol};
@@ -52,7 +52,7 @@ impl Io for Memory {
 
     fn accept(&mut self, _listener: u32) -> Accepted<usize> {
         match self.queue.pop() {
-            Some(pipe) => Accepted::Stream(pipe, SocketAddr::from(([127, 0, 0, 1], 9))),
+            Some(pipe) => Accepted::Stream(pipe, SocketAddr::from(([127, 0, 0, 1], 9)).into()),
             None => Accepted::Drained,
         }
     }
@@ -66,6 +66,22 @@ impl Io for Memory {
     fn register(&mut self, stream: &mut usize, token: Token) -> io::Result<()> {
         self.pipes[*stream].token = Some(token);
         Ok(())
+    }
+
+    fn connect(&mut self, _to: SocketAddr) -> io::Result<usize> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn finish_connect(&mut self, _stream: &mut usize) -> io::Result<bool> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn hand_off(&mut self, stream: usize, _: Address, _: u32, _: usize) -> Option<usize> {
+        Some(stream)
+    }
+
+    fn take_handed(&mut self) -> Option<(usize, Address, u32)> {
+        None
     }
 
     fn read(&mut self, stream: &mut usize, into: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
@@ -119,12 +135,8 @@ impl Rig {
         let framing =
             Framing { protocol, payload_max: PAYLOAD_BYTES_DEFAULT, line_route: Header::route(route) };
         let config = TurnConfig {
-            shard: 0,
-            connections_max: 2048,
             budget_bytes: 64 << 20,
-            listeners: vec![ListenerConfig { framing }],
-            limits: Limits::default(),
-            seed: 7,
+            ..TurnConfig::alone(2048, vec![ListenerConfig { framing }])
         };
         let pipes = (0..connections)
             .map(|_| Pipe {

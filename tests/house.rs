@@ -15,20 +15,27 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("buffer", &["base"]),
     ("metrics", &["base"]),
     ("session", &["base", "wire", "buffer", "metrics"]),
-    ("service", &["base", "wire", "buffer", "metrics", "session"]),
-    ("turn", &["base", "wire", "buffer", "metrics", "session", "service"]),
-    ("sim", &["base", "wire", "buffer", "metrics", "session", "service", "turn"]),
+    ("mailbox", &["base", "wire"]),
+    ("service", &["base", "wire", "buffer", "metrics", "session", "mailbox"]),
+    ("turn", &["base", "wire", "buffer", "metrics", "session", "mailbox", "service"]),
+    ("sim", &["base", "wire", "buffer", "metrics", "session", "mailbox", "service", "turn"]),
     ("net", &["base", "buffer"]),
-    ("shard", &["base", "wire", "buffer", "metrics", "session", "service", "turn", "net"]),
-    ("server", &["base", "wire", "buffer", "metrics", "session", "service", "turn", "net", "shard"]),
+    ("shard", &["base", "wire", "buffer", "metrics", "session", "mailbox", "service", "turn", "net"]),
+    (
+        "server",
+        &["base", "wire", "buffer", "metrics", "session", "mailbox", "service", "turn", "net", "shard"],
+    ),
     (
         "cli",
-        &["base", "wire", "buffer", "metrics", "session", "service", "turn", "sim", "net", "shard", "server"],
+        &[
+            "base", "wire", "buffer", "metrics", "session", "mailbox", "service", "turn", "sim", "net",
+            "shard", "server",
+        ],
     ),
 ];
 
 /// Below the line where sockets, clocks and threads begin.
-const PURE: &[&str] = &["base", "wire", "buffer", "metrics", "session", "service", "turn", "sim"];
+const PURE: &[&str] = &["base", "wire", "buffer", "metrics", "session", "mailbox", "service", "turn", "sim"];
 
 /// What a path may begin with, and the only layers where it may.
 const ONLY_IN: &[(&[&str], &[&str])] = &[

@@ -24,14 +24,7 @@ struct Rig<S: Service> {
 fn config(budget_bytes: usize, limits: Limits) -> TurnConfig {
     let payload_max = 1 << 20;
     let framing = Framing { protocol: Protocol::Frame, payload_max, line_route: Header::from_bits(0) };
-    TurnConfig {
-        shard: 0,
-        connections_max: 1_000,
-        budget_bytes,
-        listeners: vec![ListenerConfig { framing }],
-        limits,
-        seed: 1,
-    }
+    TurnConfig { budget_bytes, limits, ..TurnConfig::alone(1_000, vec![ListenerConfig { framing }]) }
 }
 
 fn limits() -> Limits {

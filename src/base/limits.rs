@@ -69,8 +69,9 @@ pub const ACCEPTS_PER_DRAIN: u32 = 65_536;
 /// Events taken from the poller at once.
 pub const EVENTS_PER_POLL: usize = 1024;
 
-/// Commands from other threads handled in one turn.
-pub const COMMANDS_PER_TURN: usize = 64;
+/// Letters of each kind from other threads that are handled in one turn: enough for a wake to pay, few enough for the
+/// poller to be asked soon.
+pub const LETTERS_PER_TURN: usize = 256;
 
 /// Reads that a draining connection gets before what is still in the kernel counts as not received.
 pub const DRAIN_READS: u32 = 64;
@@ -158,6 +159,12 @@ pub const SOCKET_BUFFER_BYTES: usize = 256 << 10;
 
 /// Commands from other threads that may wait for a loop.
 pub const MAILBOX_COMMANDS: usize = 256;
+
+/// Requests of one loop that may be deferred at once: each has a place for its answer in the loop's mailbox.
+pub const LATERS_PER_SHARD: usize = 4096;
+
+/// Deferred answers up to this size, in bytes, travel by value instead of on the heap.
+pub const INLINE_ANSWER_BYTES: usize = 96;
 
 /// Connections of one server at once, unless it is told otherwise.
 pub const CONNECTIONS_DEFAULT: u32 = 65_536;

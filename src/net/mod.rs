@@ -5,9 +5,11 @@
 //! costs no system call beyond accept and registration.
 //! Never: frames, sessions, decisions. What is done about an outcome is the turn's business.
 
+mod connect;
 mod listen;
 mod spare;
 
+pub use connect::{connect, finish_connect};
 pub use listen::{ListenOptions, listen};
 pub use mio::net::{TcpListener, TcpStream};
 pub use spare::Spare;

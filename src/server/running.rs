@@ -1,10 +1,11 @@
 //! A server that runs: its thread, its figures, its end.
 
 use super::{Builder, DrainReport, Error};
+use crate::mailbox::{Command, Mailbox};
 use crate::metrics::{ShardMetrics, Snapshot};
 use crate::service::Service;
-use crate::shard::{Command, Mailbox, Shard};
-use crate::turn::TurnConfig;
+use crate::shard::{Poller, Shard};
+use crate::turn::{Seats, TurnConfig};
 use core::net::SocketAddr;
 use std::any::Any;
 use std::io;
@@ -39,6 +40,8 @@ where
     S: Service,
     F: FnMut() -> S + Send + 'static,
 {
+    let poller = Poller::new().map_err(Error::Host)?;
+    let mailbox = poller.mailbox();
     let config = TurnConfig {
         shard: 0,
         connections_max: builder.connections_max,
@@ -46,23 +49,26 @@ where
         listeners: builder.listeners,
         limits: builder.limits,
         seed: seed(),
+        mailbox: Arc::clone(&mailbox),
+        peers: vec![Arc::clone(&mailbox)],
+        seats: Arc::new(Seats::new(builder.connections_max)),
     };
     let sockets = builder.sockets;
     let (ready, made) = std::sync::mpsc::sync_channel(1);
     // Made on its own thread, since a service need not be `Send`.
     let thread = std::thread::Builder::new().name("tidegate-0".to_owned()).spawn(move || {
-        let shard = match Shard::new(config, sockets, Instant::now(), make_service) {
+        let shard = match Shard::new(poller, config, sockets, Instant::now(), make_service) {
             Ok(shard) => shard,
             Err(error) => {
                 let _ = ready.send(Err(error));
                 return Ok(());
             }
         };
-        let _ = ready.send(Ok((shard.mailbox(), shard.metrics())));
+        let _ = ready.send(Ok(shard.metrics()));
         shard.run()
     });
     let thread = thread.map_err(Error::Host)?;
-    let (mailbox, metrics) = match made.recv() {
+    let metrics = match made.recv() {
         Ok(made) => made.map_err(Error::Host)?,
         // Nothing was sent: making the service panicked.
         Err(_) => return Err(died(thread.join())),
@@ -130,7 +136,7 @@ impl Handle {
         if before.is_none() {
             *before = Some(self.snapshot());
         }
-        if self.shared.mailbox.leave(Command::Drain { grace }).is_err() {
+        if self.shared.mailbox.post(Command::Drain { grace }).is_err() {
             tracing::error!("the event loop takes no commands");
         }
     }

@@ -1,12 +1,12 @@
 //! The turn's [`Io`] over `mio` and the system's clock.
 
-use crate::base::{Time, Token};
+use crate::base::{Address, Time, Token};
 use crate::net::{self, Spare, Taken};
 use crate::turn::{Accepted, Io};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry};
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::time::Instant;
 
 /// The operating system, as one loop sees it.
@@ -46,7 +46,7 @@ impl Io for World {
     fn accept(&mut self, listener: u32) -> Accepted<TcpStream> {
         let Some(listener) = self.listener(listener) else { return Accepted::Drained };
         match net::take(listener) {
-            Taken::Stream(stream, address) => Accepted::Stream(stream, address),
+            Taken::Stream(stream, address) => Accepted::Stream(stream, address.into()),
             Taken::Nothing => Accepted::Drained,
             Taken::Aborted => Accepted::Aborted,
             Taken::Exhausted(error) => Accepted::Exhausted(error),
@@ -68,6 +68,22 @@ impl Io for World {
 
     fn register(&mut self, stream: &mut TcpStream, token: Token) -> io::Result<()> {
         self.registry.register(stream, poll_token(token), Interest::READABLE | Interest::WRITABLE)
+    }
+
+    fn connect(&mut self, to: SocketAddr) -> io::Result<TcpStream> {
+        net::connect(to)
+    }
+
+    fn finish_connect(&mut self, stream: &mut TcpStream) -> io::Result<bool> {
+        net::finish_connect(stream)
+    }
+
+    fn hand_off(&mut self, stream: TcpStream, _: Address, _: u32, _: usize) -> Option<TcpStream> {
+        Some(stream)
+    }
+
+    fn take_handed(&mut self) -> Option<(TcpStream, Address, u32)> {
+        None
     }
 
     #[inline]

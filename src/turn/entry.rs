@@ -3,7 +3,7 @@
 //! Invariants: `input` is there exactly while bytes wait to be handled, `output` exactly while bytes wait to be
 //! written; so an idle connection holds no buffer. `paused_at` means something only while a pause bit is set.
 
-use crate::base::{Ms, Token};
+use crate::base::{Address, Ms, Token};
 use crate::buffer::{OutQueue, Ring};
 use crate::session::{Pauses, Phase};
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -116,7 +116,8 @@ impl Flags {
     }
 }
 
-/// A peer's address in 18 bytes instead of the 32 of a `SocketAddr`: IPv4 as mapped IPv6.
+/// A peer's address in 18 bytes instead of the 32 of a `SocketAddr`: IPv4 as mapped IPv6, and no address at all as the
+/// one that no peer has, `[::]:0`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PeerAddress {
     ip: [u8; 16],
@@ -124,7 +125,13 @@ pub(super) struct PeerAddress {
 }
 
 impl PeerAddress {
-    pub(super) const fn of(address: SocketAddr) -> PeerAddress {
+    const UNIX: PeerAddress = PeerAddress { ip: [0; 16], port: [0; 2] };
+
+    pub(super) const fn of(address: Address) -> PeerAddress {
+        let address = match address {
+            Address::Ip(address) => address,
+            Address::Unix => return PeerAddress::UNIX,
+        };
         let ip = match address.ip() {
             IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
             IpAddr::V6(ip) => ip.octets(),
@@ -132,10 +139,13 @@ impl PeerAddress {
         PeerAddress { ip, port: address.port().to_be_bytes() }
     }
 
-    pub(super) fn get(self) -> SocketAddr {
+    pub(super) fn get(self) -> Address {
+        if self == PeerAddress::UNIX {
+            return Address::Unix;
+        }
         let ip = Ipv6Addr::from(self.ip);
         let ip = ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4);
-        SocketAddr::new(ip, u16::from_be_bytes(self.port))
+        Address::Ip(SocketAddr::new(ip, u16::from_be_bytes(self.port)))
     }
 }
 
@@ -150,11 +160,12 @@ mod tests {
     fn addresses_come_back_as_they_went_in() {
         for text in ["127.0.0.1:7411", "255.255.255.255:65535", "[::1]:1", "[2001:db8::7]:443"] {
             let address: SocketAddr = text.parse().unwrap();
-            assert_eq!(PeerAddress::of(address).get(), address, "case: {text}");
+            assert_eq!(PeerAddress::of(address.into()).get(), Address::Ip(address), "case: {text}");
         }
+        assert_eq!(PeerAddress::of(Address::Unix).get(), Address::Unix);
         let mapped: SocketAddr = "[::ffff:10.0.0.1]:9".parse().unwrap();
         assert_eq!(
-            PeerAddress::of(mapped).get().to_string(),
+            PeerAddress::of(mapped.into()).get().to_string(),
             "10.0.0.1:9",
             "mapped addresses are told as IPv4"
         );

@@ -4,7 +4,7 @@
 //!   +-> the owner polls, for at most wait()
 //!   |     begin()            the moment; figures are of one moment again at the end
 //!   |     handle_event()     a token: accept, or visit that connection
-//!   |     end()              hot list, timers, memory, burial
+//!   |     end()              letters, hot list, timers, memory, burial
 //!   +---------------------------------------------------------------------------------
 //! ```
 //!
@@ -21,17 +21,23 @@ mod batch;
 mod entry;
 mod io;
 mod journal;
+mod letters;
 mod memory;
+mod seats;
 mod timers;
 mod visit;
 mod wheel;
 
 pub use io::{Accepted, Io, Readiness};
+pub use seats::Seats;
 
-use crate::base::limits::{CONNECTIONS_PER_SHARD_MAX, HOT_PER_TURN, Limits, SCRATCH_BYTES};
+use crate::base::limits::{
+    BUDGET_BYTES_DEFAULT, CONNECTIONS_PER_SHARD_MAX, HOT_PER_TURN, Limits, SCRATCH_BYTES,
+};
 use crate::base::planted::{Bug, is_planted};
 use crate::base::{CloseReason, ConnId, Ms, Rng, Time, Token};
 use crate::buffer::{Pool, Side, Spares};
+use crate::mailbox::Mailbox;
 use crate::metrics::{Counter, Gauge, Recorder, ShardMetrics};
 use crate::service::{AfterPanic, Cx, Service};
 use crate::session::{Event, Framing, Outbox, Phase};
@@ -68,6 +74,31 @@ pub struct TurnConfig {
     pub limits: Limits,
     /// For [`Cx::rng`](crate::service::Cx::rng).
     pub seed: u64,
+    /// Where other threads leave letters for it.
+    pub mailbox: Arc<Mailbox>,
+    /// The mailboxes of all loops by their number, its own among them.
+    pub peers: Vec<Arc<Mailbox>>,
+    /// The connections that all loops together may have.
+    pub seats: Arc<Seats>,
+}
+
+impl TurnConfig {
+    /// A loop that is alone, with default limits and budget, and with a mailbox that wakes nobody: for whoever polls by
+    /// hand. The rest is filled in with `..`.
+    pub fn alone(connections_max: u32, listeners: Vec<ListenerConfig>) -> TurnConfig {
+        let mailbox = Arc::new(Mailbox::new(|| {}));
+        TurnConfig {
+            shard: 0,
+            connections_max,
+            budget_bytes: BUDGET_BYTES_DEFAULT,
+            listeners,
+            limits: Limits::default(),
+            seed: 0,
+            peers: vec![Arc::clone(&mailbox)],
+            mailbox,
+            seats: Arc::new(Seats::new(connections_max)),
+        }
+    }
 }
 
 /// How long the owner may wait for events.
@@ -136,6 +167,10 @@ pub struct Turn<S: Service, I: Io> {
     next_generation: u32,
     shard: u16,
     connections_max: usize,
+    mailbox: Arc<Mailbox>,
+    #[expect(dead_code, reason = "for letters to connections of other loops")]
+    peers: Vec<Arc<Mailbox>>,
+    seats: Arc<Seats>,
 }
 
 impl<S: Service, I: Io> Turn<S, I> {
@@ -189,6 +224,9 @@ impl<S: Service, I: Io> Turn<S, I> {
             next_generation: 0,
             shard: config.shard,
             connections_max: capacity,
+            mailbox: config.mailbox,
+            peers: config.peers,
+            seats: config.seats,
         }
     }
 
@@ -238,11 +276,14 @@ impl<S: Service, I: Io> Turn<S, I> {
         self.visit(io, token.slot);
     }
 
-    /// The turn ends: what was left unfinished goes on once, deadlines are looked at, ended connections are buried.
+    /// The turn ends: letters are taken, what was left unfinished goes on once, deadlines are looked at, ended connections are buried.
     #[inline]
     pub fn end(&mut self, io: &mut I) {
         if self.accept_again {
             self.accept_pending(io);
+        }
+        if self.mailbox.is_rung() {
+            self.take_letters(io);
         }
         for _ in 0..self.hot.len().min(HOT_PER_TURN) {
             let Some(token) = self.hot.pop_front() else { break };
@@ -266,7 +307,10 @@ impl<S: Service, I: Io> Turn<S, I> {
     /// How long the owner may wait for events now.
     #[inline]
     pub fn wait(&self) -> Wait {
-        if !self.hot.is_empty() || (self.accept_again && self.accepting.iter().any(ListenerState::is_hot)) {
+        if !self.hot.is_empty()
+            || self.mailbox.is_rung()
+            || (self.accept_again && self.accepting.iter().any(ListenerState::is_hot))
+        {
             return Wait::Not;
         }
         match self.next_due() {
@@ -371,6 +415,7 @@ impl<S: Service, I: Io> Turn<S, I> {
                 }
             }
             io.close(entry.stream);
+            self.seats.give_back();
         }
         self.graves = graves;
         self.accept_after_close();
