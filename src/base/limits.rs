@@ -145,6 +145,19 @@ pub const LINGER: Duration = Duration::from_secs(2);
 /// destroys replies in flight (RFC 9293 3.6.1, RFC 1122 4.2.2.13).
 pub const LINGER_BYTES_MAX: u32 = 1 << 20;
 
+/// How long the answer to a deferred request may take; after that its outcome is unknown.
+pub const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
+
+/// A peer that said HELLO and then nothing for so long is asked whether it is there; after twice as long it is closed.
+/// Less than the five minutes after which home routers forget a connection at the earliest (RFC 5382 allows 2 hours).
+pub const HEARTBEAT: Duration = Duration::from_secs(25);
+
+/// How long connecting to another server may take.
+pub const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Pause between two notices to one peer, in milliseconds.
+pub const NOTICE_REPEAT_MS: u32 = 1000;
+
 /// How long a drain may take, unless a server says otherwise.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(30);
 
@@ -165,6 +178,30 @@ pub const LATERS_PER_SHARD: usize = 4096;
 
 /// Deferred answers up to this size, in bytes, travel by value instead of on the heap.
 pub const INLINE_ANSWER_BYTES: usize = 96;
+
+/// Requests of one connection that may be open, and replies that may wait behind them, before it is not read.
+pub const OPEN_REQUESTS: u32 = 128;
+
+/// The most that [`OPEN_REQUESTS`] may be set to: what is looked through when a deadline passes.
+pub const OPEN_REQUESTS_MAX: u32 = 4096;
+
+/// What may be queued beyond the limit of a connection's output, in bytes, for the short texts of failures.
+pub const FAILURE_BYTES_SPARE: u32 = 64 << 10;
+
+/// Effects of callbacks that may wait to be carried out.
+pub const EFFECTS_WAITING_MAX: usize = 64 << 10;
+
+/// Bytes that these effects may hold.
+pub const EFFECT_BYTES_MAX: usize = 16 << 20;
+
+/// Effects carried out in one go; more wait for the next turn.
+pub const EFFECTS_PER_TURN: usize = 64 << 10;
+
+/// Timers that a loop's service may have armed.
+pub const TIMERS_PER_SHARD: usize = 64 << 10;
+
+/// Timers of a service that are called in one turn.
+pub const TIMERS_PER_TURN: usize = 1024;
 
 /// Connections of one server at once, unless it is told otherwise.
 pub const CONNECTIONS_DEFAULT: u32 = 65_536;
@@ -188,6 +225,9 @@ const _: () = {
     assert!(LINGER_BYTES_MAX as usize >= SCRATCH_BYTES);
     assert!(ACCEPT_BACKOFF_MS.0 < ACCEPT_BACKOFF_MS.1);
     assert!(BUDGET_BYTES_MIN <= BUDGET_BYTES_DEFAULT);
+    assert!(OPEN_REQUESTS <= OPEN_REQUESTS_MAX);
+    assert!(OPEN_REQUESTS_MAX as usize <= LATERS_PER_SHARD, "one connection's requests all fit the mailbox");
+    assert!(EFFECT_BYTES_MAX > PAYLOAD_BYTES_DEFAULT as usize + EXTENSION_BYTES_MAX as usize);
 };
 
 /// The bounds that a server may be given, each with the default above. Checked once, where a server is built.
@@ -207,6 +247,14 @@ pub struct Limits {
     pub linger: Duration,
     /// See [`STALL_US`].
     pub stall: Duration,
+    /// See [`OPEN_REQUESTS`]; `1..=`[`OPEN_REQUESTS_MAX`].
+    pub open_requests: u32,
+    /// See [`REQUEST_DEADLINE`].
+    pub request_deadline: Duration,
+    /// See [`HEARTBEAT`]; `None` asks nobody.
+    pub heartbeat: Option<Duration>,
+    /// See [`CONNECT_DEADLINE`].
+    pub connect_deadline: Duration,
 }
 
 impl Default for Limits {
@@ -219,6 +267,10 @@ impl Default for Limits {
             write_stall: WRITE_STALL,
             linger: LINGER,
             stall: Duration::from_micros(STALL_US),
+            open_requests: OPEN_REQUESTS,
+            request_deadline: REQUEST_DEADLINE,
+            heartbeat: Some(HEARTBEAT),
+            connect_deadline: CONNECT_DEADLINE,
         }
     }
 }

@@ -10,6 +10,7 @@
 
 mod farewell;
 mod framing;
+mod greeting;
 mod outbox;
 mod part;
 mod pauses;
@@ -18,8 +19,9 @@ mod reply;
 mod reply_to;
 mod slots;
 
-pub use farewell::{farewell, status_of};
-pub use framing::{Framing, Protocol, Step};
+pub use farewell::{Leave, farewell, status_of};
+pub use framing::{Framing, Protocol, Role, Step};
+pub use greeting::{Beat, Greeting};
 pub use outbox::{Outbox, Tally, TooLargeReply, Unwritten};
 pub use part::{Envelope, Inputs, Part, Segment, Source};
 pub use pauses::{Pause, Pauses};

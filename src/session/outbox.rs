@@ -21,8 +21,7 @@
 //! Never: keeps anything from one batch to the next but its capacity.
 
 use super::reply::{block_length, encode_failure, write_frame};
-use super::{Envelope, Failure, Inputs, Part, Protocol, ReplyTo, Segment, Source};
-use crate::base::CloseReason;
+use super::{Envelope, Failure, Inputs, Leave, Part, Protocol, ReplyTo, Segment, Source};
 use crate::base::limits::{FORWARD_BYTES_MIN, PAYLOAD_BYTES_MAX, PIECES_PER_BATCH, SCRATCH_BYTES};
 use crate::wire::control::CONTROL_FRAME_BYTES_MAX;
 use crate::wire::frame::{OVERHEAD_BYTES, PREFIX_BYTES, TRAILER_BYTES, prefix};
@@ -213,13 +212,18 @@ impl Outbox {
             Segment::Forward(part) => part.bytes.len() >= FORWARD_BYTES_MIN,
         });
         match self.protocol {
-            Protocol::Frame if !to.is_wanted() => {
-                self.silence();
-                return Ok(());
+            Protocol::Frame | Protocol::Bare => {
+                if by_range && to.is_wanted() {
+                    self.frame_by_range(to, length, segments);
+                } else if to.is_plain() {
+                    self.frame_by_copy::<false>(to, length, segments);
+                } else if to.is_wanted() {
+                    self.frame_by_copy::<true>(to, length, segments);
+                } else {
+                    self.silence();
+                    return Ok(());
+                }
             }
-            Protocol::Frame if by_range => self.frame_by_range(to, length, segments),
-            Protocol::Frame if to.is_extended() => self.frame_by_copy::<true>(to, length, segments),
-            Protocol::Frame => self.frame_by_copy::<false>(to, length, segments),
             Protocol::Line => {
                 for segment in segments {
                     self.push_segment(segment);
@@ -266,7 +270,7 @@ impl Outbox {
         }
         self.seal();
         let trailer = match self.protocol {
-            Protocol::Frame => {
+            Protocol::Frame | Protocol::Bare => {
                 let mut crc = self.push_head(to, length);
                 crc.update(&payload);
                 Some(crc.finish().to_be_bytes())
@@ -305,7 +309,7 @@ impl Outbox {
     /// extension blocks, ERROR or an `ERR` line for any other. Who wants no reply hears nothing.
     #[cold]
     pub fn failure(&mut self, to: ReplyTo, status: Status, failure: Failure<'_>) {
-        if !to.is_wanted() {
+        if !to.is_wanted() || self.protocol == Protocol::Bare {
             self.unheard = Some((status, to.header()));
         } else {
             let protocol = self.protocol;
@@ -343,10 +347,10 @@ impl Outbox {
         self.push_aside(|out, crc| frame.encode(out, crc));
     }
 
-    /// The last words for `why`.
-    pub fn farewell(&mut self, why: CloseReason, text: &str) {
+    /// The last words.
+    pub fn farewell(&mut self, leave: &Leave) {
         let protocol = self.protocol;
-        self.push_aside(|out, crc| super::farewell(out, crc, protocol, why, text));
+        self.push_aside(|out, crc| super::farewell(out, crc, protocol, leave));
     }
 
     /// Gives every copied frame the CRC that it still lacks. Called before anything is written.
@@ -536,6 +540,15 @@ impl Outbox {
             self.pieces.push(Piece::Cork { start: self.cork_from, end: self.filled });
             self.cork_from = self.filled;
         }
+    }
+
+    /// Whether a reply with a payload of so many bytes may be made.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLargeReply`] beyond what the peer takes.
+    pub fn check_payload(&self, payload: usize) -> Result<(), TooLargeReply> {
+        self.checked_length(payload).map(|_| ())
     }
 
     fn checked_length(&self, payload: usize) -> Result<u32, TooLargeReply> {

@@ -3,13 +3,15 @@
 //! ```text
 //!   Open --DrainBy--> Draining
 //!     |                  |
-//!     +--Finish----------+--> Flushing --Flushed--> Lingering --PeerEnded | late--> Closed
-//!     |                           `---- Flushed, peer ended before | late ----------> Closed
-//!     `-- any phase --Lost------------------------------------------------------------> Closed
+//!     +--Await-----------+--> Answering --Finish--.
+//!     |                  |                        |
+//!     +--Finish----------+------------------------+--> Flushing --Flushed--> Lingering --PeerEnded | late--> Closed
+//!     |                                                   `---- Flushed, peer ended before | late --------> Closed
+//!     `-- any phase --Lost-----------------------------------------------------------------------------> Closed
 //! ```
 //!
-//! Open: reads, answers. Draining: reads what is there, answers, then finishes. Flushing: reads no more; what is
-//! due is on its way out. Lingering: the write side is shut, and what still comes is read and thrown away, because
+//! Open: reads, answers. Draining: reads what is there, answers, then finishes. Answering: reads no more; requests
+//! that are open are still answered. Flushing: what is due is on its way out. Lingering: the write side is shut, and what still comes is read and thrown away, because
 //! closing with unread input makes the kernel destroy replies in flight.
 //!
 //! Invariants: a close reason, once set, never changes, with one exception: a drain whose time runs out before
@@ -25,6 +27,13 @@ pub enum Phase {
     /// Reading and answering what is already here, until `until`.
     Draining {
         /// The end of the drain's grace.
+        until: Ms,
+    },
+    /// Reading has stopped; requests that are open are still answered.
+    Answering {
+        /// Why it ends.
+        why: CloseReason,
+        /// When it is closed whether or not they were.
         until: Ms,
     },
     /// The last bytes are on their way; reading has stopped.
@@ -50,6 +59,13 @@ pub enum Phase {
 pub enum Event {
     /// The server drains, with grace until then.
     DrainBy(Ms),
+    /// Nothing more will be read, and requests are open, which should be answered by `until`.
+    Await {
+        /// Why it ends.
+        why: CloseReason,
+        /// The deadline for the answers and the flush.
+        until: Ms,
+    },
     /// Nothing more will be read; what is queued should leave by `until`.
     Finish {
         /// Why.
@@ -77,47 +93,56 @@ impl Phase {
     #[must_use]
     pub fn step(self, event: Event) -> Phase {
         use CloseReason::{DrainForced, Drained};
-        use Event::{DrainBy, Finish, Flushed, Lost, PeerEnded, Tick};
-        use Phase::{Closed, Draining, Flushing, Lingering, Open};
+        use Event::{Await, DrainBy, Finish, Flushed, Lost, PeerEnded, Tick};
+        use Phase::{Answering, Closed, Draining, Flushing, Lingering, Open};
         match (self, event) {
-            (Closed(why), DrainBy(_) | Finish { .. } | Flushed { .. } | PeerEnded | Lost(_) | Tick(_)) => {
-                Closed(why)
-            }
+            (
+                Closed(why),
+                DrainBy(_) | Await { .. } | Finish { .. } | Flushed { .. } | PeerEnded | Lost(_) | Tick(_),
+            ) => Closed(why),
 
             (Open, DrainBy(until)) => Draining { until },
             (Draining { until: first }, DrainBy(until)) => Draining { until: first.min(until) },
+            (Answering { why, until: first }, DrainBy(until)) => Answering { why, until: first.min(until) },
             (Flushing { why, until: first }, DrainBy(until)) => Flushing { why, until: first.min(until) },
             (Lingering { why, until: first }, DrainBy(until)) => Lingering { why, until: first.min(until) },
 
+            (Open, Await { why, until }) => Answering { why, until },
+            (Draining { until: grace }, Await { why, until }) => Answering { why, until: grace.min(until) },
+            (live @ (Answering { .. } | Flushing { .. } | Lingering { .. }), Await { .. }) => live,
+
             (Open, Finish { why, until }) => Flushing { why, until },
             (Draining { until: grace }, Finish { why, until }) => Flushing { why, until: grace.min(until) },
+            (Answering { why, until: first }, Finish { until, .. }) => Flushing { why, until: first.min(until) },
             (live @ (Flushing { .. } | Lingering { .. }), Finish { .. }) => live,
 
             (Flushing { why, .. }, Flushed { peer_ended: true, .. }) => Closed(why),
             (Flushing { why, .. }, Flushed { peer_ended: false, until }) => Lingering { why, until },
-            (live @ (Open | Draining { .. } | Lingering { .. }), Flushed { .. }) => live,
+            (live @ (Open | Draining { .. } | Answering { .. } | Lingering { .. }), Flushed { .. }) => live,
 
             (Lingering { why, .. }, PeerEnded) => Closed(why),
-            (live @ (Open | Draining { .. } | Flushing { .. }), PeerEnded) => live,
+            (live @ (Open | Draining { .. } | Answering { .. } | Flushing { .. }), PeerEnded) => live,
 
             (Open | Draining { .. }, Lost(why)) => Closed(why),
-            (Flushing { why, .. } | Lingering { why, .. }, Lost(_)) => Closed(why),
+            (Answering { why, .. } | Flushing { why, .. } | Lingering { why, .. }, Lost(_)) => Closed(why),
 
             (Draining { until }, Tick(now)) if until.reached(now) => Closed(DrainForced),
             (Flushing { why: Drained, until }, Tick(now)) if until.reached(now) => Closed(DrainForced),
-            (Flushing { why, until } | Lingering { why, until }, Tick(now)) if until.reached(now) => {
-                Closed(why)
-            }
-            (live @ (Open | Draining { .. } | Flushing { .. } | Lingering { .. }), Tick(_)) => live,
+            (
+                Answering { why, until } | Flushing { why, until } | Lingering { why, until },
+                Tick(now),
+            ) if until.reached(now) => Closed(why),
+            (live @ (Open | Draining { .. } | Answering { .. } | Flushing { .. } | Lingering { .. }), Tick(_)) => live,
         }
     }
 
     /// When this phase ends by itself, if it does.
     pub const fn deadline(self) -> Option<Ms> {
         match self {
-            Phase::Draining { until } | Phase::Flushing { until, .. } | Phase::Lingering { until, .. } => {
-                Some(until)
-            }
+            Phase::Draining { until }
+            | Phase::Answering { until, .. }
+            | Phase::Flushing { until, .. }
+            | Phase::Lingering { until, .. } => Some(until),
             Phase::Open | Phase::Closed(_) => None,
         }
     }
@@ -127,6 +152,15 @@ impl Phase {
     pub const fn is_serving(self) -> bool {
         match self {
             Phase::Open | Phase::Draining { .. } => true,
+            Phase::Answering { .. } | Phase::Flushing { .. } | Phase::Lingering { .. } | Phase::Closed(_) => false,
+        }
+    }
+
+    /// Whether open requests may still be answered in this phase.
+    #[inline]
+    pub const fn is_answering(self) -> bool {
+        match self {
+            Phase::Open | Phase::Draining { .. } | Phase::Answering { .. } => true,
             Phase::Flushing { .. } | Phase::Lingering { .. } | Phase::Closed(_) => false,
         }
     }
@@ -141,16 +175,17 @@ mod tests {
     const LATER: Ms = Ms(200);
     const SOON: Ms = Ms(50);
 
-    const PHASES: [Phase; 6] = [
+    const PHASES: [Phase; 7] = [
         Phase::Open,
         Phase::Draining { until: LATER },
         Phase::Flushing { why: BadCrc, until: LATER },
         Phase::Flushing { why: Drained, until: SOON },
         Phase::Lingering { why: BadCrc, until: LATER },
         Phase::Closed(PeerClosed),
+        Phase::Answering { why: BadCrc, until: LATER },
     ];
 
-    const EVENTS: [Event; 8] = [
+    const EVENTS: [Event; 9] = [
         Event::DrainBy(SOON),
         Event::Finish { why: PeerClosed, until: NOW },
         Event::Flushed { peer_ended: false, until: NOW },
@@ -159,26 +194,26 @@ mod tests {
         Event::Lost(Reset),
         Event::Tick(NOW),
         Event::Tick(LATER),
+        Event::Await { why: PeerClosed, until: NOW },
     ];
 
     /// Every phase against every event: rows are phases, columns events, in the order above.
     #[test]
     fn every_phase_meets_every_event() {
-        use Phase::{Closed, Draining, Flushing, Lingering, Open};
-        let draining = PHASES[1];
-        let telling = PHASES[2];
-        let leaving = PHASES[3];
-        let lingering = PHASES[4];
-        let over = Closed(PeerClosed);
+        use Phase::{Answering, Closed, Draining, Flushing, Lingering, Open};
+        let [_, draining, telling, leaving, lingering, over, answering] = PHASES;
         let finish = |why, until| Flushing { why, until };
+        let wait = |why, until| Answering { why, until };
+        let linger = |why, until| Lingering { why, until };
         #[rustfmt::skip]
-        let want: [[Phase; 8]; 6] = [
-            [Draining { until: SOON }, finish(PeerClosed, NOW), Open, Open, Open, Closed(Reset), Open, Open],
-            [Draining { until: SOON }, finish(PeerClosed, NOW), draining, draining, draining, Closed(Reset), draining, Closed(DrainForced)],
-            [finish(BadCrc, SOON), telling, Lingering { why: BadCrc, until: NOW }, Closed(BadCrc), telling, Closed(BadCrc), telling, Closed(BadCrc)],
-            [leaving, leaving, Lingering { why: Drained, until: NOW }, Closed(Drained), leaving, Closed(Drained), Closed(DrainForced), Closed(DrainForced)],
-            [Lingering { why: BadCrc, until: SOON }, lingering, lingering, lingering, Closed(BadCrc), Closed(BadCrc), lingering, Closed(BadCrc)],
-            [over; 8],
+        let want: [[Phase; 9]; 7] = [
+            [Draining { until: SOON }, finish(PeerClosed, NOW), Open, Open, Open, Closed(Reset), Open, Open, wait(PeerClosed, NOW)],
+            [Draining { until: SOON }, finish(PeerClosed, NOW), draining, draining, draining, Closed(Reset), draining, Closed(DrainForced), wait(PeerClosed, NOW)],
+            [finish(BadCrc, SOON), telling, linger(BadCrc, NOW), Closed(BadCrc), telling, Closed(BadCrc), telling, Closed(BadCrc), telling],
+            [leaving, leaving, linger(Drained, NOW), Closed(Drained), leaving, Closed(Drained), Closed(DrainForced), Closed(DrainForced), leaving],
+            [linger(BadCrc, SOON), lingering, lingering, lingering, Closed(BadCrc), Closed(BadCrc), lingering, Closed(BadCrc), lingering],
+            [over; 9],
+            [wait(BadCrc, SOON), finish(BadCrc, NOW), answering, answering, answering, Closed(BadCrc), answering, Closed(BadCrc), answering],
         ];
         for (phase, row) in PHASES.iter().zip(want) {
             for (event, want) in EVENTS.iter().zip(row) {

@@ -48,7 +48,7 @@ pub(super) fn write_frame<const EXTENDED: bool>(
 /// Bytes of a whole reply with a payload of so many.
 pub fn reply_bytes(protocol: Protocol, to: ReplyTo, payload: usize) -> usize {
     match protocol {
-        Protocol::Frame => payload + to.block_bytes() + OVERHEAD_BYTES,
+        Protocol::Frame | Protocol::Bare => payload + to.block_bytes() + OVERHEAD_BYTES,
         Protocol::Line => payload + 1,
     }
 }
@@ -56,7 +56,7 @@ pub fn reply_bytes(protocol: Protocol, to: ReplyTo, payload: usize) -> usize {
 /// Fills `into`, which has exactly [`reply_bytes`], with a whole reply.
 pub fn write_reply(into: &mut [u8], crc: &Crc, protocol: Protocol, to: ReplyTo, segments: &[Segment<'_>]) {
     match protocol {
-        Protocol::Frame => {
+        Protocol::Frame | Protocol::Bare => {
             #[expect(clippy::cast_possible_truncation, reason = "the caller has checked it against a limit of 32 bits")]
             let length = (into.len() - OVERHEAD_BYTES - to.block_bytes()) as u32;
             write_frame::<true>(into, to, length, segments);
@@ -110,5 +110,6 @@ pub fn encode_failure(
             out.extend_from_slice(&sum.to_be_bytes());
         }
         Protocol::Frame => Control::Error { status, text: failure.text }.encode(out, crc),
+        Protocol::Bare => {}
     }
 }

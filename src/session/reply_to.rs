@@ -57,6 +57,12 @@ impl ReplyTo {
         matches!(self.shape, Shape::Plain | Shape::Extended)
     }
 
+    /// Whether it is a reply without a block.
+    #[inline]
+    pub const fn is_plain(self) -> bool {
+        matches!(self.shape, Shape::Plain)
+    }
+
     /// Whether any reply is wanted.
     #[inline]
     pub const fn is_wanted(self) -> bool {

@@ -16,8 +16,8 @@
 //!
 //! Never: more entries than the caller's limit; bytes that the budget does not know.
 
-use super::ReplyTo;
-use crate::base::{CloseReason, Ms, Text};
+use super::{Leave, ReplyTo};
+use crate::base::Ms;
 use crate::buffer::{Lease, Pool, Side};
 use crate::wire::Status;
 use std::collections::VecDeque;
@@ -85,7 +85,7 @@ pub struct Slots {
     /// No open request is due before this.
     due: Option<Ms>,
     /// What the connection ends with once nothing is open.
-    leave: Option<Box<(CloseReason, Text)>>,
+    leave: Option<Box<Leave>>,
 }
 
 impl Slots {
@@ -268,13 +268,13 @@ impl Slots {
     }
 
     /// Keeps what the connection ends with once nothing is open; the first cause stays.
-    pub fn leave_with(&mut self, why: CloseReason, text: Text) {
-        self.leave.get_or_insert_with(|| Box::new((why, text)));
+    pub fn leave_with(&mut self, leave: Leave) {
+        self.leave.get_or_insert_with(|| Box::new(leave));
     }
 
     /// What [`Slots::leave_with`] kept.
-    pub fn leave(&self) -> Option<(CloseReason, Text)> {
-        self.leave.as_ref().map(|leave| **leave)
+    pub fn leave(&self) -> Option<Leave> {
+        self.leave.as_deref().copied()
     }
 
     /// Forgets everything: the connection is over, or nothing is open any more. Its memory is ready for another.
