@@ -8,6 +8,7 @@ use crate::base::{Ms, Time, Token};
 use crate::buffer::Spares;
 use crate::mailbox::{Mailbox, Ticket};
 use crate::session::{ReplyTo, Slots};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A loop's desk for requests that are not answered at once.
@@ -25,6 +26,8 @@ pub(crate) struct Desk {
     pub(crate) now: Time,
     /// Bytes of replies that were held in this batch.
     pub(crate) held_bytes: usize,
+    /// Why a HELLO was refused, in the service's words.
+    pub(crate) refusal: Option<Cow<'static, str>>,
     credits: usize,
     next_serial: u64,
 }
@@ -41,6 +44,7 @@ impl Desk {
             token: Token::listener(0),
             now: Time::ZERO,
             held_bytes: 0,
+            refusal: None,
             credits: LATERS_PER_SHARD,
             next_serial: 0,
         }

@@ -34,7 +34,7 @@ pub use router::{RouteError, Router};
 pub use workers::{Job, NoWorkers, Outcome, Workers};
 
 use crate::base::{Address, CloseReason};
-use crate::wire::{ClientId, Hello, Status, Welcome};
+use crate::wire::{ClientId, Extension, Hello, Status, Welcome};
 use bytes::Bytes;
 use std::borrow::Cow;
 
@@ -168,6 +168,20 @@ pub enum Incoming<'a> {
         topic: &'a str,
         /// What.
         body: &'a [u8],
+    },
+    /// The outcome of a control frame that we sent with a correlation.
+    Ack {
+        /// Its correlation, and the status.
+        extension: Extension<'a>,
+        /// What belongs to it.
+        payload: &'a [u8],
+    },
+    /// So many messages were dropped, since we took them too slowly.
+    Missed {
+        /// How many.
+        count: u64,
+        /// Of which subscription.
+        pattern: &'a str,
     },
     /// Something that we sent without wanting a reply was refused.
     Notice {

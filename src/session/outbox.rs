@@ -318,6 +318,11 @@ impl Outbox {
         self.tally.failed += 1;
     }
 
+    /// Something was refused whose sender does not hear of it.
+    pub const fn refuse_unheard(&mut self, status: Status, header: Header) {
+        self.unheard = Some((status, header));
+    }
+
     /// The request wants no reply.
     pub const fn silence(&mut self) {
         self.tally.silent += 1;

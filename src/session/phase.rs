@@ -1,6 +1,8 @@
 //! The life of a connection as data, with one function that moves it.
 //!
 //! ```text
+//!   Connecting --Connected--> Open             (dialed; late | Finish: Closed)
+//!
 //!   Open --DrainBy--> Draining
 //!     |                  |
 //!     +--Await-----------+--> Answering --Finish--.
@@ -10,7 +12,7 @@
 //!     `-- any phase --Lost-----------------------------------------------------------------------------> Closed
 //! ```
 //!
-//! Open: reads, answers. Draining: reads what is there, answers, then finishes. Answering: reads no more; requests
+//! Connecting: nothing is known of the peer yet. Open: reads, answers. Draining: reads what is there, answers, then finishes. Answering: reads no more; requests
 //! that are open are still answered. Flushing: what is due is on its way out. Lingering: the write side is shut, and what still comes is read and thrown away, because
 //! closing with unread input makes the kernel destroy replies in flight.
 //!
@@ -22,6 +24,11 @@ use crate::base::{CloseReason, Ms};
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
+    /// Dialed, and not connected yet.
+    Connecting {
+        /// When it is given up.
+        until: Ms,
+    },
     /// Reading and answering.
     Open,
     /// Reading and answering what is already here, until `until`.
@@ -57,6 +64,8 @@ pub enum Phase {
 /// What can happen to a connection's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
+    /// Dialing succeeded.
+    Connected,
     /// The server drains, with grace until then.
     DrainBy(Ms),
     /// Nothing more will be read, and requests are open, which should be answered by `until`.
@@ -92,14 +101,24 @@ impl Phase {
     /// The one place where a connection's life moves. Pure: the same phase and event give the same phase.
     #[must_use]
     pub fn step(self, event: Event) -> Phase {
-        use CloseReason::{DrainForced, Drained};
-        use Event::{Await, DrainBy, Finish, Flushed, Lost, PeerEnded, Tick};
-        use Phase::{Answering, Closed, Draining, Flushing, Lingering, Open};
+        use CloseReason::{DialFailed, DrainForced, Drained};
+        use Event::{Await, Connected, DrainBy, Finish, Flushed, Lost, PeerEnded, Tick};
+        use Phase::{Answering, Closed, Connecting, Draining, Flushing, Lingering, Open};
         match (self, event) {
             (
                 Closed(why),
-                DrainBy(_) | Await { .. } | Finish { .. } | Flushed { .. } | PeerEnded | Lost(_) | Tick(_),
+                Connected | DrainBy(_) | Await { .. } | Finish { .. } | Flushed { .. } | PeerEnded | Lost(_) | Tick(_),
             ) => Closed(why),
+
+            (Connecting { .. }, Connected) => Open,
+            (
+                live @ (Open | Draining { .. } | Answering { .. } | Flushing { .. } | Lingering { .. }),
+                Connected,
+            ) => live,
+            (Connecting { until: first }, DrainBy(until)) => Connecting { until: first.min(until) },
+            (Connecting { .. }, Await { why, .. } | Finish { why, .. } | Lost(why)) => Closed(why),
+            (Connecting { until }, Tick(now)) if until.reached(now) => Closed(DialFailed),
+            (live @ Connecting { .. }, Flushed { .. } | PeerEnded | Tick(_)) => live,
 
             (Open, DrainBy(until)) => Draining { until },
             (Draining { until: first }, DrainBy(until)) => Draining { until: first.min(until) },
@@ -136,102 +155,3 @@ impl Phase {
         }
     }
 
-    /// When this phase ends by itself, if it does.
-    pub const fn deadline(self) -> Option<Ms> {
-        match self {
-            Phase::Draining { until }
-            | Phase::Answering { until, .. }
-            | Phase::Flushing { until, .. }
-            | Phase::Lingering { until, .. } => Some(until),
-            Phase::Open | Phase::Closed(_) => None,
-        }
-    }
-
-    /// Whether messages are read in this phase.
-    #[inline]
-    pub const fn is_serving(self) -> bool {
-        match self {
-            Phase::Open | Phase::Draining { .. } => true,
-            Phase::Answering { .. } | Phase::Flushing { .. } | Phase::Lingering { .. } | Phase::Closed(_) => false,
-        }
-    }
-
-    /// Whether open requests may still be answered in this phase.
-    #[inline]
-    pub const fn is_answering(self) -> bool {
-        match self {
-            Phase::Open | Phase::Draining { .. } | Phase::Answering { .. } => true,
-            Phase::Flushing { .. } | Phase::Lingering { .. } | Phase::Closed(_) => false,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::CloseReason::{BadCrc, DrainForced, Drained, PeerClosed, Reset};
-    use super::*;
-
-    const NOW: Ms = Ms(100);
-    const LATER: Ms = Ms(200);
-    const SOON: Ms = Ms(50);
-
-    const PHASES: [Phase; 7] = [
-        Phase::Open,
-        Phase::Draining { until: LATER },
-        Phase::Flushing { why: BadCrc, until: LATER },
-        Phase::Flushing { why: Drained, until: SOON },
-        Phase::Lingering { why: BadCrc, until: LATER },
-        Phase::Closed(PeerClosed),
-        Phase::Answering { why: BadCrc, until: LATER },
-    ];
-
-    const EVENTS: [Event; 9] = [
-        Event::DrainBy(SOON),
-        Event::Finish { why: PeerClosed, until: NOW },
-        Event::Flushed { peer_ended: false, until: NOW },
-        Event::Flushed { peer_ended: true, until: NOW },
-        Event::PeerEnded,
-        Event::Lost(Reset),
-        Event::Tick(NOW),
-        Event::Tick(LATER),
-        Event::Await { why: PeerClosed, until: NOW },
-    ];
-
-    /// Every phase against every event: rows are phases, columns events, in the order above.
-    #[test]
-    fn every_phase_meets_every_event() {
-        use Phase::{Answering, Closed, Draining, Flushing, Lingering, Open};
-        let [_, draining, telling, leaving, lingering, over, answering] = PHASES;
-        let finish = |why, until| Flushing { why, until };
-        let wait = |why, until| Answering { why, until };
-        let linger = |why, until| Lingering { why, until };
-        #[rustfmt::skip]
-        let want: [[Phase; 9]; 7] = [
-            [Draining { until: SOON }, finish(PeerClosed, NOW), Open, Open, Open, Closed(Reset), Open, Open, wait(PeerClosed, NOW)],
-            [Draining { until: SOON }, finish(PeerClosed, NOW), draining, draining, draining, Closed(Reset), draining, Closed(DrainForced), wait(PeerClosed, NOW)],
-            [finish(BadCrc, SOON), telling, linger(BadCrc, NOW), Closed(BadCrc), telling, Closed(BadCrc), telling, Closed(BadCrc), telling],
-            [leaving, leaving, linger(Drained, NOW), Closed(Drained), leaving, Closed(Drained), Closed(DrainForced), Closed(DrainForced), leaving],
-            [linger(BadCrc, SOON), lingering, lingering, lingering, Closed(BadCrc), Closed(BadCrc), lingering, Closed(BadCrc), lingering],
-            [over; 9],
-            [wait(BadCrc, SOON), finish(BadCrc, NOW), answering, answering, answering, Closed(BadCrc), answering, Closed(BadCrc), answering],
-        ];
-        for (phase, row) in PHASES.iter().zip(want) {
-            for (event, want) in EVENTS.iter().zip(row) {
-                assert_eq!(phase.step(*event), want, "case: {phase:?} meets {event:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn every_ending_phase_has_a_deadline() {
-        for phase in PHASES {
-            let lasts = matches!(phase, Phase::Open | Phase::Closed(_));
-            assert_eq!(phase.deadline().is_none(), lasts, "case: {phase:?}");
-        }
-    }
-
-    #[test]
-    fn a_phase_stays_within_eight_bytes() {
-        assert!(size_of::<Phase>() <= 8);
-    }
-}
