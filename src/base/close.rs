@@ -46,6 +46,8 @@ close_reasons! {
     UnknownControl => "unknown_control", Protocol;
     /// A control frame whose payload does not parse.
     BadControl => "bad_control", Protocol;
+    /// An extension block that does not parse.
+    BadExtension => "bad_extension", Protocol;
     /// A control frame that only servers send.
     WrongDirection => "wrong_direction", Protocol;
     /// The first bytes were a TLS hello, on a port without TLS.

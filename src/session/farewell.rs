@@ -14,6 +14,7 @@ pub const fn status_of(why: CloseReason) -> Option<Status> {
         CloseReason::BadCrc
         | CloseReason::UnknownControl
         | CloseReason::BadControl
+        | CloseReason::BadExtension
         | CloseReason::WrongDirection
         | CloseReason::TlsOnPlain
         | CloseReason::Http
@@ -54,6 +55,7 @@ fn farewell_line(out: &mut Vec<u8>, status: Status, why: CloseReason, text: &str
         | CloseReason::TooLarge
         | CloseReason::UnknownControl
         | CloseReason::BadControl
+        | CloseReason::BadExtension
         | CloseReason::WrongDirection
         | CloseReason::Resp
         | CloseReason::FrameDeadline

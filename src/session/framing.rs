@@ -12,8 +12,8 @@
 
 use crate::base::{CloseReason, Text};
 use crate::wire::{
-    Control, ControlError, Crc, DecodeError, Decoded, Foreign, FrameLimits, Header, Line, LineError, decode,
-    decode_line,
+    Control, ControlError, ControlFrame, Crc, DecodeError, Decoded, Foreign, FrameLimits, Header, Line,
+    LineError, decode, decode_line,
 };
 
 /// How a listener cuts its streams into messages.
@@ -81,7 +81,7 @@ impl Framing {
 
     #[inline(always)]
     fn next_frame<'a>(&self, input: &'a [u8], crc: &Crc) -> Step<'a> {
-        let limits = FrameLimits { payload_max: self.payload_max };
+        let limits = FrameLimits::new(self.payload_max);
         match decode(input, limits, crc) {
             Ok(Decoded::Frame(frame)) => {
                 let used = frame.frame_bytes();
@@ -113,11 +113,13 @@ impl Framing {
                     Text::of(format_args!("not a line of this protocol"))
                 }
             },
-            Protocol::Frame => match decode(input, FrameLimits { payload_max: self.payload_max }, crc) {
+            Protocol::Frame => match decode(input, FrameLimits::new(self.payload_max), crc) {
                 Err(error) => Text::of(format_args!("{error}")),
-                Ok(Decoded::Frame(frame)) => match Control::parse(frame.header, frame.payload) {
+                Ok(Decoded::Frame(frame)) => match ControlFrame::parse(frame.header, frame.payload) {
                     Err(error) => Text::of(format_args!("{error}")),
-                    Ok(_) => Text::of(format_args!("control frame {} is the server's to send", frame.header)),
+                    Ok(_) => {
+                        Text::of(format_args!("control frame {} is not a client's to send", frame.header))
+                    }
                 },
                 Ok(Decoded::NeedMore { .. }) => Text::of(format_args!("not a frame of this protocol")),
             },
@@ -157,10 +159,22 @@ impl Framing {
 }
 
 fn control(header: Header, payload: &[u8], used: usize) -> Step<'_> {
-    match Control::parse(header, payload) {
+    match ControlFrame::parse(header, payload).map(|frame| frame.control) {
         Ok(Control::Ping(payload)) => Step::Ping { payload, used },
         Ok(Control::Pong(_)) => Step::Pong { used },
-        Ok(Control::Error { .. } | Control::GoAway { .. }) => Step::Fault(CloseReason::WrongDirection),
+        Ok(
+            Control::Welcome(_)
+            | Control::Error { .. }
+            | Control::GoAway { .. }
+            | Control::Message { .. }
+            | Control::Ack { .. }
+            | Control::Missed { .. }
+            | Control::Notice { .. },
+        ) => Step::Fault(CloseReason::WrongDirection),
+        // Not served yet.
+        Ok(Control::Hello(_) | Control::Subscribe(_) | Control::Unsubscribe(_) | Control::Publish { .. }) => {
+            Step::Fault(CloseReason::UnknownControl)
+        }
         Err(error) => Step::Fault(reason_of_control(&error)),
     }
 }
@@ -175,10 +189,16 @@ const fn reason_of_frame(error: &DecodeError) -> CloseReason {
 const fn reason_of_control(error: &ControlError) -> CloseReason {
     match error {
         ControlError::UnknownCode { .. } => CloseReason::UnknownControl,
+        ControlError::Extension { .. } => CloseReason::BadExtension,
         ControlError::ExtensionNotAllowed { .. }
+        | ControlError::ExtensionMissing { .. }
+        | ControlError::ExtensionFields { .. }
         | ControlError::TooLong { .. }
         | ControlError::TooShort { .. }
-        | ControlError::TextNotUtf8 { .. } => CloseReason::BadControl,
+        | ControlError::TopicTooLong { .. }
+        | ControlError::TextNotUtf8 { .. }
+        | ControlError::BadId { .. }
+        | ControlError::Tlv { .. } => CloseReason::BadControl,
     }
 }
 

@@ -45,6 +45,7 @@ pub(super) mod status {
 pub(super) const PING: u16 = 0x4000;
 pub(super) const PONG: u16 = 0x4001;
 pub(super) const ERROR: u16 = 0x4004;
+pub(super) const HELLO: u16 = 0x4002;
 pub(super) const GOAWAY: u16 = 0x4005;
 pub(super) const EXT: u16 = 0x8000;
 /// Fatal, protocol_version: what a TLS client is told.

@@ -1,7 +1,7 @@
 //! What a scripted client sends, what is due to it for that, and how it ends.
 
 use super::io::pick;
-use super::model::{Answer, Due, ERROR, EXT, Farewell, GOAWAY, PING, PONG, Request, frame, status};
+use super::model::{Answer, Due, ERROR, EXT, Farewell, GOAWAY, HELLO, PING, PONG, Request, frame, status};
 use super::plan::Plan;
 use super::socket::Capacity;
 use crate::base::{CloseReason, Rng};
@@ -349,7 +349,7 @@ impl Writer<'_> {
             return self.misdeed(CloseReason::LineTooLong, &line, status::TOO_LARGE);
         }
         let payload = self.payload(20);
-        match self.rng.below(6) {
+        match self.rng.below(7) {
             0 => {
                 let mut bad = frame(self.routes[0], &payload);
                 let at = 6 + pick(&mut self.rng, bad.len() - 6);
@@ -363,7 +363,7 @@ impl Writer<'_> {
                 self.misdeed(CloseReason::TooLarge, &whole[..shown], status::TOO_LARGE);
             }
             3 => {
-                let code = [2, 3, 6, 8, 12, 99, 0x3FFF][pick(&mut self.rng, 7)];
+                let code = [13, 99, 0x3FFF][pick(&mut self.rng, 3)];
                 let bad = frame(0x4000 | code, &payload);
                 self.misdeed(CloseReason::UnknownControl, &bad, status::PROTOCOL);
             }
@@ -371,6 +371,11 @@ impl Writer<'_> {
                 let long = self.payload(65);
                 let bad = if self.rng.chance(500) { frame(PING, &long) } else { frame(EXT | PING, b"") };
                 self.misdeed(CloseReason::BadControl, &bad, status::PROTOCOL);
+            }
+            5 => {
+                // A block of no words, and one longer than its payload.
+                let block: &[u8] = if self.rng.chance(500) { b"\0\0\0\0" } else { b"\x09\0\0\0" };
+                self.misdeed(CloseReason::BadExtension, &frame(EXT | HELLO, block), status::PROTOCOL);
             }
             _ => {
                 let goaway = frame(GOAWAY, b"\0\x01\0\0\0\0you go");

@@ -93,6 +93,7 @@ impl Case<'_> {
             | Why::LineTooLong
             | Why::UnknownControl
             | Why::BadControl
+            | Why::BadExtension
             | Why::WrongDirection
             | Why::TlsOnPlain
             | Why::Http
@@ -155,6 +156,7 @@ impl Case<'_> {
             | Why::LineTooLong
             | Why::UnknownControl
             | Why::BadControl
+            | Why::BadExtension
             | Why::WrongDirection
             | Why::TlsOnPlain
             | Why::Http
@@ -232,6 +234,7 @@ impl Case<'_> {
             Why::BadCrc
             | Why::UnknownControl
             | Why::BadControl
+            | Why::BadExtension
             | Why::WrongDirection
             | Why::Http
             | Why::Resp
