@@ -81,7 +81,7 @@ fn frames(seed: &[u8], reached: &mut Reached) {
     for payload_max in LIMITS {
         let mut rest = seed;
         loop {
-            match decode(rest, FrameLimits { payload_max }, &crc) {
+            match decode(rest, FrameLimits::new(payload_max), &crc) {
                 Ok(Decoded::Frame(frame)) => rest = &rest[frame.frame_bytes()..],
                 Ok(Decoded::NeedMore { .. }) => break,
                 Err(error) => {
@@ -125,6 +125,12 @@ fn control(seed: &[u8], reached: &mut Reached) {
             ControlError::ExtensionNotAllowed { .. } => "control: extension not allowed",
             ControlError::TooLong { .. } => "control: too long",
             ControlError::TooShort { .. } => "control: too short",
+            ControlError::ExtensionMissing { .. } => "control: extension missing",
+            ControlError::ExtensionFields { .. } => "control: extension fields",
+            ControlError::Extension { .. } => "control: extension",
+            ControlError::TopicTooLong { .. } => "control: topic too long",
+            ControlError::BadId { .. } => "control: bad id",
+            ControlError::Tlv { .. } => "control: tlv",
             ControlError::TextNotUtf8 { .. } => "control: text not utf-8",
         });
     }

@@ -221,7 +221,7 @@ impl<'a> Peer<'a> {
     }
 
     fn next_frame(&mut self) -> Option<usize> {
-        let limits = FrameLimits { payload_max: self.case.limit };
+        let limits = FrameLimits::new(self.case.limit);
         let decoded = decode(&self.waiting, limits, &self.crc);
         let whole = matches!(decoded, Ok(Decoded::Frame(_)));
         let first = self.said.is_empty() && !self.case.from_server;
@@ -286,6 +286,17 @@ fn describe(frame: RawFrame<'_>, from_server: bool) -> Result<String, &'static s
         Ok(Control::Ping(bytes)) => Ok(format!("ping {}", hex(bytes))),
         Ok(Control::Pong(bytes)) => Ok(format!("pong {}", hex(bytes))),
         Ok(Control::Error { .. } | Control::GoAway { .. }) if !from_server => Err("wrong_direction"),
+        Ok(
+            Control::Hello(_)
+            | Control::Welcome(_)
+            | Control::Subscribe(_)
+            | Control::Unsubscribe(_)
+            | Control::Publish { .. }
+            | Control::Message { .. }
+            | Control::Ack { .. }
+            | Control::Missed { .. }
+            | Control::Notice { .. },
+        ) => panic!("no vector has one yet"),
         Ok(Control::Error { status, text }) => {
             Ok(format!("error {} {}", status.code(), hex(text.as_bytes())))
         }
@@ -295,10 +306,16 @@ fn describe(frame: RawFrame<'_>, from_server: bool) -> Result<String, &'static s
         Err(ControlError::UnknownCode { .. }) => Err("unknown_control"),
         Err(
             ControlError::ExtensionNotAllowed { .. }
+            | ControlError::ExtensionMissing { .. }
+            | ControlError::ExtensionFields { .. }
             | ControlError::TooLong { .. }
             | ControlError::TooShort { .. }
-            | ControlError::TextNotUtf8 { .. },
+            | ControlError::TopicTooLong { .. }
+            | ControlError::TextNotUtf8 { .. }
+            | ControlError::BadId { .. }
+            | ControlError::Tlv { .. },
         ) => Err("bad_control"),
+        Err(ControlError::Extension { .. }) => Err("bad_extension"),
     }
 }
 

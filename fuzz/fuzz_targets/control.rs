@@ -46,7 +46,7 @@ fn encoded_says_the_same(control: &Control<'_>, payload: &[u8], crc: &Crc) {
     control.encode(&mut bytes, crc);
     assert_eq!(bytes.len(), control.frame_bytes());
     assert!(bytes.len() <= CONTROL_FRAME_BYTES_MAX);
-    let Ok(Decoded::Frame(frame)) = decode(&bytes, FrameLimits { payload_max: 0 }, crc) else {
+    let Ok(Decoded::Frame(frame)) = decode(&bytes, FrameLimits::new(0), crc) else {
         panic!("an encoded control frame is no frame");
     };
     let again = Control::parse(frame.header, frame.payload);

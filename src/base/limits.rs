@@ -16,8 +16,18 @@ pub const PAYLOAD_BYTES_MAX: u32 = 256 << 20;
 /// What an extension block may add to a payload, in bytes: 255 words of 4.
 pub const EXTENSION_BYTES_MAX: u32 = 255 * 4;
 
-/// Largest payload of a control frame, in bytes.
+/// Largest payload of a control frame before the peer was welcomed, in bytes: what a HELLO with a token needs.
 pub const CONTROL_BYTES_MAX: u32 = 4 << 10;
+
+/// What a control frame may have more than the listener's payload afterwards, in bytes: a block, a topic or a pattern
+/// with its group, and their lengths, around a body of the full size.
+pub const CONTROL_EXTRA_BYTES: u32 = 512;
+
+/// Longest topic or pattern, in bytes.
+pub const TOPIC_BYTES_MAX: usize = 200;
+
+/// Longest id of a client or a server, in bytes.
+pub const ID_BYTES_MAX: usize = 64;
 
 /// Largest opaque payload of PING and PONG, in bytes.
 pub const PING_BYTES_MAX: usize = 64;
@@ -119,7 +129,7 @@ pub const TRIM_MS: u32 = 1000;
 pub const EVICT_SCAN: usize = 4096;
 
 /// Connections per loop at most: what the slot half of a token and the timer links can name.
-pub const CONNECTIONS_PER_SHARD_MAX: u32 = 1 << 24;
+pub const CONNECTIONS_PER_SHARD_MAX: u32 = (1 << 24) - DIALED_PER_SHARD as u32;
 
 // ---- time -------------------------------------------------------------------------------------------------------
 
@@ -179,6 +189,9 @@ pub const LATERS_PER_SHARD: usize = 4096;
 /// Deferred answers up to this size, in bytes, travel by value instead of on the heap.
 pub const INLINE_ANSWER_BYTES: usize = 96;
 
+/// Connections that one loop's service may have dialed at once.
+pub const DIALED_PER_SHARD: usize = 1024;
+
 /// Requests of one connection that may be open, and replies that may wait behind them, before it is not read.
 pub const OPEN_REQUESTS: u32 = 128;
 
@@ -216,7 +229,9 @@ const _: () = {
     assert!(PAYLOAD_BYTES_DEFAULT <= PAYLOAD_BYTES_MAX);
     assert!(OUTPUT_LOW_BYTES < OUTPUT_HIGH_BYTES);
     assert!(CONTROL_BYTES_MAX <= PAYLOAD_BYTES_DEFAULT, "a control frame is never the largest frame");
-    assert!(PING_BYTES_MAX <= CONTROL_BYTES_MAX as usize);
+    assert!(PING_BYTES_MAX <= CONTROL_EXTRA_BYTES as usize, "PING fits the smallest listener");
+    assert!(ID_BYTES_MAX <= TOPIC_BYTES_MAX && TOPIC_BYTES_MAX <= u8::MAX as usize, "a byte counts them");
+    assert!(3 + u8::MAX as usize + TOPIC_BYTES_MAX + 40 <= CONTROL_EXTRA_BYTES as usize, "SUBSCRIBE fits");
     assert!(SCRATCH_BYTES >= 2 * LINE_BYTES_MAX as usize, "a line fits beside a partial one");
     assert!(LINE_BYTES_DEFAULT <= LINE_BYTES_MAX);
     assert!(SCRATCH_BYTES >= 2 * TAIL_BYTES_MOVED, "what is moved leaves most of the scratch to read into");

@@ -96,8 +96,6 @@ figures! {
         Evicted => "evicted",
         /// Events for connections that were already gone.
         StaleEvents => "stale_events",
-        /// Letters of other threads for connections or requests that were already gone.
-        LettersStale => "letters_stale",
         /// Connections that were accepted here and handed to another loop, which counts them as accepted.
         HandedOff => "handed_off",
         /// Batches that held up the loop for longer than the stall limit.

@@ -3,7 +3,7 @@
 use super::{Builder, DrainReport, Error};
 use crate::mailbox::{Command, Mailbox};
 use crate::metrics::{ShardMetrics, Snapshot};
-use crate::service::Service;
+use crate::service::{NoWorkers, Service};
 use crate::shard::{Poller, Shard};
 use crate::turn::{Seats, TurnConfig};
 use core::net::SocketAddr;
@@ -49,6 +49,7 @@ where
         listeners: builder.listeners,
         limits: builder.limits,
         seed: seed(),
+        workers: Arc::new(NoWorkers),
         mailbox: Arc::clone(&mailbox),
         peers: vec![Arc::clone(&mailbox)],
         seats: Arc::new(Seats::new(builder.connections_max)),

@@ -13,17 +13,17 @@ use std::sync::Arc;
 
 /// A loop's desk for requests that are not answered at once.
 pub(crate) struct Desk {
-    pub(crate) mailbox: Arc<Mailbox>,
-    pub(crate) workers: Arc<dyn Workers>,
-    pub(crate) spares: Spares<Slots>,
+    mailbox: Arc<Mailbox>,
+    pub(super) workers: Arc<dyn Workers>,
+    spares: Spares<Slots>,
     /// Requests of all connections that are open.
     pub(crate) open: u64,
-    pub(crate) shard: u16,
+    shard: u16,
     /// How long an answer may take, in milliseconds.
-    pub(crate) request_deadline_ms: u32,
+    pub(super) request_deadline_ms: u32,
     /// Whose batch it is.
-    pub(crate) token: Token,
-    pub(crate) now: Time,
+    token: Token,
+    pub(super) now: Time,
     /// Bytes of replies that were held in this batch.
     pub(crate) held_bytes: usize,
     /// Why a HELLO was refused, in the service's words.
@@ -48,6 +48,18 @@ impl Desk {
             credits: LATERS_PER_SHARD,
             next_serial: 0,
         }
+    }
+
+    /// A batch begins.
+    #[inline]
+    pub(crate) const fn begin_batch(&mut self, token: Token, now: Time) {
+        (self.token, self.now, self.held_bytes) = (token, now, 0);
+    }
+
+    /// A connection needs its lists no longer.
+    pub(crate) fn put_back(&mut self, slots: Box<Slots>) {
+        debug_assert!(slots.is_empty());
+        self.spares.put(slots);
     }
 
     pub(crate) const fn serial(&mut self) -> u64 {
@@ -78,6 +90,11 @@ impl Desk {
     pub(super) fn due(&self, deadline_ms: Option<u32>) -> Ms {
         let most = self.request_deadline_ms;
         self.now.ms().plus(deadline_ms.map_or(most, |ms| ms.min(most)))
+    }
+
+    /// Frees half of the lists that wait to be used again.
+    pub(crate) fn trim(&mut self) {
+        self.spares.trim();
     }
 
     /// The lists of a connection, made if it has none.

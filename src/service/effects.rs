@@ -101,6 +101,17 @@ impl Effects {
         &self.bytes[range.clone()]
     }
 
+    /// Lends the bytes, for as long as no callback runs.
+    pub(crate) fn take_bytes(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
+
+    /// Takes them back.
+    pub(crate) fn put_bytes(&mut self, bytes: Vec<u8>) {
+        debug_assert!(self.bytes.is_empty(), "no callback ran meanwhile");
+        self.bytes = bytes;
+    }
+
     /// Forgets the bytes of what was done, if all is done. Gives how many effects were refused since the last time.
     pub(crate) fn settle(&mut self) -> u64 {
         if self.list.is_empty() {

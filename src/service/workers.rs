@@ -73,7 +73,7 @@ impl Job {
 }
 
 /// Who does jobs.
-pub trait Workers: Send + Sync {
+pub trait Workers: std::fmt::Debug + Send + Sync {
     /// Takes a job; never blocks.
     ///
     /// # Errors

@@ -124,6 +124,22 @@ impl Framing {
         Framing { protocol: Protocol::Line, line_route: Header::route(route), ..Framing::frames(payload_max) }
     }
 
+    /// With this largest payload.
+    #[must_use]
+    pub const fn with_payload_max(self, bytes: u32) -> Framing {
+        match self.protocol {
+            Protocol::Frame => Framing { line_route: self.line_route, ..Framing::frames(bytes) },
+            Protocol::Bare => Framing { line_route: self.line_route, ..Framing::bare_frames(bytes) },
+            Protocol::Line => Framing { payload_max: bytes, ..self },
+        }
+    }
+
+    /// With this route for lines.
+    #[must_use]
+    pub const fn with_line_route(self, route: u16) -> Framing {
+        Framing { line_route: Header::route(route), ..self }
+    }
+
     /// What a server sends to us.
     #[must_use]
     pub const fn of_server(self) -> Framing {
@@ -316,10 +332,16 @@ const fn reason_of_frame(error: &DecodeError) -> CloseReason {
 const fn reason_of_control(error: &ControlError) -> CloseReason {
     match error {
         ControlError::UnknownCode { .. } => CloseReason::UnknownControl,
+        ControlError::Extension { .. } => CloseReason::BadExtension,
         ControlError::ExtensionNotAllowed { .. }
+        | ControlError::ExtensionMissing { .. }
+        | ControlError::ExtensionFields { .. }
         | ControlError::TooLong { .. }
         | ControlError::TooShort { .. }
-        | ControlError::TextNotUtf8 { .. } => CloseReason::BadControl,
+        | ControlError::TopicTooLong { .. }
+        | ControlError::TextNotUtf8 { .. }
+        | ControlError::BadId { .. }
+        | ControlError::Tlv { .. } => CloseReason::BadControl,
     }
 }
 

@@ -101,8 +101,9 @@ pub struct Outbox {
     payload_max: u32,
     crc: Crc,
     tally: Tally,
-    /// The last failure that its requester did not want to hear.
+    /// The last refusal that its sender does not hear of, and how many there were.
     unheard: Option<(Status, Header)>,
+    unheard_count: u32,
     /// Where rare things are written before they are copied here.
     aside: Vec<u8>,
 }
@@ -128,6 +129,7 @@ impl Outbox {
             crc: Crc::new(),
             tally: Tally::default(),
             unheard: None,
+            unheard_count: 0,
             aside: Vec::with_capacity(CONTROL_FRAME_BYTES_MAX),
         }
     }
@@ -164,9 +166,15 @@ impl Outbox {
         self.tally
     }
 
-    /// The last failure of this batch that its requester did not want to hear: whose, and why.
+    /// The last refusal of this batch that its sender does not hear of: why, and of what.
+    #[inline]
     pub const fn unheard(&self) -> Option<(Status, Header)> {
         self.unheard
+    }
+
+    /// How many such refusals there were.
+    pub const fn unheard_count(&self) -> u32 {
+        self.unheard_count
     }
 
     /// The checksum with its detection of the processor done.
@@ -185,7 +193,7 @@ impl Outbox {
             self.pieces.clear();
         }
         self.tally = Tally::default();
-        self.unheard = None;
+        (self.unheard, self.unheard_count) = (None, 0);
     }
 
     /// A reply that is copied here.
@@ -310,7 +318,7 @@ impl Outbox {
     #[cold]
     pub fn failure(&mut self, to: ReplyTo, status: Status, failure: Failure<'_>) {
         if !to.is_wanted() || self.protocol == Protocol::Bare {
-            self.unheard = Some((status, to.header()));
+            self.refuse_unheard(status, to.header());
         } else {
             let protocol = self.protocol;
             self.push_aside(|out, crc| encode_failure(out, crc, protocol, to, status, failure));
@@ -321,6 +329,7 @@ impl Outbox {
     /// Something was refused whose sender does not hear of it.
     pub const fn refuse_unheard(&mut self, status: Status, header: Header) {
         self.unheard = Some((status, header));
+        self.unheard_count += 1;
     }
 
     /// The request wants no reply.

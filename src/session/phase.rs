@@ -146,7 +146,9 @@ impl Phase {
             (Answering { why, .. } | Flushing { why, .. } | Lingering { why, .. }, Lost(_)) => Closed(why),
 
             (Draining { until }, Tick(now)) if until.reached(now) => Closed(DrainForced),
-            (Flushing { why: Drained, until }, Tick(now)) if until.reached(now) => Closed(DrainForced),
+            (Answering { why: Drained, until } | Flushing { why: Drained, until }, Tick(now)) if until.reached(now) => {
+                Closed(DrainForced)
+            }
             (
                 Answering { why, until } | Flushing { why, until } | Lingering { why, until },
                 Tick(now),
@@ -155,3 +157,118 @@ impl Phase {
         }
     }
 
+    /// When this phase ends by itself, if it does.
+    pub const fn deadline(self) -> Option<Ms> {
+        match self {
+            Phase::Connecting { until }
+            | Phase::Draining { until }
+            | Phase::Answering { until, .. }
+            | Phase::Flushing { until, .. }
+            | Phase::Lingering { until, .. } => Some(until),
+            Phase::Open | Phase::Closed(_) => None,
+        }
+    }
+
+    /// Whether messages are read in this phase.
+    #[inline]
+    pub const fn is_serving(self) -> bool {
+        match self {
+            Phase::Open | Phase::Draining { .. } => true,
+            Phase::Connecting { .. }
+            | Phase::Answering { .. }
+            | Phase::Flushing { .. }
+            | Phase::Lingering { .. }
+            | Phase::Closed(_) => false,
+        }
+    }
+
+    /// Whether what others send to this connection can still reach it.
+    pub const fn is_reachable(self) -> bool {
+        match self {
+            Phase::Connecting { .. } | Phase::Open | Phase::Draining { .. } => true,
+            Phase::Answering { .. } | Phase::Flushing { .. } | Phase::Lingering { .. } | Phase::Closed(_) => false,
+        }
+    }
+
+    /// Whether open requests may still be answered in this phase.
+    #[inline]
+    pub const fn is_answering(self) -> bool {
+        match self {
+            Phase::Open | Phase::Draining { .. } | Phase::Answering { .. } => true,
+            Phase::Connecting { .. } | Phase::Flushing { .. } | Phase::Lingering { .. } | Phase::Closed(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CloseReason::{BadCrc, DialFailed, DrainForced, Drained, PeerClosed, Reset};
+    use super::*;
+
+    const NOW: Ms = Ms(100);
+    const LATER: Ms = Ms(200);
+    const SOON: Ms = Ms(50);
+
+    const PHASES: [Phase; 8] = [
+        Phase::Open,
+        Phase::Draining { until: LATER },
+        Phase::Flushing { why: BadCrc, until: LATER },
+        Phase::Flushing { why: Drained, until: SOON },
+        Phase::Lingering { why: BadCrc, until: LATER },
+        Phase::Closed(PeerClosed),
+        Phase::Answering { why: BadCrc, until: LATER },
+        Phase::Connecting { until: LATER },
+    ];
+
+    const EVENTS: [Event; 10] = [
+        Event::DrainBy(SOON),
+        Event::Finish { why: PeerClosed, until: NOW },
+        Event::Flushed { peer_ended: false, until: NOW },
+        Event::Flushed { peer_ended: true, until: NOW },
+        Event::PeerEnded,
+        Event::Lost(Reset),
+        Event::Tick(NOW),
+        Event::Tick(LATER),
+        Event::Await { why: PeerClosed, until: NOW },
+        Event::Connected,
+    ];
+
+    /// Every phase against every event: rows are phases, columns events, in the order above.
+    #[test]
+    fn every_phase_meets_every_event() {
+        use Phase::{Answering, Closed, Draining, Flushing, Lingering, Open};
+        let [_, draining, telling, leaving, lingering, over, answering, connecting] = PHASES;
+        let finish = |why, until| Flushing { why, until };
+        let wait = |why, until| Answering { why, until };
+        let linger = |why, until| Lingering { why, until };
+        #[rustfmt::skip]
+        let want: [[Phase; 10]; 8] = [
+            [Draining { until: SOON }, finish(PeerClosed, NOW), Open, Open, Open, Closed(Reset), Open, Open, wait(PeerClosed, NOW), Open],
+            [Draining { until: SOON }, finish(PeerClosed, NOW), draining, draining, draining, Closed(Reset), draining, Closed(DrainForced), wait(PeerClosed, NOW), draining],
+            [finish(BadCrc, SOON), telling, linger(BadCrc, NOW), Closed(BadCrc), telling, Closed(BadCrc), telling, Closed(BadCrc), telling, telling],
+            [leaving, leaving, linger(Drained, NOW), Closed(Drained), leaving, Closed(Drained), Closed(DrainForced), Closed(DrainForced), leaving, leaving],
+            [linger(BadCrc, SOON), lingering, lingering, lingering, Closed(BadCrc), Closed(BadCrc), lingering, Closed(BadCrc), lingering, lingering],
+            [over; 10],
+            [wait(BadCrc, SOON), finish(BadCrc, NOW), answering, answering, answering, Closed(BadCrc), answering, Closed(BadCrc), answering, answering],
+            [Phase::Connecting { until: SOON }, Closed(PeerClosed), connecting, connecting, connecting, Closed(Reset), connecting, Closed(DialFailed), Closed(PeerClosed), Open],
+        ];
+        for (phase, row) in PHASES.iter().zip(want) {
+            for (event, want) in EVENTS.iter().zip(row) {
+                assert_eq!(phase.step(*event), want, "case: {phase:?} meets {event:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_ending_phase_has_a_deadline() {
+        for phase in PHASES {
+            let lasts = matches!(phase, Phase::Open | Phase::Closed(_));
+            assert_eq!(phase.deadline().is_none(), lasts, "case: {phase:?}");
+        }
+    }
+
+    #[test]
+    fn a_phase_stays_within_eight_bytes() {
+        assert!(size_of::<Phase>() <= 8);
+    }
+}

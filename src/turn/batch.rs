@@ -11,11 +11,13 @@ mod control;
 use crate::base::limits::{BATCH_US_MAX, FRAMES_PER_BATCH, FRAMES_PER_CLOCK_READ};
 use crate::base::{CloseReason, ConnId, Ms, Rng, Text, Time};
 use crate::buffer::Pool;
+use crate::mailbox::Mailbox;
 use crate::service::{Cx, Desk, Effects, Frame, Incoming, Replied, Reply, Service};
 use crate::session::{Envelope, Framing, Greeting, Outbox, Protocol, ReplyTo, Role, Slots, Source, Step};
 use crate::wire::frame::{PREFIX_BYTES, TRAILER_BYTES};
 use crate::wire::{Control, Extension, Header, Status, Unsupported};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 /// What the replies of a batch may come to, should the socket take none of them.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +38,7 @@ pub(super) struct Batch<'a, S: Service> {
     pub(super) desk: &'a mut Desk,
     pub(super) pool: &'a mut Pool,
     pub(super) effects: &'a mut Effects,
+    pub(super) mailbox: &'a Arc<Mailbox>,
     pub(super) rng: &'a mut Rng,
     pub(super) framing: Framing,
     pub(super) id: ConnId,
@@ -78,8 +81,6 @@ pub(super) struct Counts {
     pub(super) pongs: u32,
     pub(super) rtt_us: u32,
     pub(super) welcomed: u32,
-    /// Refusals of control frames that their sender does not hear.
-    pub(super) unheard: u32,
     /// Messages whose handler panicked.
     pub(super) panics: u32,
     /// Of these, the ones that had not been answered, and were answered INTERNAL.
@@ -257,10 +258,9 @@ impl<S: Service> Batch<'_, S> {
 
     #[inline(always)]
     fn request(&mut self, frame: Frame<'_>, to: ReplyTo, deadline_ms: Option<u32>) -> Replied {
-        let Batch { service, conn, outbox, slots, desk, pool, effects, rng, id, now, .. } = self;
-        let mailbox = std::sync::Arc::clone(&desk.mailbox);
+        let Batch { service, conn, outbox, slots, desk, pool, effects, mailbox, rng, id, now, .. } = self;
         let reply = Reply { outbox, slots, desk, pool, to, deadline_ms };
-        service.on_frame(conn, frame, reply, &mut Cx { now: *now, id: *id, rng, effects, mailbox: &mailbox })
+        service.on_frame(conn, frame, reply, &mut Cx { now: *now, id: *id, rng, effects, mailbox })
     }
 
     fn reply(&mut self, to: ReplyTo, deadline_ms: Option<u32>) -> Reply<'_> {
@@ -280,8 +280,8 @@ impl<S: Service> Batch<'_, S> {
     }
 
     fn incoming(&mut self, incoming: Incoming<'_>) {
-        let Batch { service, conn, desk, effects, rng, id, now, .. } = self;
-        let mut cx = Cx { now: *now, id: *id, rng, effects, mailbox: &desk.mailbox };
+        let Batch { service, conn, effects, mailbox, rng, id, now, .. } = self;
+        let mut cx = Cx { now: *now, id: *id, rng, effects, mailbox };
         service.on_incoming(conn, incoming, &mut cx);
     }
 

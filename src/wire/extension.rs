@@ -184,11 +184,14 @@ impl<'a> Extension<'a> {
 
     #[inline]
     fn flags(&self) -> u8 {
-        u8::from(self.correlation.is_some()) * flag::CORRELATION
-            | u8::from(self.deadline_ms.is_some()) * flag::DEADLINE
-            | u8::from(self.trace.is_some()) * flag::TRACE
-            | u8::from(self.one_way) * flag::ONE_WAY
-            | u8::from(!self.tlvs_sent().is_empty()) * flag::TLVS
+        const fn bit(is_set: bool, flag: u8) -> u8 {
+            if is_set { flag } else { 0 }
+        }
+        bit(self.correlation.is_some(), flag::CORRELATION)
+            | bit(self.deadline_ms.is_some(), flag::DEADLINE)
+            | bit(self.trace.is_some(), flag::TRACE)
+            | bit(self.one_way, flag::ONE_WAY)
+            | bit(!self.tlvs_sent().is_empty(), flag::TLVS)
     }
 
     #[inline]

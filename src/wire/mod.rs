@@ -31,7 +31,7 @@ pub mod line;
 pub mod status;
 pub mod tlv;
 
-pub use control::{Control, ControlError};
+pub use control::{ClientId, Control, ControlError, ControlFrame, Hello, Subscription, Welcome};
 pub use crc::{Crc, CrcStream};
 pub use extension::{Extension, ExtensionError, Trace, Unsupported};
 pub use foreign::{Foreign, TLS_ALERT};

@@ -220,10 +220,10 @@ def control_frames(book):
     between = frame(1, b"a") + frame(c | PING, b"p") + frame(2, b"b")
     book.frames("ping_between_requests", between, "frame 0001 61", "ping 70", "frame 0002 62")
     book.frames("ping_with_extension", frame(EXT | c | PING), close("bad_control"))
-    for name, code in [("hello", HELLO), ("2_up", 6), ("notice", 12), ("13", 13), ("last", 0x3FFF)]:
+    for name, code in [("13", 13), ("14", 14), ("last", 0x3FFF)]:
         book.frames(f"unknown_control_{name}", frame(c | code), close("unknown_control"))
-    book.frames("unknown_control_with_extension", frame(EXT | c | HELLO), close("unknown_control"))
-    book.frames("unknown_control_behind_request", frame(1, b"a") + frame(c | 3), "frame 0001 61", close("unknown_control"))
+    book.frames("unknown_control_with_extension", frame(EXT | c | 13), close("unknown_control"))
+    book.frames("unknown_control_behind_request", frame(1, b"a") + frame(c | 99), "frame 0001 61", close("unknown_control"))
     error, goaway = struct.pack(">H", 5), struct.pack(">HI", 9, 250)
     book.frames("error_from_client", frame(c | ERROR, error), close("wrong_direction"))
     book.frames("goaway_from_client", frame(c | GOAWAY, goaway), close("wrong_direction"))

@@ -30,6 +30,8 @@ fn every_fault_of_a_frame_has_its_reason_and_words_with_numbers() {
         ("crc",             &flipped,            CloseReason::BadCrc,         "crc"),
         ("code",            &frame(0x4077, b""), CloseReason::UnknownControl, "119"),
         ("long ping",       &ping_too_long,      CloseReason::BadControl,     "64"),
+        ("bad block",       &frame(0xc002, b"\0"), CloseReason::BadExtension, "0 words"),
+        ("bad greeting",    &frame(0x4002, b""),  CloseReason::BadControl,     "2"),
         ("direction",       &go_away,            CloseReason::WrongDirection, "0x4005"),
     ];
     let crc = Crc::new();

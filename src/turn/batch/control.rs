@@ -7,7 +7,7 @@ use crate::base::limits::PAYLOAD_BYTES_MAX;
 use crate::base::{CloseReason, Text};
 use crate::service::{Cx, Incoming, Service, Welcomed};
 use crate::session::{Greeting, Step};
-use crate::wire::{ClientId, Control, ControlFrame, Extension, Header, Hello, Status, Welcome};
+use crate::wire::{ClientId, Control, ControlFrame, Extension, Header, Hello, Status, Tlvs, Welcome};
 
 /// The version of the protocol that this server speaks.
 const VERSION: u8 = 1;
@@ -70,15 +70,16 @@ impl<S: Service> Batch<'_, S> {
         Ok(())
     }
 
-    fn hello(&mut self, hello: &Hello<'_>, _extension: Option<&Extension<'_>>) -> Result<(), CloseReason> {
+    fn hello(&mut self, hello: &Hello<'_>, extension: Option<&Extension<'_>>) -> Result<(), CloseReason> {
         if !self.rules.is_fresh || self.counts.frames > 0 || self.greeting.is_some() {
             return Err(CloseReason::LateHello);
         }
-        if hello.version < VERSION || hello.tlvs.critical().is_some() {
+        let is_understood = extension.is_none_or(|extension| extension.unsupported.is_none());
+        if hello.version < VERSION || hello.tlvs.critical().is_some() || !is_understood {
             return Err(CloseReason::NoCommonVersion);
         }
-        let Batch { service, conn, desk, effects, rng, id, now, .. } = self;
-        let mut cx = Cx { now: *now, id: *id, rng, effects, mailbox: &desk.mailbox };
+        let Batch { service, conn, desk, effects, mailbox, rng, id, now, .. } = self;
+        let mut cx = Cx { now: *now, id: *id, rng, effects, mailbox };
         let client_id = match service.on_hello(conn, hello, &mut cx) {
             Welcomed::Anonymous => made_up(Text::of(format_args!("c-{id}"))),
             Welcomed::As(client_id) => client_id,
@@ -97,7 +98,7 @@ impl<S: Service> Batch<'_, S> {
             heartbeat_ms: self.rules.heartbeat_ms,
             server_id: SERVER_ID,
             client_id: client_id.as_str(),
-            ..Welcome::default()
+            tlvs: Tlvs::default(),
         }));
         self.framing = self.framing.welcomed();
         self.counts.welcomed += 1;
@@ -113,10 +114,7 @@ impl<S: Service> Batch<'_, S> {
                 let control = Control::Ack { payload: b"" };
                 self.outbox.control_frame(&ControlFrame { control, extension: Some(extension) });
             }
-            None => {
-                self.counts.unheard += 1;
-                self.outbox.refuse_unheard(status, header);
-            }
+            None => self.outbox.refuse_unheard(status, header),
         }
     }
 }
