@@ -132,11 +132,10 @@ const PIPE_BYTES: usize = 4 << 20;
 
 impl Rig {
     fn new(protocol: Protocol, route: u16, connections: usize, pipe_bytes: usize) -> Rig {
-        let framing =
-            Framing { protocol, payload_max: PAYLOAD_BYTES_DEFAULT, line_route: Header::route(route) };
+        let framing = Framing::new(protocol, PAYLOAD_BYTES_DEFAULT, route);
         let config = TurnConfig {
             budget_bytes: 64 << 20,
-            ..TurnConfig::alone(2048, vec![ListenerConfig { framing }])
+            ..TurnConfig::alone(2048, vec![ListenerConfig::new(framing)])
         };
         let pipes = (0..connections)
             .map(|_| Pipe {

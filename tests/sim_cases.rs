@@ -23,8 +23,8 @@ struct Rig<S: Service> {
 
 fn config(budget_bytes: usize, limits: Limits) -> TurnConfig {
     let payload_max = 1 << 20;
-    let framing = Framing { protocol: Protocol::Frame, payload_max, line_route: Header::from_bits(0) };
-    TurnConfig { budget_bytes, limits, ..TurnConfig::alone(1_000, vec![ListenerConfig { framing }]) }
+    let framing = Framing::frames(payload_max);
+    TurnConfig { budget_bytes, limits, ..TurnConfig::alone(1_000, vec![ListenerConfig::new(framing)]) }
 }
 
 fn limits() -> Limits {

@@ -9,7 +9,7 @@ use tidegate::wire::{Control, ControlError, Crc, Decoded, FrameLimits, Header, d
 use tidegate_fuzz::{Cut, model};
 
 const FRAMING: Framing =
-    Framing { protocol: Protocol::Frame, payload_max: 1 << 20, line_route: Header::from_bits(0) };
+    Framing::frames(1 << 20);
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let mut cut = Cut::new(data);

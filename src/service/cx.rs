@@ -1,7 +1,7 @@
 //! What a callback may know of the world, and what it may ask of it.
 
-use super::effects::{Effect, Effects, EffectsFull};
 use super::Later;
+use super::effects::{Effect, Effects, EffectsFull};
 use crate::base::{ConnId, Rng, Time};
 use crate::mailbox::{Mailbox, Ticket, Whom};
 use crate::wire::{Control, Crc, Extension, Status};
@@ -107,7 +107,12 @@ impl Cx<'_> {
     /// # Errors
     ///
     /// [`EffectsFull`]; it goes on.
-    pub fn close(&mut self, id: ConnId, status: Status, text: impl Into<Cow<'static, str>>) -> Result<(), EffectsFull> {
+    pub fn close(
+        &mut self,
+        id: ConnId,
+        status: Status,
+        text: impl Into<Cow<'static, str>>,
+    ) -> Result<(), EffectsFull> {
         self.effects.push(Effect::Close { id, status, text: text.into() })
     }
 

@@ -33,7 +33,12 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    pub(crate) fn new(mailbox: Arc<Mailbox>, workers: Arc<dyn Workers>, shard: u16, request_deadline_ms: u32) -> Desk {
+    pub(crate) fn new(
+        mailbox: Arc<Mailbox>,
+        workers: Arc<dyn Workers>,
+        shard: u16,
+        request_deadline_ms: u32,
+    ) -> Desk {
         Desk {
             mailbox,
             workers,
@@ -74,7 +79,12 @@ impl Desk {
     }
 
     /// Opens a request of this batch's connection. `None`: no place in the mailbox is left.
-    pub(super) fn open(&mut self, slots: &mut Option<Box<Slots>>, to: ReplyTo, deadline_ms: Option<u32>) -> Option<Later> {
+    pub(super) fn open(
+        &mut self,
+        slots: &mut Option<Box<Slots>>,
+        to: ReplyTo,
+        deadline_ms: Option<u32>,
+    ) -> Option<Later> {
         self.credits = self.credits.checked_sub(1)?;
         let serial = self.serial();
         if to.is_wanted() {

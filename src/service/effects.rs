@@ -229,7 +229,10 @@ mod tests {
         let mut effects = Effects::new();
         let body = vec![0; EFFECT_BYTES_MAX];
         let too_many_bytes = effects.send_request(NOBODY, 1, None, &body);
-        assert!(matches!(too_many_bytes, Err(EffectsFull::Bytes { held_bytes: 0, .. })), "{too_many_bytes:?}");
+        assert!(
+            matches!(too_many_bytes, Err(EffectsFull::Bytes { held_bytes: 0, .. })),
+            "{too_many_bytes:?}"
+        );
         for count in 0..EFFECTS_WAITING_MAX {
             assert_eq!(effects.push(Effect::Publish(Bytes::new())), Ok(()), "effect {count}");
         }
@@ -263,7 +266,7 @@ mod tests {
         effects.send_request(NOBODY, 5, None, b"hi").expect("room");
         for is_extended in [true, false] {
             let Some(Effect::Send { bytes, .. }) = effects.pop() else { panic!("two were sent") };
-            let limits = crate::wire::FrameLimits::frames(100);
+            let limits = crate::wire::FrameLimits::new(100);
             let crc = Crc::new();
             let crate::wire::Decoded::Frame(frame) =
                 crate::wire::decode(effects.bytes(&bytes), limits, &crc).expect("a frame")

@@ -7,8 +7,8 @@
 //! Never: blocks or loses an answer. Each `Later` owns a place in its loop's mailbox; a loop that has no place left
 //! refuses to defer.
 
-use crate::base::limits::INLINE_ANSWER_BYTES;
 use crate::base::ConnId;
+use crate::base::limits::INLINE_ANSWER_BYTES;
 use crate::mailbox::{Answer, Body, Inline, Mailbox, Ticket};
 use crate::wire::Status;
 use bytes::Bytes;

@@ -121,7 +121,9 @@ impl Reply<'_> {
     /// Lets a worker thread answer. Refused with OVERLOADED when all are busy and enough wait; a job whose deadline
     /// has passed when its turn comes is not run.
     pub fn offload<O: Into<Outcome>>(self, work: impl FnOnce() -> O + Send + 'static) -> Replied {
-        let due_ms = self.deadline_ms.map_or(self.desk.request_deadline_ms, |ms| ms.min(self.desk.request_deadline_ms));
+        let due_ms = self
+            .deadline_ms
+            .map_or(self.desk.request_deadline_ms, |ms| ms.min(self.desk.request_deadline_ms));
         let deadline = self.desk.now.plus_us(u64::from(due_ms) * 1000);
         let workers = std::sync::Arc::clone(&self.desk.workers);
         let (later, replied) = self.defer();

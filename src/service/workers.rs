@@ -38,7 +38,10 @@ pub struct Job {
 
 impl std::fmt::Debug for Job {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Job").field("deadline", &self.deadline).field("later", &self.later).finish_non_exhaustive()
+        f.debug_struct("Job")
+            .field("deadline", &self.deadline)
+            .field("later", &self.later)
+            .finish_non_exhaustive()
     }
 }
 

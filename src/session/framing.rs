@@ -13,8 +13,8 @@
 
 use crate::base::{CloseReason, Text};
 use crate::wire::{
-    Control, ControlError, ControlFrame, Crc, DecodeError, Decoded, Extension, Foreign, FrameLimits, Header, Line,
-    LineError, decode, decode_line,
+    Control, ControlError, ControlFrame, Crc, DecodeError, Decoded, Extension, Foreign, FrameLimits, Header,
+    Line, LineError, decode, decode_line,
 };
 
 /// How a listener cuts its streams into messages.
@@ -107,10 +107,25 @@ pub enum Step<'a> {
 }
 
 impl Framing {
+    /// Of this protocol, with payloads of at most so many bytes, lines for this route.
+    pub const fn new(protocol: Protocol, payload_max: u32, line_route: u16) -> Framing {
+        match protocol {
+            Protocol::Frame => Framing::frames(payload_max).with_line_route(line_route),
+            Protocol::Bare => Framing::bare_frames(payload_max).with_line_route(line_route),
+            Protocol::Line => Framing::lines(payload_max, line_route),
+        }
+    }
+
     /// Frames with payloads of at most so many bytes.
     pub const fn frames(payload_max: u32) -> Framing {
         let limits = FrameLimits::new(payload_max);
-        Framing { protocol: Protocol::Frame, payload_max, line_route: Header::route(0), role: Role::Server, limits }
+        Framing {
+            protocol: Protocol::Frame,
+            payload_max,
+            line_route: Header::route(0),
+            role: Role::Server,
+            limits,
+        }
     }
 
     /// Frames whose header is a route in all its 16 bits.
@@ -201,7 +216,9 @@ impl Framing {
         let from = match frame.control {
             Control::Ping(payload) => return Step::Ping { payload, used },
             Control::Pong(payload) => return Step::Pong { payload, used },
-            Control::Hello(_) | Control::Subscribe(_) | Control::Unsubscribe(_) | Control::Publish { .. } => Role::Client,
+            Control::Hello(_) | Control::Subscribe(_) | Control::Unsubscribe(_) | Control::Publish { .. } => {
+                Role::Client
+            }
             Control::Welcome(_)
             | Control::Error { .. }
             | Control::GoAway { .. }
@@ -210,7 +227,11 @@ impl Framing {
             | Control::Missed { .. }
             | Control::Notice { .. } => Role::Server,
         };
-        if from == self.role { Step::Fault(CloseReason::WrongDirection) } else { Step::Control { frame, used } }
+        if from == self.role {
+            Step::Fault(CloseReason::WrongDirection)
+        } else {
+            Step::Control { frame, used }
+        }
     }
 
     /// The same fault as [`Framing::next`] found, in words with the number and the limit. For the cold path.
@@ -230,7 +251,10 @@ impl Framing {
                 Ok(Decoded::Frame(frame)) if frame.header.is_control() => {
                     match ControlFrame::parse(frame.header, frame.payload) {
                         Err(error) => Text::of(format_args!("{error}")),
-                        Ok(_) => Text::of(format_args!("control frame {} is the other side's to send", frame.header)),
+                        Ok(_) => Text::of(format_args!(
+                            "control frame {} is the other side's to send",
+                            frame.header
+                        )),
                     }
                 }
                 Ok(Decoded::Frame(frame)) => match Extension::parse(frame.payload) {
@@ -291,7 +315,9 @@ const fn rule_of_conduct(why: CloseReason) -> Option<&'static str> {
     match why {
         CloseReason::LateHello => Some("HELLO is the first frame, and comes once"),
         CloseReason::NoCommonVersion => Some("no common version: this server speaks version 1"),
-        CloseReason::Unauthenticated => Some("this listener wants a HELLO that it accepts before anything else"),
+        CloseReason::Unauthenticated => {
+            Some("this listener wants a HELLO that it accepts before anything else")
+        }
         CloseReason::RequestFailed => Some("a request failed, and this protocol has no other way to say so"),
         CloseReason::PeerClosed
         | CloseReason::Reset

@@ -37,7 +37,15 @@ pub enum Beat {
 impl Greeting {
     /// A peer that was just welcomed.
     pub fn new(client_id: ClientId, flags: u8, max_receive: u32) -> Greeting {
-        Greeting { client_id, flags, max_receive, rtt_us: 0, pinged: None, heard_then: Ms::default(), noticed: None }
+        Greeting {
+            client_id,
+            flags,
+            max_receive,
+            rtt_us: 0,
+            pinged: None,
+            heard_then: Ms::default(),
+            noticed: None,
+        }
     }
 
     /// When to look at it next, if it was last `heard` then.

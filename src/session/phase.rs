@@ -107,7 +107,14 @@ impl Phase {
         match (self, event) {
             (
                 Closed(why),
-                Connected | DrainBy(_) | Await { .. } | Finish { .. } | Flushed { .. } | PeerEnded | Lost(_) | Tick(_),
+                Connected
+                | DrainBy(_)
+                | Await { .. }
+                | Finish { .. }
+                | Flushed { .. }
+                | PeerEnded
+                | Lost(_)
+                | Tick(_),
             ) => Closed(why),
 
             (Connecting { .. }, Connected) => Open,
@@ -132,7 +139,9 @@ impl Phase {
 
             (Open, Finish { why, until }) => Flushing { why, until },
             (Draining { until: grace }, Finish { why, until }) => Flushing { why, until: grace.min(until) },
-            (Answering { why, until: first }, Finish { until, .. }) => Flushing { why, until: first.min(until) },
+            (Answering { why, until: first }, Finish { until, .. }) => {
+                Flushing { why, until: first.min(until) }
+            }
             (live @ (Flushing { .. } | Lingering { .. }), Finish { .. }) => live,
 
             (Flushing { why, .. }, Flushed { peer_ended: true, .. }) => Closed(why),
@@ -146,14 +155,20 @@ impl Phase {
             (Answering { why, .. } | Flushing { why, .. } | Lingering { why, .. }, Lost(_)) => Closed(why),
 
             (Draining { until }, Tick(now)) if until.reached(now) => Closed(DrainForced),
-            (Answering { why: Drained, until } | Flushing { why: Drained, until }, Tick(now)) if until.reached(now) => {
+            (Answering { why: Drained, until } | Flushing { why: Drained, until }, Tick(now))
+                if until.reached(now) =>
+            {
                 Closed(DrainForced)
             }
+            (Answering { why, until } | Flushing { why, until } | Lingering { why, until }, Tick(now))
+                if until.reached(now) =>
+            {
+                Closed(why)
+            }
             (
-                Answering { why, until } | Flushing { why, until } | Lingering { why, until },
-                Tick(now),
-            ) if until.reached(now) => Closed(why),
-            (live @ (Open | Draining { .. } | Answering { .. } | Flushing { .. } | Lingering { .. }), Tick(_)) => live,
+                live @ (Open | Draining { .. } | Answering { .. } | Flushing { .. } | Lingering { .. }),
+                Tick(_),
+            ) => live,
         }
     }
 
@@ -186,7 +201,9 @@ impl Phase {
     pub const fn is_reachable(self) -> bool {
         match self {
             Phase::Connecting { .. } | Phase::Open | Phase::Draining { .. } => true,
-            Phase::Answering { .. } | Phase::Flushing { .. } | Phase::Lingering { .. } | Phase::Closed(_) => false,
+            Phase::Answering { .. } | Phase::Flushing { .. } | Phase::Lingering { .. } | Phase::Closed(_) => {
+                false
+            }
         }
     }
 
@@ -195,7 +212,10 @@ impl Phase {
     pub const fn is_answering(self) -> bool {
         match self {
             Phase::Open | Phase::Draining { .. } | Phase::Answering { .. } => true,
-            Phase::Connecting { .. } | Phase::Flushing { .. } | Phase::Lingering { .. } | Phase::Closed(_) => false,
+            Phase::Connecting { .. }
+            | Phase::Flushing { .. }
+            | Phase::Lingering { .. }
+            | Phase::Closed(_) => false,
         }
     }
 }

@@ -57,7 +57,10 @@ pub fn reply_bytes(protocol: Protocol, to: ReplyTo, payload: usize) -> usize {
 pub fn write_reply(into: &mut [u8], crc: &Crc, protocol: Protocol, to: ReplyTo, segments: &[Segment<'_>]) {
     match protocol {
         Protocol::Frame | Protocol::Bare => {
-            #[expect(clippy::cast_possible_truncation, reason = "the caller has checked it against a limit of 32 bits")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "the caller has checked it against a limit of 32 bits"
+            )]
             let length = (into.len() - OVERHEAD_BYTES - to.block_bytes()) as u32;
             write_frame::<true>(into, to, length, segments);
             if let Some((summed, trailer)) = into.split_last_chunk_mut::<TRAILER_BYTES>() {

@@ -35,15 +35,26 @@ struct Open {
 enum Slot {
     Open(Open),
     /// Answered: whole frames in the store.
-    Held { serial: u64, at: u32, bytes: u32 },
+    Held {
+        serial: u64,
+        at: u32,
+        bytes: u32,
+    },
     /// Ended with a failure whose text needs no room.
-    Failed { serial: u64, to: ReplyTo, status: Status, text: &'static str },
+    Failed {
+        serial: u64,
+        to: ReplyTo,
+        status: Status,
+        text: &'static str,
+    },
 }
 
 impl Slot {
     const fn serial(&self) -> u64 {
         match self {
-            Slot::Open(Open { serial, .. }) | Slot::Held { serial, .. } | Slot::Failed { serial, .. } => *serial,
+            Slot::Open(Open { serial, .. }) | Slot::Held { serial, .. } | Slot::Failed { serial, .. } => {
+                *serial
+            }
         }
     }
 

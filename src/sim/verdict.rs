@@ -177,7 +177,12 @@ impl Case<'_> {
             | Why::Panicked
             | Why::Memory
             | Why::Drained => true,
-            Why::DialFailed | Why::Reset | Why::WriteStall | Why::SlowConsumer | Why::DrainForced | Why::Failed => false,
+            Why::DialFailed
+            | Why::Reset
+            | Why::WriteStall
+            | Why::SlowConsumer
+            | Why::DrainForced
+            | Why::Failed => false,
         }
     }
 

@@ -202,7 +202,8 @@ impl<S: Service> Batch<'_, S> {
             // Only a bare line feed may go out again as it came.
             Protocol::Line => (0, (used == payload.len() + 1).then_some(LINE_ENVELOPE), false),
         };
-        let frame = Frame { header, payload, source, at: self.hand.0 + before, envelope, block: &[], is_full };
+        let frame =
+            Frame { header, payload, source, at: self.hand.0 + before, envelope, block: &[], is_full };
         if self.framing.role == Role::Client || self.rules.is_leaving {
             return self.unusual(frame, ReplyTo::plain(header));
         }
@@ -210,7 +211,14 @@ impl<S: Service> Batch<'_, S> {
     }
 
     #[inline(always)]
-    fn extended(&mut self, header: Header, extension: &Extension<'_>, payload: &[u8], block: usize, source: Source) {
+    fn extended(
+        &mut self,
+        header: Header,
+        extension: &Extension<'_>,
+        payload: &[u8],
+        block: usize,
+        source: Source,
+    ) {
         let (block, body) = payload.split_at(block);
         let at = self.hand.0 + PREFIX_BYTES + block.len();
         let frame = Frame { header, payload: body, source, at, envelope: None, block, is_full: false };
@@ -236,7 +244,8 @@ impl<S: Service> Batch<'_, S> {
     fn look_closer(&self, extension: &Extension<'_>) -> Result<Option<u32>, (Status, Text)> {
         match extension.unsupported {
             Some(Unsupported::Flags(flags)) => {
-                let text = Text::of(format_args!("this version does not know the extension flags {flags:#04x}"));
+                let text =
+                    Text::of(format_args!("this version does not know the extension flags {flags:#04x}"));
                 return Err((Status::UNSUPPORTED, text));
             }
             Some(Unsupported::Tag(tag)) => {
@@ -249,7 +258,8 @@ impl<S: Service> Batch<'_, S> {
         let waited_ms = self.now.ms().since(self.arrived);
         match deadline_ms.saturating_sub(waited_ms) {
             0 => {
-                let text = Text::of(format_args!("the deadline of {deadline_ms} ms passed before it was started"));
+                let text =
+                    Text::of(format_args!("the deadline of {deadline_ms} ms passed before it was started"));
                 Err((Status::DEADLINE_EXCEEDED, text))
             }
             left_ms => Ok(Some(left_ms)),
@@ -296,11 +306,14 @@ impl<S: Service> Batch<'_, S> {
                 Step::Extended { header, extension, .. } => ReplyTo::extended(header, &extension),
                 Step::Message { header, .. } => ReplyTo::plain(header),
                 // What panicked was a request.
-                Step::Ping { .. } | Step::Pong { .. } | Step::Control { .. } | Step::NeedMore { .. } | Step::Fault(_) => {
-                    ReplyTo::plain(Header::route(0))
-                }
+                Step::Ping { .. }
+                | Step::Pong { .. }
+                | Step::Control { .. }
+                | Step::NeedMore { .. }
+                | Step::Fault(_) => ReplyTo::plain(Header::route(0)),
             };
-            let Replied { .. } = self.reply(to, None).fail(Status::INTERNAL, "the handler of this request panicked");
+            let Replied { .. } =
+                self.reply(to, None).fail(Status::INTERNAL, "the handler of this request panicked");
             self.counts.answered_for += 1;
         }
         end
@@ -313,7 +326,8 @@ impl<S: Service> Batch<'_, S> {
             return true;
         }
         if let Some(slots) = self.slots
-            && (slots.len() >= self.rules.open_max || self.outbox.bytes() + self.desk.held_bytes >= self.room.bytes)
+            && (slots.len() >= self.rules.open_max
+                || self.outbox.bytes() + self.desk.held_bytes >= self.room.bytes)
         {
             return true;
         }

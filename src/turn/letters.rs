@@ -56,9 +56,13 @@ impl<S: Service, I: Io> Turn<S, I> {
     fn take_answer(&mut self, io: &mut I, answer: Answer) {
         let Answer { ticket, body } = answer;
         match body {
-            Body::Inline(inline) => self.complete(io, ticket, Said::Copy(inline.as_slice()), Outcome::Answered),
+            Body::Inline(inline) => {
+                self.complete(io, ticket, Said::Copy(inline.as_slice()), Outcome::Answered)
+            }
             Body::Shared(bytes) => self.complete(io, ticket, Said::Shared(bytes), Outcome::Answered),
-            Body::Failed { status, text } => self.complete(io, ticket, Said::Failed(status, &text), Outcome::Failed),
+            Body::Failed { status, text } => {
+                self.complete(io, ticket, Said::Failed(status, &text), Outcome::Failed)
+            }
             Body::Dropped => {
                 let said = Said::Failed(Status::INTERNAL, "the handler of this request gave no answer");
                 self.complete(io, ticket, said, Outcome::Dropped);

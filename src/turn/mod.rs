@@ -33,8 +33,8 @@ pub use io::{Accepted, Io, Readiness};
 pub use seats::Seats;
 
 use crate::base::limits::{
-    BUDGET_BYTES_DEFAULT, CONNECTIONS_PER_SHARD_MAX, DIALED_PER_SHARD, HOT_PER_TURN, Limits, PAYLOAD_BYTES_DEFAULT,
-    SCRATCH_BYTES,
+    BUDGET_BYTES_DEFAULT, CONNECTIONS_PER_SHARD_MAX, DIALED_PER_SHARD, HOT_PER_TURN, Limits,
+    PAYLOAD_BYTES_DEFAULT, SCRATCH_BYTES,
 };
 use crate::base::planted::{Bug, is_planted};
 use crate::base::time::whole_ms;

@@ -27,9 +27,9 @@ use crate::base::{CloseReason, ConnId, Ms, Text, Token};
 use crate::buffer::Side;
 use crate::metrics::{Counter, Outcome};
 use crate::service::Service;
-pub(super) use answering::Said;
 use crate::session::{Framing, Phase, Role};
 use crate::wire::Control;
+pub(super) use answering::Said;
 use std::io::{self, ErrorKind, IoSlice};
 
 /// What a connection waits for after a visit.
@@ -113,7 +113,8 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         let is_draining = matches!(self.entry.phase, Phase::Draining { .. });
         // Who was told to go elsewhere goes by itself, and is read until then.
         let ends = is_draining && self.entry.greeting.is_none() && self.listener.framing.role == Role::Server;
-        if self.entry.flags.has(Flag::Readable) && !(ends && u32::from(self.entry.drain_reads) >= DRAIN_READS) {
+        if self.entry.flags.has(Flag::Readable) && !(ends && u32::from(self.entry.drain_reads) >= DRAIN_READS)
+        {
             return Verdict::Again;
         }
         if ends { self.finish(CloseReason::Drained, DRAINED) } else { self.wait_for_space() }

@@ -42,7 +42,13 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     fn take_leave(&mut self, leave: Leave) {
         let until = self.shared.ms.after(FLUSH_GRACE);
         let why = leave.why;
-        self.shared.journal.leave(self.shared.ms, self.id, self.entry.address.get(), why, leave.text.as_str());
+        self.shared.journal.leave(
+            self.shared.ms,
+            self.id,
+            self.entry.address.get(),
+            why,
+            leave.text.as_str(),
+        );
         if answers_first(why)
             && let Some(slots) = self.entry.slots.as_mut()
         {
@@ -76,7 +82,11 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         if !self.entry.phase.is_answering() {
             // It ends already, or was never connected.
             self.entry.phase = self.entry.phase.step(Event::Finish { why: leave.why, until: self.shared.ms });
-            return if matches!(self.entry.phase, Phase::Closed(_)) { Verdict::Closed } else { Verdict::Wait };
+            return if matches!(self.entry.phase, Phase::Closed(_)) {
+                Verdict::Closed
+            } else {
+                Verdict::Wait
+            };
         }
         self.take_leave(leave);
         if let Some(input) = self.entry.input.take() {

@@ -41,7 +41,8 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         };
         let ring = input.ring.as_mut().expect("an input box in use has its ring");
         let bytes = ring.make_contiguous();
-        let (counts, (used, stop)) = self.batch(room, input.arrived, |batch| batch.run(bytes, Source::Ring, 0));
+        let (counts, (used, stop)) =
+            self.batch(room, input.arrived, |batch| batch.run(bytes, Source::Ring, 0));
         self.count(counts);
         let is_faulty = self.accuse_if(stop, &bytes[used..]);
         let sent = self.send(Inputs { ring: bytes, scratch: &[] });

@@ -115,7 +115,9 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         if queued == 0 {
             self.release_output();
         }
-        if self.entry.queued_bytes() <= self.shared.limits.output_low_bytes && !is_planted(Bug::PauseNeverCleared) {
+        if self.entry.queued_bytes() <= self.shared.limits.output_low_bytes
+            && !is_planted(Bug::PauseNeverCleared)
+        {
             self.unpause(Pause::Output);
         }
         Ok(())
