@@ -6,7 +6,7 @@ use tidegate::base::limits::{BUDGET_BYTES_MIN, Limits};
 use tidegate::base::{CloseReason, Time};
 use tidegate::metrics::{Counter, Outcome, Snapshot};
 use tidegate::service::{AfterPanic, BuiltIn, Cx, Frame, Peer, Replied, Reply, Router, Service};
-use tidegate::session::{Framing, Protocol};
+use tidegate::session::Framing;
 use tidegate::sim::{Capacity, Remote, SimIo, StreamEnd, Weather};
 use tidegate::turn::{ListenerConfig, Turn, TurnConfig, Wait};
 use tidegate::wire::{Crc, Header, encode};

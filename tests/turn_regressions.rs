@@ -7,7 +7,7 @@ use tidegate::base::limits::INTERRUPTED_RETRIES;
 use tidegate::base::{Address, CloseReason, Time, Token};
 use tidegate::metrics::{Counter, ShardMetrics};
 use tidegate::service::Router;
-use tidegate::session::{Framing, Protocol};
+use tidegate::session::Framing;
 use tidegate::turn::{Accepted, Io, ListenerConfig, Readiness, Turn, TurnConfig, Wait};
 use tidegate::wire::{Crc, Header, encode};
 

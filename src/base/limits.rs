@@ -129,7 +129,7 @@ pub const TRIM_MS: u32 = 1000;
 pub const EVICT_SCAN: usize = 4096;
 
 /// Connections per loop at most: what the slot half of a token and the timer links can name.
-pub const CONNECTIONS_PER_SHARD_MAX: u32 = (1 << 24) - DIALED_PER_SHARD as u32;
+pub const CONNECTIONS_PER_SHARD_MAX: u32 = (1 << 24) - 1024;
 
 // ---- time -------------------------------------------------------------------------------------------------------
 
@@ -240,6 +240,7 @@ const _: () = {
     assert!(LINGER_BYTES_MAX as usize >= SCRATCH_BYTES);
     assert!(ACCEPT_BACKOFF_MS.0 < ACCEPT_BACKOFF_MS.1);
     assert!(BUDGET_BYTES_MIN <= BUDGET_BYTES_DEFAULT);
+    assert!(CONNECTIONS_PER_SHARD_MAX as usize + DIALED_PER_SHARD <= 1 << 24, "all slots have a name");
     assert!(OPEN_REQUESTS <= OPEN_REQUESTS_MAX);
     assert!(OPEN_REQUESTS_MAX as usize <= LATERS_PER_SHARD, "one connection's requests all fit the mailbox");
     assert!(EFFECT_BYTES_MAX > PAYLOAD_BYTES_DEFAULT as usize + EXTENSION_BYTES_MAX as usize);

@@ -3,8 +3,8 @@
 use super::{Error, Running, running};
 use crate::base::limits::{
     BUDGET_BYTES_DEFAULT, BUDGET_BYTES_MIN, CONNECTIONS_DEFAULT, CONNECTIONS_PER_SHARD_MAX, DEADLINE_MS_MAX,
-    DRAIN_GRACE, LINE_BYTES_DEFAULT, LINE_BYTES_MAX, LISTENERS_MAX, Limits, PAYLOAD_BYTES_DEFAULT,
-    PAYLOAD_BYTES_MAX,
+    DRAIN_GRACE, LINE_BYTES_DEFAULT, LINE_BYTES_MAX, LISTENERS_MAX, Limits, OPEN_REQUESTS_MAX,
+    PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX,
 };
 use crate::base::time::whole_ms;
 use crate::net::{ListenOptions, TcpListener, listen};
@@ -236,6 +236,8 @@ impl Builder {
         }
         let limits = &self.limits;
         within("the memory budget in bytes", self.budget_bytes as u64, BUDGET_BYTES_MIN as u64, u64::MAX)?;
+        let open = u64::from(limits.open_requests);
+        within("the open requests of a connection", open, 1, u64::from(OPEN_REQUESTS_MAX))?;
         within("the most connections", self.connections_max.into(), 1, CONNECTIONS_PER_SHARD_MAX.into())?;
         if let Some(idle) = limits.idle {
             within("the idle time in milliseconds", u64::from(whole_ms(idle)), 1, DEADLINE_MS_MAX.into())?;

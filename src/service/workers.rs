@@ -82,7 +82,6 @@ pub trait Workers: std::fmt::Debug + Send + Sync {
     /// # Errors
     ///
     /// Gives it back if as many wait as may.
-    #[expect(clippy::result_large_err, reason = "the job must come back to be refused")]
     fn submit(&self, job: Job) -> Result<(), Job>;
 
     /// Jobs that may wait at most.

@@ -20,11 +20,11 @@
 //!
 //! Never: keeps anything from one batch to the next but its capacity.
 
-use super::reply::{block_length, encode_failure, write_frame};
+use super::reply::{TooLargeReply, block_length, checked_length, encode_failure, seal_frames, write_frame};
 use super::{Envelope, Failure, Inputs, Leave, Part, Protocol, ReplyTo, Segment, Source};
 use crate::base::limits::{FORWARD_BYTES_MIN, PAYLOAD_BYTES_MAX, PIECES_PER_BATCH, SCRATCH_BYTES};
 use crate::wire::control::CONTROL_FRAME_BYTES_MAX;
-use crate::wire::frame::{OVERHEAD_BYTES, PREFIX_BYTES, TRAILER_BYTES, prefix};
+use crate::wire::frame::{OVERHEAD_BYTES, prefix};
 use crate::wire::{Control, ControlFrame, Crc, CrcStream, Header, Status};
 use bytes::Bytes;
 use std::io::IoSlice;
@@ -38,23 +38,6 @@ const SEAL_BYTES: usize = 4 << 10;
 
 /// Capacity that the cork begins with, in bytes: an ordinary batch never outgrows it.
 const CORK_BYTES: usize = SCRATCH_BYTES + SCRATCH_BYTES / 4;
-
-/// A reply whose payload its requester can't be asked to take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("reply of {got_bytes} bytes exceeds the {limit_bytes} byte limit")]
-pub struct TooLargeReply {
-    /// What the handler wanted to send.
-    pub got_bytes: usize,
-    /// [`PAYLOAD_BYTES_MAX`], or what the peer said that it takes.
-    pub limit_bytes: u32,
-}
-
-impl TooLargeReply {
-    /// How the request fails: for its requester's limit, or for a handler that is out of bounds.
-    pub const fn status(self) -> Status {
-        if self.limit_bytes == PAYLOAD_BYTES_MAX { Status::INTERNAL } else { Status::TOO_LARGE }
-    }
-}
 
 /// How the requests of a batch ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -589,18 +572,6 @@ impl Piece {
     }
 }
 
-/// Gives each of these whole frames its CRC.
-#[inline]
-fn seal_frames(mut frames: &mut [u8], crc: &Crc) {
-    while let Some(&[_, _, l0, l1, l2, l3]) = frames.first_chunk::<PREFIX_BYTES>() {
-        let length = u32::from_be_bytes([l0, l1, l2, l3]) as usize;
-        let Some((frame, rest)) = frames.split_at_mut_checked(length + OVERHEAD_BYTES) else { return };
-        let Some((summed, trailer)) = frame.split_last_chunk_mut::<TRAILER_BYTES>() else { return };
-        *trailer = crc.of(summed).to_be_bytes();
-        frames = rest;
-    }
-}
-
 /// What a socket did not take.
 #[derive(Debug)]
 pub enum Unwritten<'a> {
@@ -608,15 +579,6 @@ pub enum Unwritten<'a> {
     Bytes(&'a [u8]),
     /// Can be kept as it is.
     Shared(Bytes),
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "checked against a limit of 32 bits")]
-const fn checked_length(payload: usize, limit_bytes: u32) -> Result<u32, TooLargeReply> {
-    if payload > limit_bytes as usize {
-        Err(TooLargeReply { got_bytes: payload, limit_bytes })
-    } else {
-        Ok(payload as u32)
-    }
 }
 
 #[cfg(test)]

@@ -4,9 +4,27 @@
 //! here, so a held reply has the same bytes as one that did not have to wait.
 
 use super::{Protocol, ReplyTo, Segment};
+use crate::base::limits::PAYLOAD_BYTES_MAX;
 use crate::wire::control::cut_text;
 use crate::wire::frame::{OVERHEAD_BYTES, PREFIX_BYTES, TRAILER_BYTES, prefix};
 use crate::wire::{Control, Crc, Extension, Status, TlvWriter, Tlvs, encode_error_line};
+
+/// A reply whose payload its requester can't be asked to take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("reply of {got_bytes} bytes exceeds the {limit_bytes} byte limit")]
+pub struct TooLargeReply {
+    /// What the handler wanted to send.
+    pub got_bytes: usize,
+    /// [`PAYLOAD_BYTES_MAX`], or what the peer said that it takes.
+    pub limit_bytes: u32,
+}
+
+impl TooLargeReply {
+    /// How the request fails: for its requester's limit, or for a handler that is out of bounds.
+    pub const fn status(self) -> Status {
+        if self.limit_bytes == PAYLOAD_BYTES_MAX { Status::INTERNAL } else { Status::TOO_LARGE }
+    }
+}
 
 /// What a failure tells besides its status.
 #[derive(Clone, Copy, Debug, Default)]
@@ -114,5 +132,26 @@ pub fn encode_failure(
         }
         Protocol::Frame => Control::Error { status, text: failure.text }.encode(out, crc),
         Protocol::Bare => {}
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "checked against a limit of 32 bits")]
+pub(super) const fn checked_length(payload: usize, limit_bytes: u32) -> Result<u32, TooLargeReply> {
+    if payload > limit_bytes as usize {
+        Err(TooLargeReply { got_bytes: payload, limit_bytes })
+    } else {
+        Ok(payload as u32)
+    }
+}
+
+/// Gives each of these whole frames its CRC.
+#[inline]
+pub(super) fn seal_frames(mut frames: &mut [u8], crc: &Crc) {
+    while let Some(&[_, _, l0, l1, l2, l3]) = frames.first_chunk::<PREFIX_BYTES>() {
+        let length = u32::from_be_bytes([l0, l1, l2, l3]) as usize;
+        let Some((frame, rest)) = frames.split_at_mut_checked(length + OVERHEAD_BYTES) else { return };
+        let Some((summed, trailer)) = frame.split_last_chunk_mut::<TRAILER_BYTES>() else { return };
+        *trailer = crc.of(summed).to_be_bytes();
+        frames = rest;
     }
 }

@@ -241,6 +241,7 @@ impl<S: Service> Batch<'_, S> {
 
     /// What is left of a request's deadline, or why it is not started.
     #[cold]
+    #[expect(clippy::result_large_err, reason = "a text on the stack, on the cold path")]
     fn look_closer(&self, extension: &Extension<'_>) -> Result<Option<u32>, (Status, Text)> {
         match extension.unsupported {
             Some(Unsupported::Flags(flags)) => {

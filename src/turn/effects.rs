@@ -33,7 +33,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             let Some(effect) = self.shared.effects.pop() else { break };
             match effect {
                 Effect::Send { to, whom, bytes } if to.shard == self.shard => {
-                    self.deliver_copy(io, to, whom, &bytes)
+                    self.deliver_copy(io, to, whom, &bytes);
                 }
                 Effect::Send { to, whom, bytes } => {
                     let bytes = Bytes::copy_from_slice(self.shared.effects.bytes(&bytes));
@@ -43,7 +43,7 @@ impl<S: Service, I: Io> Turn<S, I> {
                     self.deliver(io, token_of(to), whom, Said::Shared(bytes));
                 }
                 Effect::Share { to, whom, bytes } => {
-                    self.post(to, Command::Send { to: token_of(to), bytes, whom })
+                    self.post(to, Command::Send { to: token_of(to), bytes, whom });
                 }
                 Effect::Close { id, status, text } if id.shard == self.shard => {
                     self.end_connection(io, token_of(id), status, &text);

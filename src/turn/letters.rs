@@ -57,11 +57,11 @@ impl<S: Service, I: Io> Turn<S, I> {
         let Answer { ticket, body } = answer;
         match body {
             Body::Inline(inline) => {
-                self.complete(io, ticket, Said::Copy(inline.as_slice()), Outcome::Answered)
+                self.complete(io, ticket, Said::Copy(inline.as_slice()), Outcome::Answered);
             }
             Body::Shared(bytes) => self.complete(io, ticket, Said::Shared(bytes), Outcome::Answered),
             Body::Failed { status, text } => {
-                self.complete(io, ticket, Said::Failed(status, &text), Outcome::Failed)
+                self.complete(io, ticket, Said::Failed(status, &text), Outcome::Failed);
             }
             Body::Dropped => {
                 let said = Said::Failed(Status::INTERNAL, "the handler of this request gave no answer");

@@ -155,9 +155,9 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
 
     /// Queues the outbox and what was held right behind the request that was answered.
     fn release_ready(&mut self) -> Result<(), CloseReason> {
-        loop {
-            let Some(slots) = self.entry.slots.as_mut() else { break };
-            let Some(ready) = slots.ready() else { break };
+        while let Some(slots) = self.entry.slots.as_mut()
+            && let Some(ready) = slots.ready()
+        {
             match ready {
                 Ready::Bytes(bytes) => self.shared.outbox.whole_copied(bytes),
                 Ready::Failed(to, status, text) => {
