@@ -94,12 +94,12 @@ def floor_spec(name, program, cpus=(), flips=True):
 def tidegate_spec(name="tidegate", loops=1):
     program = build_tidegate()
     command = f"{shlex.quote(program)} serve --frames 127.0.0.1:{{port}} --lines 127.0.0.1:0"
-    knows_shards = "--shards" in output(program, "serve", "--help")
-    if loops > 1 and not knows_shards:
+    flags = output(program, "serve", "--help")
+    if loops > 1 and "--shards" not in flags:
         raise Failure("tidegate serve has no --shards: leave it out with --only")
-    if knows_shards:
-        command += f" --shards {loops}"
-    return Spec(name, command + (" --pin" if loops > 1 else ""), loops=loops)
+    command += f" --shards {loops}" if "--shards" in flags else ""
+    command += " --pin" if loops > 1 and "--pin" in flags else ""
+    return Spec(name, command, loops=loops)
 
 
 def free_port():
