@@ -39,8 +39,10 @@ def cases():
         lines = [line for line in paragraph.splitlines() if line and not line.startswith("#")]
         if not lines:
             continue
-        case = dict(line.split(" ", 1) for line in lines)
-        case["bytes"] = b"".join(word(text) for text in case["bytes"].split())
+        pairs = [line.split(" ", 1) for line in lines]
+        case = dict(pairs)
+        sent = " ".join(value for key, value in pairs if key in ("bytes", "send"))
+        case["bytes"] = b"".join(word(text) for text in sent.split())
         yield case
 
 
