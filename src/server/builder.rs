@@ -7,13 +7,11 @@ use crate::base::limits::{
     PAYLOAD_BYTES_MAX,
 };
 use crate::base::time::whole_ms;
-use crate::net::{ListenOptions, TcpListener, listen};
+use crate::net::{self, Endpoint, ListenOptions};
 use crate::service::{FnService, Frame, Replied, Reply, Service};
 use crate::session::{Framing, Protocol};
 use crate::turn::ListenerConfig;
 use crate::wire::Header;
-use core::net::SocketAddr;
-use std::net::ToSocketAddrs;
 use std::time::Duration;
 
 /// An address to listen on, and how its streams are cut into messages.
@@ -25,7 +23,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binary frames on this address, such as `127.0.0.1:7411`; port 0 takes a free one.
+    /// Binary frames on this address: `127.0.0.1:7411`, where port 0 takes a free one, or `unix:/run/tidegate.sock`. A
+    /// unix socket's file is replaced if nobody listens on it any more, and removed when listening ends.
     pub fn frames(address: impl Into<String>) -> Listener {
         let framing = Framing {
             protocol: Protocol::Frame,
@@ -73,10 +72,8 @@ impl Listener {
         within(name, u64::from(self.framing.payload_max), 0, u64::from(most))
     }
 
-    fn resolve(&self) -> Result<SocketAddr, Error> {
-        let wrong = |why: String| Error::Address { text: self.address.clone(), why };
-        let mut addresses = self.address.to_socket_addrs().map_err(|error| wrong(error.to_string()))?;
-        addresses.next().ok_or_else(|| wrong("it resolves to nothing".to_owned()))
+    fn endpoint(&self) -> Result<Endpoint, Error> {
+        Endpoint::parse(&self.address).map_err(|why| Error::Address { text: self.address.clone(), why })
     }
 }
 
@@ -90,8 +87,8 @@ impl From<&str> for Listener {
 /// A server in the making.
 #[derive(Debug)]
 pub struct Builder {
-    pub(super) sockets: Vec<TcpListener>,
-    pub(super) local_addrs: Vec<SocketAddr>,
+    pub(super) sockets: Vec<net::Listener>,
+    pub(super) local_addrs: Vec<Endpoint>,
     pub(super) listeners: Vec<ListenerConfig>,
     pub(super) limits: Limits,
     pub(super) budget_bytes: usize,
@@ -121,9 +118,11 @@ impl Builder {
         let listener = listener.into();
         listener.check()?;
         within("the number of listeners", self.listeners.len() as u64 + 1, 1, LISTENERS_MAX as u64)?;
-        let address = listener.resolve()?;
-        let socket = listen(address, &listener.options).map_err(|source| Error::listen(address, source))?;
-        self.local_addrs.push(socket.local_addr().map_err(|source| Error::listen(address, source))?);
+        let endpoint = listener.endpoint()?;
+        let failed = |source| Error::listen(endpoint.clone(), source);
+        let socket = net::listen(&endpoint, &listener.options).map_err(failed)?;
+        let ip = socket.ip().map_err(failed)?;
+        self.local_addrs.push(ip.map_or(endpoint, Endpoint::Ip));
         self.sockets.push(socket);
         self.listeners.push(ListenerConfig { framing: listener.framing });
         Ok(self)
@@ -158,7 +157,7 @@ impl Builder {
     }
 
     /// Where the listeners are, in their order, with the ports that port 0 became.
-    pub fn local_addrs(&self) -> &[SocketAddr] {
+    pub fn local_addrs(&self) -> &[Endpoint] {
         &self.local_addrs
     }
 

@@ -3,10 +3,10 @@
 use super::{Builder, DrainReport, Error};
 use crate::mailbox::{Command, Mailbox};
 use crate::metrics::{ShardMetrics, Snapshot};
+use crate::net::Endpoint;
 use crate::service::Service;
 use crate::shard::{Poller, Shard};
 use crate::turn::{Seats, TurnConfig};
-use core::net::SocketAddr;
 use std::any::Any;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,7 +28,7 @@ pub struct Handle {
 
 #[derive(Debug)]
 struct Shared {
-    local_addrs: Vec<SocketAddr>,
+    local_addrs: Vec<Endpoint>,
     mailbox: Arc<Mailbox>,
     metrics: Arc<ShardMetrics>,
     /// The figures when the drain began. Taken by callers only, never by a loop.
@@ -87,7 +87,7 @@ fn seed() -> u64 {
 
 impl Running {
     /// Where the listeners are, in their order.
-    pub fn local_addrs(&self) -> &[SocketAddr] {
+    pub fn local_addrs(&self) -> &[Endpoint] {
         self.handle.local_addrs()
     }
 
@@ -120,7 +120,7 @@ impl Running {
 
 impl Handle {
     /// Where the listeners are, in their order.
-    pub fn local_addrs(&self) -> &[SocketAddr] {
+    pub fn local_addrs(&self) -> &[Endpoint] {
         &self.shared.local_addrs
     }
 

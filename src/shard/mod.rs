@@ -13,10 +13,10 @@ use crate::base::Token;
 use crate::base::limits::EVENTS_PER_POLL;
 use crate::mailbox::Mailbox;
 use crate::metrics::ShardMetrics;
+use crate::net::Listener;
 use crate::service::Service;
 use crate::turn::{Io, Readiness, Turn, TurnConfig, Wait};
 use mio::event::Event;
-use mio::net::TcpListener;
 use mio::{Events, Poll, Waker};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -75,7 +75,7 @@ impl<S: Service> Shard<S> {
     pub fn new(
         poller: Poller,
         config: TurnConfig,
-        listeners: Vec<TcpListener>,
+        listeners: Vec<Listener>,
         start: Instant,
         make_service: impl FnMut() -> S + Send + 'static,
     ) -> io::Result<Shard<S>> {
