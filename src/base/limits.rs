@@ -166,6 +166,12 @@ pub const LATERS_PER_SHARD: usize = 4096;
 /// Deferred answers up to this size, in bytes, travel by value instead of on the heap.
 pub const INLINE_ANSWER_BYTES: usize = 96;
 
+/// Newcomers that other loops may have handed to a loop and that it has not taken in yet.
+pub const HANDED_PER_SHARD: usize = 1024;
+
+/// Loops of one server at most.
+pub const SHARDS_MAX: u16 = 256;
+
 /// Connections of one server at once, unless it is told otherwise.
 pub const CONNECTIONS_DEFAULT: u32 = 65_536;
 
