@@ -216,6 +216,12 @@ pub const TIMERS_PER_SHARD: usize = 64 << 10;
 /// Timers of a service that are called in one turn.
 pub const TIMERS_PER_TURN: usize = 1024;
 
+/// Newcomers that other loops may have handed to a loop and that it has not taken in yet.
+pub const HANDED_PER_SHARD: usize = 1024;
+
+/// Loops of one server at most.
+pub const SHARDS_MAX: u16 = 256;
+
 /// Connections of one server at once, unless it is told otherwise.
 pub const CONNECTIONS_DEFAULT: u32 = 65_536;
 

@@ -10,7 +10,7 @@
 //! Always holds: every letter is put before its ring, and the bell is cleared before letters are taken. So a letter
 //! that the loop did not find was rung for after the clearing: the bell is rung, and its first ringer wakes the loop.
 //! Clearing behind the last letter instead would lose the wake of one that came in between;
-//! `tests/bell_model.rs` tries every interleaving of two ringers and a sleeper, and finds that mistake.
+//! `tests/bell_model.rs` tries the interleavings of two ringers and a sleeper, and finds that mistake.
 //!
 //! Both sides use a swap that acquires and releases: all swaps of one flag have one order, so a loop that clears a ring
 //! sees everything that was put before it, also by those who rang before and were not the first.

@@ -1,8 +1,8 @@
 //! Connections that we begin, without waiting for them.
 
+use super::Stream;
 use crate::base::limits::SOCKET_BUFFER_BYTES;
 use core::net::SocketAddr;
-use mio::net::TcpStream;
 use std::io::{self, ErrorKind};
 
 /// Begins to connect. The stream becomes writable once it is decided; then [`finish_connect`] tells how.
@@ -13,8 +13,8 @@ use std::io::{self, ErrorKind};
 /// # Errors
 ///
 /// If there is no socket to be had, or the system knows at once that it can't be.
-pub fn connect(to: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(to)?;
+pub fn connect(to: SocketAddr) -> io::Result<Stream> {
+    let stream = Stream::connect(to)?;
     let socket = socket2::SockRef::from(&stream);
     socket.set_tcp_nodelay(true)?;
     socket.set_out_of_band_inline(true)?;
@@ -28,7 +28,7 @@ pub fn connect(to: SocketAddr) -> io::Result<TcpStream> {
 /// # Errors
 ///
 /// Why it could not be.
-pub fn finish_connect(stream: &TcpStream) -> io::Result<bool> {
+pub fn finish_connect(stream: &Stream) -> io::Result<bool> {
     if let Some(error) = stream.take_error()? {
         return Err(error);
     }

@@ -4,19 +4,26 @@
 //!   other threads --Mailbox--> [ poll -> begin -> handle_event ... -> end ] --> metrics
 //! ```
 //!
+//! Loops of one server know each other by their [`Group`]: newcomers are handed to whoever has fewer.
+//!
 //! Always holds: every socket of the shard is registered once, in both directions, for good. Never: a decision about
 //! a connection; those are the turn's. No lock that the loop could wait on.
 
+mod group;
+mod pin;
 mod world;
+
+pub use group::Group;
+pub use pin::pin_thread;
 
 use crate::base::Token;
 use crate::base::limits::EVENTS_PER_POLL;
 use crate::mailbox::Mailbox;
 use crate::metrics::ShardMetrics;
+use crate::net::Listener;
 use crate::service::Service;
 use crate::turn::{Io, Readiness, Turn, TurnConfig, Wait};
 use mio::event::Event;
-use mio::net::TcpListener;
 use mio::{Events, Poll, Waker};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -26,7 +33,7 @@ use world::World;
 /// The waker's token: no connection has it, since their slots are far below.
 const WAKER: mio::Token = mio::Token(usize::MAX);
 
-/// A loop's poller, and the mailbox that wakes it: made before the loop's thread, so that loops can know each other's
+/// A loop's poller, and the mailbox that wakes it: made before the loop's thread, so that loops know each other's
 /// mailboxes from the start.
 #[derive(Debug)]
 pub struct Poller {
@@ -40,7 +47,7 @@ impl Poller {
     /// # Errors
     ///
     /// If the system has no descriptors for it.
-    pub fn new() -> io::Result<Poller> {
+    fn new() -> io::Result<Poller> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
         let mailbox = Mailbox::new(move || {
@@ -53,7 +60,7 @@ impl Poller {
     }
 
     /// Where other threads leave letters for the loop.
-    pub fn mailbox(&self) -> Arc<Mailbox> {
+    fn mailbox(&self) -> Arc<Mailbox> {
         Arc::clone(&self.mailbox)
     }
 }
@@ -66,8 +73,9 @@ pub struct Shard<S: Service> {
 }
 
 impl<S: Service> Shard<S> {
-    /// A loop over these listeners; `start` is the moment that its deadlines count from. The mailbox of `config` is the
-    /// poller's.
+    /// A loop of this group, over these listeners: by their place in the server's list, `None` where another loop
+    /// listens. `start` is the moment that its deadlines count from, the same for all loops. The mailbox and the seats of
+    /// `config` are the group's.
     ///
     /// # Errors
     ///
@@ -75,13 +83,14 @@ impl<S: Service> Shard<S> {
     pub fn new(
         poller: Poller,
         config: TurnConfig,
-        listeners: Vec<TcpListener>,
+        listeners: Vec<Option<Listener>>,
+        group: Arc<Group>,
         start: Instant,
         make_service: impl FnMut() -> S + Send + 'static,
     ) -> io::Result<Shard<S>> {
         debug_assert!(Arc::ptr_eq(&poller.mailbox, &config.mailbox), "another loop's mailbox");
         let poll = poller.poll;
-        let mut world = World::new(poll.registry().try_clone()?, listeners, start)?;
+        let mut world = World::new(poll.registry().try_clone()?, listeners, group, config.shard, start)?;
         let now = world.now();
         let turn = Turn::new(config, now, make_service);
         Ok(Shard { poll, world, turn })
@@ -99,7 +108,7 @@ impl<S: Service> Shard<S> {
     /// If the poller fails.
     pub fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_POLL);
-        while !self.turn.is_drained() {
+        while !(self.turn.is_drained() && self.world.is_settled()) {
             self.poll(&mut events)?;
             let now = self.world.now();
             self.turn.begin(now);

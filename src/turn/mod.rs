@@ -17,6 +17,7 @@
 //! Never: a socket, a clock, a thread: see [`Io`]. The shard drives this over `mio`, the simulator over its own world.
 
 mod accept;
+mod balance;
 mod batch;
 mod effects;
 mod entry;
@@ -29,6 +30,7 @@ mod timers;
 mod visit;
 mod wheel;
 
+pub use balance::{deals_away, wants_hand_off};
 pub use io::{Accepted, Io, Readiness};
 pub use seats::Seats;
 
