@@ -42,16 +42,16 @@ impl std::fmt::Debug for Reply<'_> {
 impl Reply<'_> {
     /// Answers with a copy of these bytes. Beyond 256 MiB the requester gets INTERNAL instead, beyond what it said
     /// that it takes TOO_LARGE.
-    #[inline]
+    #[inline(always)]
     pub fn send(self, payload: &[u8]) -> Replied {
         self.gather(&[Segment::Copy(payload)])
     }
 
     /// Answers with several segments, one behind the other, without joining them in a buffer first.
-    #[inline]
-    pub fn gather(mut self, segments: &[Segment<'_>]) -> Replied {
-        if self.must_wait() {
-            return self.hold(segments);
+    #[inline(always)]
+    pub fn gather(self, segments: &[Segment<'_>]) -> Replied {
+        if self.slots.is_some() {
+            return self.gather_in_order(segments);
         }
         let sent = self.outbox.reply_gathered(self.to, segments);
         self.told(sent)
@@ -59,7 +59,7 @@ impl Reply<'_> {
 
     /// Answers with a part of the request from where it lies: no copy, and for a whole payload no new checksum.
     #[inline]
-    pub fn forward(mut self, part: Part<'_>) -> Replied {
+    pub fn forward(self, part: Part<'_>) -> Replied {
         if self.must_wait() {
             return self.hold(&[Segment::Copy(part.bytes())]);
         }
@@ -68,7 +68,7 @@ impl Reply<'_> {
     }
 
     /// Answers with bytes that are shared with other replies: large ones are not copied.
-    pub fn share(mut self, payload: Bytes) -> Replied {
+    pub fn share(self, payload: Bytes) -> Replied {
         if self.must_wait() {
             return self.hold(&[Segment::Copy(&payload)]);
         }
@@ -138,7 +138,7 @@ impl Reply<'_> {
 
     /// Whether this reply's place is behind an open request.
     #[inline]
-    fn must_wait(&mut self) -> bool {
+    fn must_wait(&self) -> bool {
         match self.slots {
             None => false,
             Some(slots) => self.to.is_ordered() && slots.is_ordered_open(),
@@ -158,7 +158,7 @@ impl Reply<'_> {
         self.fail(error.status(), Text::of(format_args!("{error}")).as_str())
     }
 
-    fn refuse(mut self, status: Status, failure: Failure<'_>) -> Replied {
+    fn refuse(self, status: Status, failure: Failure<'_>) -> Replied {
         if self.must_wait() {
             let mut frame = Vec::new();
             encode_failure(&mut frame, self.outbox.crc(), self.outbox.protocol(), self.to, status, failure);
@@ -167,6 +167,16 @@ impl Reply<'_> {
         }
         self.outbox.failure(self.to, status, failure);
         Replied(())
+    }
+
+    /// The reply of a connection that has open requests: they are rare, so this is apart from the common path.
+    #[inline(never)]
+    fn gather_in_order(self, segments: &[Segment<'_>]) -> Replied {
+        if self.must_wait() {
+            return self.hold(segments);
+        }
+        let sent = self.outbox.reply_gathered(self.to, segments);
+        self.told(sent)
     }
 
     /// The reply waits behind open requests.

@@ -15,7 +15,7 @@ use crate::mailbox::Mailbox;
 use crate::service::{Cx, Desk, Effects, Frame, Incoming, Replied, Reply, Service};
 use crate::session::{Envelope, Framing, Greeting, Outbox, Protocol, ReplyTo, Role, Slots, Source, Step};
 use crate::wire::frame::{PREFIX_BYTES, TRAILER_BYTES};
-use crate::wire::{Control, Extension, Header, Status, Unsupported};
+use crate::wire::{Control, Header, Status, Unsupported};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -65,6 +65,8 @@ pub(super) struct Rules {
     pub(super) wants_hello: bool,
     /// Requests are answered DRAINING: the peer was told to go elsewhere.
     pub(super) is_leaving: bool,
+    /// Messages are not simply started: that, or they are what a dialed server says.
+    pub(super) is_unusual: bool,
     /// What peers that say HELLO are told, in milliseconds; 0 for none.
     pub(super) heartbeat_ms: u32,
 }
@@ -146,20 +148,21 @@ impl<S: Service> Batch<'_, S> {
         loop {
             let rest = &input[at..];
             match self.framing.next(rest, scanned, self.outbox.crc()) {
-                Step::Message { used, .. } | Step::Extended { used, .. }
+                Step::Message { used, .. }
                     if self.room.is_short && self.outbox.bytes() + used > self.room.bytes =>
                 {
                     return (at, Stop::Starved);
                 }
-                Step::Message { header, payload, used } => {
+                Step::Message { to, block, payload, is_special, used } => {
                     self.hand = (at, at + used);
-                    self.message(header, payload, source, used);
+                    let frame = self.frame(to, block, payload, source, used);
                     at += used;
-                }
-                Step::Extended { header, extension, payload, block_bytes, used } => {
-                    self.hand = (at, at + used);
-                    self.extended(header, &extension, payload, block_bytes, source);
-                    at += used;
+                    let is_unusual = is_special || self.rules.is_unusual;
+                    let started = if is_unusual { self.look_closer(frame, to) } else { Some(None) };
+                    if let Some(deadline_ms) = started {
+                        // The one call of a handler, so that it can become a part of this loop.
+                        let Replied { .. } = self.request(frame, to, deadline_ms);
+                    }
                 }
                 Step::Ping { payload, used } => {
                     self.outbox.control(&Control::Pong(payload));
@@ -171,10 +174,10 @@ impl<S: Service> Batch<'_, S> {
                     self.counts.others += 1;
                     at += used;
                 }
-                Step::Control { frame, used } => {
+                Step::Control { header, payload, used } => {
                     self.hand = (at, at + used);
                     self.counts.others += 1;
-                    if let Err(why) = self.control(&frame) {
+                    if let Err(why) = self.control(header, payload) {
                         self.counts.others -= 1;
                         return (at, Stop::Fault(why));
                     }
@@ -195,76 +198,59 @@ impl<S: Service> Batch<'_, S> {
     }
 
     #[inline(always)]
-    fn message(&mut self, header: Header, payload: &[u8], source: Source, used: usize) {
+    fn frame<'f>(
+        &self,
+        to: ReplyTo,
+        block: &'f [u8],
+        payload: &'f [u8],
+        source: Source,
+        used: usize,
+    ) -> Frame<'f> {
         let (before, envelope, is_full) = match self.framing.protocol {
-            Protocol::Frame => (PREFIX_BYTES, Some(FRAME_ENVELOPE), false),
+            Protocol::Frame => (PREFIX_BYTES + block.len(), Some(FRAME_ENVELOPE), false),
             Protocol::Bare => (PREFIX_BYTES, Some(FRAME_ENVELOPE), true),
             // Only a bare line feed may go out again as it came.
             Protocol::Line => (0, (used == payload.len() + 1).then_some(LINE_ENVELOPE), false),
         };
-        let frame =
-            Frame { header, payload, source, at: self.hand.0 + before, envelope, block: &[], is_full };
-        if self.framing.role == Role::Client || self.rules.is_leaving {
-            return self.unusual(frame, ReplyTo::plain(header));
-        }
-        let Replied { .. } = self.request(frame, ReplyTo::plain(header), None);
+        Frame { header: to.header(), payload, source, at: self.hand.0 + before, envelope, block, is_full }
     }
 
-    #[inline(always)]
-    fn extended(
-        &mut self,
-        header: Header,
-        extension: &Extension<'_>,
-        payload: &[u8],
-        block: usize,
-        source: Source,
-    ) {
-        let (block, body) = payload.split_at(block);
-        let at = self.hand.0 + PREFIX_BYTES + block.len();
-        let frame = Frame { header, payload: body, source, at, envelope: None, block, is_full: false };
-        let to = ReplyTo::extended(header, extension);
-        if self.framing.role == Role::Client || self.rules.is_leaving {
-            return self.unusual(frame, to);
-        }
-        let mut deadline_ms = None;
-        if extension.unsupported.is_some() || extension.deadline_ms.is_some() {
-            match self.look_closer(extension) {
-                Ok(left_ms) => deadline_ms = left_ms,
-                Err((status, text)) => {
-                    let Replied { .. } = self.reply(to, None).fail(status, text.as_str());
-                    return;
-                }
-            }
-        }
-        let Replied { .. } = self.request(frame, to, deadline_ms);
-    }
-
-    /// What is left of a request's deadline, or why it is not started.
+    /// A message that is not simply started: `None` if it was taken care of here, else what is left of its deadline.
     #[cold]
-    #[expect(clippy::result_large_err, reason = "a text on the stack, on the cold path")]
-    fn look_closer(&self, extension: &Extension<'_>) -> Result<Option<u32>, (Status, Text)> {
-        match extension.unsupported {
+    fn look_closer(&mut self, frame: Frame<'_>, to: ReplyTo) -> Option<Option<u32>> {
+        if self.framing.role == Role::Client {
+            self.counts.others += 1;
+            self.incoming(Incoming::Reply(frame));
+            return None;
+        }
+        if self.rules.is_leaving {
+            let Replied { .. } = self.reply(to).fail(Status::DRAINING, "the server is shutting down");
+            return None;
+        }
+        let Some(extension) = frame.extension() else { return Some(None) };
+        let refusal = match extension.unsupported {
             Some(Unsupported::Flags(flags)) => {
-                let text =
-                    Text::of(format_args!("this version does not know the extension flags {flags:#04x}"));
-                return Err((Status::UNSUPPORTED, text));
+                Text::of(format_args!("this version does not know the extension flags {flags:#04x}"))
             }
             Some(Unsupported::Tag(tag)) => {
-                let text = Text::of(format_args!("this version does not know the critical tag {tag}"));
-                return Err((Status::UNSUPPORTED, text));
+                Text::of(format_args!("this version does not know the critical tag {tag}"))
             }
-            None => {}
-        }
-        let Some(deadline_ms) = extension.deadline_ms else { return Ok(None) };
+            None => return self.deadline(to, extension.deadline_ms),
+        };
+        let Replied { .. } = self.reply(to).fail(Status::UNSUPPORTED, refusal.as_str());
+        None
+    }
+
+    /// What is left of a deadline that counts from the moment when the request had come.
+    fn deadline(&mut self, to: ReplyTo, deadline_ms: Option<u32>) -> Option<Option<u32>> {
+        let Some(deadline_ms) = deadline_ms else { return Some(None) };
         let waited_ms = self.now.ms().since(self.arrived);
-        match deadline_ms.saturating_sub(waited_ms) {
-            0 => {
-                let text =
-                    Text::of(format_args!("the deadline of {deadline_ms} ms passed before it was started"));
-                Err((Status::DEADLINE_EXCEEDED, text))
-            }
-            left_ms => Ok(Some(left_ms)),
+        if deadline_ms > waited_ms {
+            return Some(Some(deadline_ms - waited_ms));
         }
+        let text = Text::of(format_args!("the deadline of {deadline_ms} ms passed before it was started"));
+        let Replied { .. } = self.reply(to).fail(Status::DEADLINE_EXCEEDED, text.as_str());
+        None
     }
 
     #[inline(always)]
@@ -274,20 +260,9 @@ impl<S: Service> Batch<'_, S> {
         service.on_frame(conn, frame, reply, &mut Cx { now: *now, id: *id, rng, effects, mailbox })
     }
 
-    fn reply(&mut self, to: ReplyTo, deadline_ms: Option<u32>) -> Reply<'_> {
+    fn reply(&mut self, to: ReplyTo) -> Reply<'_> {
         let Batch { outbox, slots, desk, pool, .. } = self;
-        Reply { outbox, slots, desk, pool, to, deadline_ms }
-    }
-
-    /// A message of a server that we dialed, or a request that is no longer taken.
-    #[cold]
-    fn unusual(&mut self, frame: Frame<'_>, to: ReplyTo) {
-        if self.framing.role == Role::Client {
-            self.counts.others += 1;
-            self.incoming(Incoming::Reply(frame));
-        } else {
-            let Replied { .. } = self.reply(to, None).fail(Status::DRAINING, "the server is shutting down");
-        }
+        Reply { outbox, slots, desk, pool, to, deadline_ms: None }
     }
 
     fn incoming(&mut self, incoming: Incoming<'_>) {
@@ -304,8 +279,7 @@ impl<S: Service> Batch<'_, S> {
         let (start, end) = self.hand;
         if self.outbox.tally().total() < self.counts.started() {
             let to = match self.framing.next(&input[start..], 0, self.outbox.crc()) {
-                Step::Extended { header, extension, .. } => ReplyTo::extended(header, &extension),
-                Step::Message { header, .. } => ReplyTo::plain(header),
+                Step::Message { to, .. } => to,
                 // What panicked was a request.
                 Step::Ping { .. }
                 | Step::Pong { .. }
@@ -314,7 +288,7 @@ impl<S: Service> Batch<'_, S> {
                 | Step::Fault(_) => ReplyTo::plain(Header::route(0)),
             };
             let Replied { .. } =
-                self.reply(to, None).fail(Status::INTERNAL, "the handler of this request panicked");
+                self.reply(to).fail(Status::INTERNAL, "the handler of this request panicked");
             self.counts.answered_for += 1;
         }
         end
