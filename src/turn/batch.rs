@@ -10,10 +10,9 @@ mod control;
 
 use crate::base::limits::{BATCH_US_MAX, FRAMES_PER_BATCH, FRAMES_PER_CLOCK_READ};
 use crate::base::{CloseReason, ConnId, Ms, Rng, Text, Time};
-use crate::buffer::Pool;
 use crate::mailbox::Mailbox;
 use crate::service::{Cx, Desk, Effects, Frame, Incoming, Replied, Reply, Service};
-use crate::session::{Envelope, Framing, Greeting, Outbox, Protocol, ReplyTo, Role, Slots, Source, Step};
+use crate::session::{Envelope, Framing, Greeting, Protocol, ReplyTo, Role, Source, Step};
 use crate::wire::frame::{PREFIX_BYTES, TRAILER_BYTES};
 use crate::wire::{Control, Header, Status, Unsupported};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,11 +31,8 @@ pub(super) struct Room {
 pub(super) struct Batch<'a, S: Service> {
     pub(super) service: &'a mut S,
     pub(super) conn: &'a mut S::Conn,
-    pub(super) outbox: &'a mut Outbox,
-    pub(super) slots: &'a mut Option<Box<Slots>>,
     pub(super) greeting: &'a mut Option<Box<Greeting>>,
     pub(super) desk: &'a mut Desk,
-    pub(super) pool: &'a mut Pool,
     pub(super) effects: &'a mut Effects,
     pub(super) mailbox: &'a Arc<Mailbox>,
     pub(super) rng: &'a mut Rng,
@@ -147,9 +143,9 @@ impl<S: Service> Batch<'_, S> {
         let mut at = start;
         loop {
             let rest = &input[at..];
-            match self.framing.next(rest, scanned, self.outbox.crc()) {
+            match self.framing.next(rest, scanned, self.desk.outbox.crc()) {
                 Step::Message { used, .. }
-                    if self.room.is_short && self.outbox.bytes() + used > self.room.bytes =>
+                    if self.room.is_short && self.desk.outbox.bytes() + used > self.room.bytes =>
                 {
                     return (at, Stop::Starved);
                 }
@@ -158,14 +154,16 @@ impl<S: Service> Batch<'_, S> {
                     let frame = self.frame(to, block, payload, source, used);
                     at += used;
                     let is_unusual = is_special || self.rules.is_unusual;
-                    let started = if is_unusual { self.look_closer(frame, to) } else { Some(None) };
-                    if let Some(deadline_ms) = started {
+                    if !is_unusual || self.is_started(frame, to) {
                         // The one call of a handler, so that it can become a part of this loop.
-                        let Replied { .. } = self.request(frame, to, deadline_ms);
+                        let Replied { .. } = self.request(frame, to);
+                        if is_unusual {
+                            self.desk.deadline_ms = None;
+                        }
                     }
                 }
                 Step::Ping { payload, used } => {
-                    self.outbox.control(&Control::Pong(payload));
+                    self.desk.outbox.control(&Control::Pong(payload));
                     self.counts.others += 1;
                     at += used;
                 }
@@ -188,7 +186,7 @@ impl<S: Service> Batch<'_, S> {
             }
             scanned = 0;
             self.counts.frames += 1;
-            if self.framing.protocol == Protocol::Bare && self.outbox.unheard().is_some() {
+            if self.framing.protocol == Protocol::Bare && self.desk.outbox.unheard().is_some() {
                 return (at, Stop::Fault(CloseReason::RequestFailed));
             }
             if self.is_spent() {
@@ -215,19 +213,33 @@ impl<S: Service> Batch<'_, S> {
         Frame { header: to.header(), payload, source, at: self.hand.0 + before, envelope, block, is_full }
     }
 
-    /// A message that is not simply started: `None` if it was taken care of here, else what is left of its deadline.
+    /// A message that is not simply started. False if it was taken care of here.
     #[cold]
-    fn look_closer(&mut self, frame: Frame<'_>, to: ReplyTo) -> Option<Option<u32>> {
+    fn is_started(&mut self, frame: Frame<'_>, to: ReplyTo) -> bool {
         if self.framing.role == Role::Client {
             self.counts.others += 1;
             self.incoming(Incoming::Reply(frame));
-            return None;
+            return false;
         }
+        match self.look_closer(frame) {
+            Ok(deadline_ms) => {
+                self.desk.deadline_ms = deadline_ms;
+                true
+            }
+            Err(refusal) => {
+                let Replied { .. } = self.reply(to).fail(refusal.0, refusal.1.as_str());
+                false
+            }
+        }
+    }
+
+    /// What is left of a request's deadline, or why it is refused.
+    #[expect(clippy::result_large_err, reason = "a text on the stack, on the cold path")]
+    fn look_closer(&self, frame: Frame<'_>) -> Result<Option<u32>, (Status, Text)> {
         if self.rules.is_leaving {
-            let Replied { .. } = self.reply(to).fail(Status::DRAINING, "the server is shutting down");
-            return None;
+            return Err((Status::DRAINING, Text::of(format_args!("the server is shutting down"))));
         }
-        let Some(extension) = frame.extension() else { return Some(None) };
+        let Some(extension) = frame.extension() else { return Ok(None) };
         let refusal = match extension.unsupported {
             Some(Unsupported::Flags(flags)) => {
                 Text::of(format_args!("this version does not know the extension flags {flags:#04x}"))
@@ -235,34 +247,33 @@ impl<S: Service> Batch<'_, S> {
             Some(Unsupported::Tag(tag)) => {
                 Text::of(format_args!("this version does not know the critical tag {tag}"))
             }
-            None => return self.deadline(to, extension.deadline_ms),
+            None => return self.time_left(extension.deadline_ms),
         };
-        let Replied { .. } = self.reply(to).fail(Status::UNSUPPORTED, refusal.as_str());
-        None
+        Err((Status::UNSUPPORTED, refusal))
     }
 
     /// What is left of a deadline that counts from the moment when the request had come.
-    fn deadline(&mut self, to: ReplyTo, deadline_ms: Option<u32>) -> Option<Option<u32>> {
-        let Some(deadline_ms) = deadline_ms else { return Some(None) };
+    #[expect(clippy::result_large_err, reason = "a text on the stack, on the cold path")]
+    fn time_left(&self, deadline_ms: Option<u32>) -> Result<Option<u32>, (Status, Text)> {
+        let Some(deadline_ms) = deadline_ms else { return Ok(None) };
         let waited_ms = self.now.ms().since(self.arrived);
         if deadline_ms > waited_ms {
-            return Some(Some(deadline_ms - waited_ms));
+            return Ok(Some(deadline_ms - waited_ms));
         }
         let text = Text::of(format_args!("the deadline of {deadline_ms} ms passed before it was started"));
-        let Replied { .. } = self.reply(to).fail(Status::DEADLINE_EXCEEDED, text.as_str());
-        None
+        Err((Status::DEADLINE_EXCEEDED, text))
     }
 
     #[inline(always)]
-    fn request(&mut self, frame: Frame<'_>, to: ReplyTo, deadline_ms: Option<u32>) -> Replied {
-        let Batch { service, conn, outbox, slots, desk, pool, effects, mailbox, rng, id, now, .. } = self;
-        let reply = Reply { outbox, slots, desk, pool, to, deadline_ms };
+    fn request(&mut self, frame: Frame<'_>, to: ReplyTo) -> Replied {
+        let Batch { service, conn, desk, effects, mailbox, rng, id, now, .. } = self;
+        let reply = Reply { desk, to };
         service.on_frame(conn, frame, reply, &mut Cx { now: *now, id: *id, rng, effects, mailbox })
     }
 
     fn reply(&mut self, to: ReplyTo) -> Reply<'_> {
-        let Batch { outbox, slots, desk, pool, .. } = self;
-        Reply { outbox, slots, desk, pool, to, deadline_ms: None }
+        self.desk.deadline_ms = None;
+        Reply { desk: self.desk, to }
     }
 
     fn incoming(&mut self, incoming: Incoming<'_>) {
@@ -277,8 +288,8 @@ impl<S: Service> Batch<'_, S> {
         self.counts.frames += 1;
         self.counts.panics += 1;
         let (start, end) = self.hand;
-        if self.outbox.tally().total() < self.counts.started() {
-            let to = match self.framing.next(&input[start..], 0, self.outbox.crc()) {
+        if self.desk.outbox.tally().total() < self.counts.started() {
+            let to = match self.framing.next(&input[start..], 0, self.desk.outbox.crc()) {
                 Step::Message { to, .. } => to,
                 // What panicked was a request.
                 Step::Ping { .. }
@@ -297,12 +308,12 @@ impl<S: Service> Batch<'_, S> {
     /// Whether this connection has had its share.
     #[inline]
     fn is_spent(&mut self) -> bool {
-        if self.outbox.bytes() >= self.room.bytes || self.counts.frames >= FRAMES_PER_BATCH {
+        if self.desk.outbox.bytes() >= self.room.bytes || self.counts.frames >= FRAMES_PER_BATCH {
             return true;
         }
-        if let Some(slots) = self.slots
+        if let Some(slots) = &self.desk.slots
             && (slots.len() >= self.rules.open_max
-                || self.outbox.bytes() + self.desk.held_bytes >= self.room.bytes)
+                || self.desk.outbox.bytes() + self.desk.held_bytes >= self.room.bytes)
         {
             return true;
         }

@@ -23,7 +23,7 @@ impl<S: Service> Batch<'_, S> {
         if self.greeting.is_some() {
             return None;
         }
-        match self.framing.next(input, 0, self.outbox.crc()) {
+        match self.framing.next(input, 0, self.desk.outbox.crc()) {
             Step::Control { header, .. } if header.route_or_code() == code::HELLO => None,
             Step::NeedMore { .. } | Step::Fault(_) => None,
             Step::Message { .. } | Step::Ping { .. } | Step::Pong { .. } | Step::Control { .. } => {
@@ -92,8 +92,8 @@ impl<S: Service> Batch<'_, S> {
         };
         let max_receive = hello.max_receive().unwrap_or(PAYLOAD_BYTES_MAX);
         *self.greeting = Some(Box::new(Greeting::new(client_id, hello.flags, max_receive)));
-        self.outbox.set_payload_max(max_receive);
-        self.outbox.control(&Control::Welcome(Welcome {
+        self.desk.outbox.set_payload_max(max_receive);
+        self.desk.outbox.control(&Control::Welcome(Welcome {
             version: VERSION,
             flags: 0,
             max_payload: self.framing.payload_max,
@@ -114,9 +114,9 @@ impl<S: Service> Batch<'_, S> {
             Some(correlation) => {
                 let extension = Extension { status, correlation: Some(correlation), ..Extension::default() };
                 let control = Control::Ack { payload: b"" };
-                self.outbox.control_frame(&ControlFrame { control, extension: Some(extension) });
+                self.desk.outbox.control_frame(&ControlFrame { control, extension: Some(extension) });
             }
-            None => self.outbox.refuse_unheard(status, header),
+            None => self.desk.outbox.refuse_unheard(status, header),
         }
     }
 }
