@@ -21,9 +21,13 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("net", &["base", "buffer"]),
     ("shard", &["base", "wire", "buffer", "metrics", "session", "service", "turn", "net"]),
     ("server", &["base", "wire", "buffer", "metrics", "session", "service", "turn", "net", "shard"]),
+    ("conform", &["base", "wire"]),
     (
         "cli",
-        &["base", "wire", "buffer", "metrics", "session", "service", "turn", "sim", "net", "shard", "server"],
+        &[
+            "base", "wire", "buffer", "metrics", "session", "service", "turn", "sim", "net", "shard",
+            "server", "conform",
+        ],
     ),
 ];
 
