@@ -33,6 +33,7 @@ pub mod buffer;
 pub mod cli;
 #[cfg(feature = "cli")]
 pub mod conform;
+pub mod mailbox;
 pub mod metrics;
 pub mod net;
 pub mod server;
@@ -43,9 +44,9 @@ pub mod sim;
 pub mod turn;
 pub mod wire;
 
-pub use base::{CloseReason, ConnId, Fault};
+pub use base::{Address, CloseReason, ConnId, Fault};
 pub use server::{Error, Server};
-pub use service::{Cx, Frame, Peer, Replied, Reply, Segment, Service};
+pub use service::{Cx, Frame, Origin, Peer, Replied, Reply, Segment, Service};
 pub use wire::Status;
 
 /// What starting and running a server gives.

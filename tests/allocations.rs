@@ -5,13 +5,12 @@
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
-use tidegate::base::limits::{Limits, PAYLOAD_BYTES_DEFAULT};
-use tidegate::base::{Time, Token};
+use tidegate::base::limits::PAYLOAD_BYTES_DEFAULT;
+use tidegate::base::{Address, Time, Token};
 use tidegate::metrics::Counter;
 use tidegate::service::Router;
 use tidegate::session::{Framing, Protocol};
 use tidegate::turn::{Accepted, Io, ListenerConfig, Readiness, Turn, TurnConfig, Wait};
-use tidegate::wire::Header;
 
 const ACK: u16 = 0;
 const ECHO: u16 = 1;
@@ -52,7 +51,7 @@ impl Io for Memory {
 
     fn accept(&mut self, _listener: u32) -> Accepted<usize> {
         match self.queue.pop() {
-            Some(pipe) => Accepted::Stream(pipe, SocketAddr::from(([127, 0, 0, 1], 9))),
+            Some(pipe) => Accepted::Stream(pipe, SocketAddr::from(([127, 0, 0, 1], 9)).into()),
             None => Accepted::Drained,
         }
     }
@@ -66,6 +65,22 @@ impl Io for Memory {
     fn register(&mut self, stream: &mut usize, token: Token) -> io::Result<()> {
         self.pipes[*stream].token = Some(token);
         Ok(())
+    }
+
+    fn connect(&mut self, _to: SocketAddr) -> io::Result<usize> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn finish_connect(&mut self, _stream: &mut usize) -> io::Result<bool> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn hand_off(&mut self, stream: usize, _: Address, _: u32, _: usize) -> Option<usize> {
+        Some(stream)
+    }
+
+    fn take_handed(&mut self) -> Option<(usize, Address, u32)> {
+        None
     }
 
     fn read(&mut self, stream: &mut usize, into: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
@@ -116,15 +131,10 @@ const PIPE_BYTES: usize = 4 << 20;
 
 impl Rig {
     fn new(protocol: Protocol, route: u16, connections: usize, pipe_bytes: usize) -> Rig {
-        let framing =
-            Framing { protocol, payload_max: PAYLOAD_BYTES_DEFAULT, line_route: Header::route(route) };
+        let framing = Framing::new(protocol, PAYLOAD_BYTES_DEFAULT, route);
         let config = TurnConfig {
-            shard: 0,
-            connections_max: 2048,
             budget_bytes: 64 << 20,
-            listeners: vec![ListenerConfig { framing }],
-            limits: Limits::default(),
-            seed: 7,
+            ..TurnConfig::alone(2048, vec![ListenerConfig::new(framing)])
         };
         let pipes = (0..connections)
             .map(|_| Pipe {
@@ -199,6 +209,9 @@ fn payload(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|at| u8::try_from(at % 251).expect("below 251")).collect()
 }
 
+/// An extension block with a correlation.
+const CORRELATED: [u8; 12] = [3, 1, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+
 /// Runs `round` until it is warm, then counts the allocations of `rounds` more.
 fn counted(name: &str, rounds: u32, mut round: impl FnMut()) {
     for _ in 0..rounds.min(50) {
@@ -231,13 +244,16 @@ fn requests_and_replies_allocate_nothing() {
         ("discard",          DISCARD,    0),
         ("flip",             FLIP,       10 + 64),
         ("no such route",    NOBODYS,    10 + 2 + "nobody serves route 100".len()),
-        ("an extension",     EXT | ECHO, 10 + 2 + "this version reads no extension blocks".len()),
+        ("echo, extended",   EXT | ECHO, 10 + 12 + 64),
+        ("flip, extended",   EXT | FLIP, 10 + 12 + 64),
+        ("no such, extended", EXT | NOBODYS, 10 + 12 + "nobody serves route 100".len()),
         ("ping",             PING,       10 + 64),
     ];
     for (name, header, reply_bytes) in table {
         for depth in [1, 16, 300] {
             let mut rig = Rig::new(Protocol::Frame, 0, 1, PIPE_BYTES);
-            let burst = frame(header, &small).repeat(depth);
+            let block: &[u8] = if header & EXT == 0 { &[] } else { &CORRELATED };
+            let burst = frame(header, &[block, &small].concat()).repeat(depth);
             counted(&format!("{name} at depth {depth}"), 500, || {
                 rig.arrive(0, &burst);
                 assert_eq!(rig.taken(0), depth * reply_bytes, "{name} at depth {depth}");

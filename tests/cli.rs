@@ -8,6 +8,7 @@ use std::net::TcpListener;
 use std::process::Command;
 use support::client::{Client, RECEIVED};
 use support::process::{BINARY, Process, run};
+use tidegate::net::Endpoint;
 use tidegate::server::{Error, Listener, Server};
 
 /// Runs the binary with these arguments.
@@ -38,7 +39,7 @@ fn a_port_in_use_is_named() {
 /// The test may run as somebody who may use every port, so the mapping is checked beside the process.
 #[test]
 fn a_forbidden_port_has_its_own_exit_code() {
-    let address = "127.0.0.1:80".parse().expect("an address");
+    let address = Endpoint::parse("127.0.0.1:80").expect("an address");
     let error = Error::Forbidden { address };
     assert_eq!(error.exit_code(), 77);
     assert!(error.to_string().contains("127.0.0.1:80"), "{error}");

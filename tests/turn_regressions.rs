@@ -3,11 +3,11 @@
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use tidegate::base::limits::{INTERRUPTED_RETRIES, Limits};
-use tidegate::base::{CloseReason, Time, Token};
+use tidegate::base::limits::INTERRUPTED_RETRIES;
+use tidegate::base::{Address, CloseReason, Time, Token};
 use tidegate::metrics::{Counter, ShardMetrics};
 use tidegate::service::Router;
-use tidegate::session::{Framing, Protocol};
+use tidegate::session::Framing;
 use tidegate::turn::{Accepted, Io, ListenerConfig, Readiness, Turn, TurnConfig, Wait};
 use tidegate::wire::{Crc, Header, encode};
 
@@ -44,7 +44,7 @@ impl Io for Peers {
             return Accepted::Drained;
         }
         self.accepted += 1;
-        Accepted::Stream(self.accepted - 1, SocketAddr::from((Ipv4Addr::LOCALHOST, 1)))
+        Accepted::Stream(self.accepted - 1, SocketAddr::from((Ipv4Addr::LOCALHOST, 1)).into())
     }
 
     fn refuse(&mut self, _listener: u32, _farewell: &[u8]) -> bool {
@@ -56,6 +56,22 @@ impl Io for Peers {
     fn register(&mut self, stream: &mut usize, token: Token) -> io::Result<()> {
         self.peers[*stream].token = Some(token);
         Ok(())
+    }
+
+    fn connect(&mut self, _to: SocketAddr) -> io::Result<usize> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn finish_connect(&mut self, _stream: &mut usize) -> io::Result<bool> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn hand_off(&mut self, stream: usize, _: Address, _: u32, _: usize) -> Option<usize> {
+        Some(stream)
+    }
+
+    fn take_handed(&mut self) -> Option<(usize, Address, u32)> {
+        None
     }
 
     fn read(&mut self, stream: &mut usize, into: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
@@ -101,15 +117,8 @@ const READABLE: Readiness = Readiness { readable: true, writable: false, read_cl
 
 /// A turn that has accepted everybody, its figures, and its world.
 fn accepted(peers: Vec<Peer>) -> (Turn<Router, Peers>, Arc<ShardMetrics>, Peers) {
-    let framing = Framing { protocol: Protocol::Frame, payload_max: 64, line_route: Header::route(0) };
-    let config = TurnConfig {
-        shard: 0,
-        connections_max: 8,
-        budget_bytes: 4 << 20,
-        listeners: vec![ListenerConfig { framing }],
-        limits: Limits::default(),
-        seed: 0,
-    };
+    let framing = Framing::frames(64);
+    let config = TurnConfig::alone(8, vec![ListenerConfig::new(framing)]);
     let mut io = Peers { peers, accepted: 0 };
     let mut turn = Turn::new(config, Time::ZERO, Router::embedded);
     let metrics = turn.metrics();

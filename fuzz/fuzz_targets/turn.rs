@@ -95,19 +95,16 @@ impl<'a> Run<'a> {
         };
         let ended = Arc::default();
         let protocol = if line_route.is_some() { Protocol::Line } else { Protocol::Frame };
-        let framing = Framing { protocol, payload_max, line_route: Header::route(line_route.unwrap_or(0)) };
+        let framing = Framing::new(protocol, payload_max, line_route.unwrap_or(0));
         let config = TurnConfig {
-            shard: 0,
-            connections_max: CONNECTIONS_MAX,
             budget_bytes: budget,
-            listeners: vec![ListenerConfig { framing }],
             limits: Limits {
                 output_high_bytes,
                 output_low_bytes: output_high_bytes / 4,
                 idle,
                 ..Limits::default()
             },
-            seed: 1,
+            ..TurnConfig::alone(CONNECTIONS_MAX, vec![ListenerConfig::new(framing)])
         };
         // The clock starts shortly before its milliseconds wrap.
         let now = Time(u64::from(u32::MAX - 20_000) * 1000);

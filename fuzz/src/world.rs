@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use tidegate::base::{Time, Token};
+use tidegate::base::{Address, Time, Token};
 use tidegate::turn::{Accepted, Io, Readiness};
 
 /// One peer and the socket between.
@@ -204,7 +204,7 @@ impl Io for World {
             }
         }
         let Some(peer) = self.queue.pop_front() else { return Accepted::Drained };
-        Accepted::Stream(peer, SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1000))
+        Accepted::Stream(peer, SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1000).into())
     }
 
     fn refuse(&mut self, listener: u32, farewell: &[u8]) -> bool {
@@ -234,6 +234,22 @@ impl Io for World {
         // A new registration is told of what is so already.
         peer.tell(Readiness { writable: true, readable: peer.arrived > 0, ..Readiness::default() });
         Ok(())
+    }
+
+    fn connect(&mut self, _to: SocketAddr) -> io::Result<usize> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn finish_connect(&mut self, _stream: &mut usize) -> io::Result<bool> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn hand_off(&mut self, stream: usize, _: Address, _: u32, _: usize) -> Option<usize> {
+        Some(stream)
+    }
+
+    fn take_handed(&mut self) -> Option<(usize, Address, u32)> {
+        None
     }
 
     fn read(&mut self, stream: &mut usize, into: &mut [IoSliceMut<'_>]) -> io::Result<usize> {

@@ -1,8 +1,9 @@
-//! What every other module may know: limits, fault classes, ids, time, a seeded generator.
+//! What every other module may know: limits, fault classes, ids, addresses, time, a seeded generator.
 //!
 //! Always holds: nothing here depends on another module of this crate, and nothing here has an effect.
 //! Never: sockets, clocks, the environment. Time is a value that somebody above hands in.
 
+pub mod address;
 pub mod close;
 pub mod fault;
 pub mod id;
@@ -12,6 +13,7 @@ pub mod rng;
 pub mod text;
 pub mod time;
 
+pub use address::Address;
 pub use close::CloseReason;
 pub use fault::Fault;
 pub use id::{ConnId, Token};

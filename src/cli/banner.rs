@@ -1,11 +1,11 @@
 //! What a person sees when the server is up.
 
 use crate::base::limits::{BUDGET_BYTES_DEFAULT, SOCKET_BUFFER_BYTES};
-use core::net::SocketAddr;
+use crate::net::Endpoint;
 use std::io::Write;
 
 /// Prints where the server is, how to try it, and what it may use at most.
-pub(super) fn print(addresses: &[SocketAddr], connections: u32) {
+pub(super) fn print(addresses: &[Endpoint], connections: u32) {
     let [frames, lines] = addresses else { return };
     let mut out = std::io::stdout().lock();
     // A closed standard output is no reason not to serve.
@@ -17,15 +17,26 @@ tidegate {version}
   lines    {lines}   route 0 ack
   memory   {budget} MiB for buffers; up to {connections} connections, {idle} B each when idle;
            the kernel adds at most {kernel} KiB for a connection with both queues full
-try it     bash -c 'exec 3<>/dev/tcp/{ip}/{port}; printf \"hello\\n\" >&3; head -1 <&3'
+try it     {try_it}
 stop       Ctrl-C drains; a second one aborts",
         version = env!("CARGO_PKG_VERSION"),
         budget = BUDGET_BYTES_DEFAULT >> 20,
         idle = crate::turn::IDLE_BYTES,
         // The kernel books twice what it is asked for, in each direction (socket(7)).
         kernel = (4 * SOCKET_BUFFER_BYTES) >> 10,
-        ip = lines.ip(),
-        port = lines.port(),
+        try_it = try_it(lines),
     );
     let _ = out.flush();
+}
+
+/// A line of shell that asks the server something.
+fn try_it(lines: &Endpoint) -> String {
+    match lines {
+        Endpoint::Ip(address) => format!(
+            "bash -c 'exec 3<>/dev/tcp/{}/{}; printf \"hello\\n\" >&3; head -1 <&3'",
+            address.ip(),
+            address.port()
+        ),
+        Endpoint::Unix(path) => format!("printf 'hello\\n' | nc -NU {}", path.display()),
+    }
 }

@@ -1,25 +1,41 @@
-//! Sockets as the loops need them: listeners with their options set, accepts sorted by what must happen next, reads
-//! and writes over several slices.
+//! Sockets as the loops need them: listeners with their options set, at IP addresses and at paths, accepts sorted by
+//! what must happen next, connects that don't wait, reads and writes over several slices.
 //!
 //! Always holds: every socket is non-blocking, and inherits its options from its listener, so that a new connection
-//! costs no system call beyond accept and registration.
+//! costs no system call beyond accept and registration. What differs between systems differs in one file for each
+//! concern: a shared port in `share`, the numbers of errors here.
 //! Never: frames, sessions, decisions. What is done about an outcome is the turn's business.
 
+mod connect;
+mod endpoint;
 mod listen;
+mod share;
 mod spare;
+mod unix;
 
-pub use listen::{ListenOptions, listen};
-pub use mio::net::{TcpListener, TcpStream};
+pub use connect::{connect, finish_connect};
+pub use endpoint::Endpoint;
+pub use listen::{Held, ListenOptions, Listener, listen, listen_beside};
+/// A connection of either kind, in one descriptor.
+///
+/// It is named after TCP and holds unix streams as well: read(2), send(2), writev(2), shutdown(2), close(2) and the
+/// poller look at no address family, and nothing else is asked of a stream that was accepted. So a connection costs four
+/// bytes instead of eight, and no branch.
+pub use mio::net::TcpStream as Stream;
+pub use share::KERNEL_SPREADS;
 pub use spare::Spare;
+pub use unix::SocketFile;
 
-use core::net::SocketAddr;
+use crate::base::Address;
+use mio::net::UnixStream;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::OwnedFd;
 
 /// What taking one connection gave.
 #[derive(Debug)]
 pub enum Taken {
     /// A connection.
-    Stream(TcpStream, SocketAddr),
+    Stream(Stream, Address),
     /// None waits.
     Nothing,
     /// One was gone before it was taken, or a signal came.
@@ -34,8 +50,14 @@ pub enum Taken {
 ///
 /// Classes by accept(2): the errors of a connection that died in the queue are passed to its taker on Linux and mean
 /// "try the next"; EMFILE, ENFILE, ENOBUFS and ENOMEM leave the connection in the queue.
-pub fn take(listener: &TcpListener) -> Taken {
-    let error = match listener.accept() {
+pub fn take(listener: &Listener) -> Taken {
+    let accepted = match listener {
+        Listener::Tcp(listener) => listener.accept().map(|(stream, address)| (stream, address.into())),
+        Listener::Unix(_, listener) => {
+            listener.accept().map(|(stream, _)| (stream_of(stream), Address::Unix))
+        }
+    };
+    let error = match accepted {
         Ok((stream, address)) => return Taken::Stream(stream, address),
         Err(error) => error,
     };
@@ -55,6 +77,11 @@ pub fn take(listener: &TcpListener) -> Taken {
         _ if is_network_error(&error) => Taken::Aborted,
         _ => Taken::Failed(error),
     }
+}
+
+/// See [`Stream`].
+fn stream_of(stream: UnixStream) -> Stream {
+    Stream::from(OwnedFd::from(stream))
 }
 
 /// EMFILE, ENFILE, ENOMEM, ENOBUFS: std has names for none of the first three on all platforms. The first three
@@ -79,7 +106,7 @@ fn is_network_error(error: &io::Error) -> bool {
 ///
 /// As read(2).
 #[inline]
-pub fn read(mut stream: &TcpStream, into: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+pub fn read(mut stream: &Stream, into: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
     match into {
         [one] => stream.read(one),
         several => stream.read_vectored(several),
@@ -92,7 +119,7 @@ pub fn read(mut stream: &TcpStream, into: &mut [IoSliceMut<'_>]) -> io::Result<u
 ///
 /// As send(2); no signal is raised.
 #[inline]
-pub fn write(mut stream: &TcpStream, from: &[IoSlice<'_>]) -> io::Result<usize> {
+pub fn write(mut stream: &Stream, from: &[IoSlice<'_>]) -> io::Result<usize> {
     match from {
         [one] => stream.write(one),
         several => stream.write_vectored(several),

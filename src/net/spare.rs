@@ -3,9 +3,7 @@
 //! Without it, a server that has run out can't even accept a connection in order to refuse it: the connection waits
 //! in the queue until its peer gives up.
 
-use super::Taken;
-use core::net::SocketAddr;
-use mio::net::{TcpListener, TcpStream};
+use super::{Listener, Stream, Taken};
 use std::fs::File;
 use std::io::{Read, Write};
 
@@ -26,14 +24,14 @@ impl Spare {
     }
 
     /// Tells one newcomer why it is not served, and closes it. False if none waits or even the spare one is gone.
-    pub fn refuse(&mut self, listener: &TcpListener, farewell: &[u8]) -> bool {
+    pub fn refuse(&mut self, listener: &Listener, farewell: &[u8]) -> bool {
         if self.0.take().is_none() {
             self.0 = File::open(NOTHING).ok();
             return false;
         }
         let refused = match super::take(listener) {
-            Taken::Stream(stream, address) => {
-                tell(stream, address, farewell);
+            Taken::Stream(stream, _) => {
+                tell(stream, farewell);
                 true
             }
             Taken::Aborted => true,
@@ -51,7 +49,7 @@ impl Default for Spare {
 }
 
 /// Best effort: a fresh socket takes this much, and if it doesn't there is nobody to keep it for.
-fn tell(mut stream: TcpStream, _address: SocketAddr, farewell: &[u8]) {
+fn tell(mut stream: Stream, farewell: &[u8]) {
     let _ = stream.write(farewell);
     // Clients speak first: what they have said must not make the close a reset.
     let _ = stream.read(&mut [0; SPOKEN_BYTES]);

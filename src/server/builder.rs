@@ -1,19 +1,17 @@
 //! What a server is made of, checked as it is put together.
 
-use super::{Error, Running, running};
+use super::{Error, Running, launch};
 use crate::base::limits::{
     BUDGET_BYTES_DEFAULT, BUDGET_BYTES_MIN, CONNECTIONS_DEFAULT, CONNECTIONS_PER_SHARD_MAX, DEADLINE_MS_MAX,
-    DRAIN_GRACE, LINE_BYTES_DEFAULT, LINE_BYTES_MAX, LISTENERS_MAX, Limits, PAYLOAD_BYTES_DEFAULT,
-    PAYLOAD_BYTES_MAX,
+    DRAIN_GRACE, LINE_BYTES_DEFAULT, LINE_BYTES_MAX, LISTENERS_MAX, Limits, OPEN_REQUESTS_MAX,
+    PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, SHARDS_MAX,
 };
 use crate::base::time::whole_ms;
-use crate::net::{ListenOptions, TcpListener, listen};
+use crate::net::{self, Endpoint, ListenOptions};
 use crate::service::{FnService, Frame, Replied, Reply, Service};
 use crate::session::{Framing, Protocol};
 use crate::turn::ListenerConfig;
-use crate::wire::Header;
-use core::net::SocketAddr;
-use std::net::ToSocketAddrs;
+use std::num::NonZero;
 use std::time::Duration;
 
 /// An address to listen on, and how its streams are cut into messages.
@@ -21,40 +19,52 @@ use std::time::Duration;
 pub struct Listener {
     address: String,
     framing: Framing,
+    wants_hello: bool,
     options: ListenOptions,
 }
 
 impl Listener {
-    /// Binary frames on this address, such as `127.0.0.1:7411`; port 0 takes a free one.
+    /// Binary frames on this address: `127.0.0.1:7411`, where port 0 takes a free one, or `unix:/run/tidegate.sock`. A
+    /// unix socket's file is replaced if nobody listens on it any more, and removed when listening ends.
     pub fn frames(address: impl Into<String>) -> Listener {
-        let framing = Framing {
-            protocol: Protocol::Frame,
-            payload_max: PAYLOAD_BYTES_DEFAULT,
-            line_route: Header::route(0),
-        };
-        Listener { address: address.into(), framing, options: ListenOptions::default() }
+        Listener::with(address.into(), Framing::frames(PAYLOAD_BYTES_DEFAULT))
+    }
+
+    /// Frames whose header is a route in all its 16 bits (`header_space = "full"`): for clients that use them all. No
+    /// extension blocks and no control frames, so a request that fails ends its connection.
+    pub fn bare_frames(address: impl Into<String>) -> Listener {
+        Listener::with(address.into(), Framing::bare_frames(PAYLOAD_BYTES_DEFAULT))
     }
 
     /// Lines of text on this address. They all go to route 0, unless [`Listener::route`] names another.
     pub fn lines(address: impl Into<String>) -> Listener {
-        let mut listener = Listener::frames(address);
-        listener.framing.protocol = Protocol::Line;
-        listener.framing.payload_max = LINE_BYTES_DEFAULT;
-        listener
+        Listener::with(address.into(), Framing::lines(LINE_BYTES_DEFAULT, 0))
+    }
+
+    fn with(address: String, framing: Framing) -> Listener {
+        Listener { address, framing, wants_hello: false, options: ListenOptions::default() }
+    }
+
+    /// Every peer's first frame must be a HELLO that [`Service::on_hello`] accepts; who sends anything else is told
+    /// UNAUTHENTICATED. Of no use with lines and bare frames, which have no HELLO.
+    #[must_use]
+    pub const fn wants_hello(mut self) -> Listener {
+        self.wants_hello = matches!(self.framing.protocol, Protocol::Frame);
+        self
     }
 
     /// The largest payload, in bytes: of a frame, `0..=268435456`, default 1 MiB; of a line without its end,
     /// `0..=131072`, default 64 KiB.
     #[must_use]
     pub const fn max_payload(mut self, bytes: u32) -> Listener {
-        self.framing.payload_max = bytes;
+        self.framing = self.framing.with_payload_max(bytes);
         self
     }
 
     /// The route of all lines, `0..=16383`. Of no use with frames, which name their own.
     #[must_use]
     pub const fn route(mut self, route: u16) -> Listener {
-        self.framing.line_route = Header::route(route);
+        self.framing = self.framing.with_line_route(route);
         self
     }
 
@@ -67,16 +77,14 @@ impl Listener {
 
     fn check(&self) -> Result<(), Error> {
         let (name, most) = match self.framing.protocol {
-            Protocol::Frame => ("the largest payload of a frame", PAYLOAD_BYTES_MAX),
+            Protocol::Frame | Protocol::Bare => ("the largest payload of a frame", PAYLOAD_BYTES_MAX),
             Protocol::Line => ("the longest line", LINE_BYTES_MAX),
         };
         within(name, u64::from(self.framing.payload_max), 0, u64::from(most))
     }
 
-    fn resolve(&self) -> Result<SocketAddr, Error> {
-        let wrong = |why: String| Error::Address { text: self.address.clone(), why };
-        let mut addresses = self.address.to_socket_addrs().map_err(|error| wrong(error.to_string()))?;
-        addresses.next().ok_or_else(|| wrong("it resolves to nothing".to_owned()))
+    fn endpoint(&self) -> Result<Endpoint, Error> {
+        Endpoint::parse(&self.address).map_err(|why| Error::Address { text: self.address.clone(), why })
     }
 }
 
@@ -90,13 +98,15 @@ impl From<&str> for Listener {
 /// A server in the making.
 #[derive(Debug)]
 pub struct Builder {
-    pub(super) sockets: Vec<TcpListener>,
-    pub(super) local_addrs: Vec<SocketAddr>,
+    pub(super) sockets: Vec<(net::Listener, ListenOptions)>,
+    pub(super) local_addrs: Vec<Endpoint>,
     pub(super) listeners: Vec<ListenerConfig>,
     pub(super) limits: Limits,
     pub(super) budget_bytes: usize,
     pub(super) connections_max: u32,
     pub(super) grace: Duration,
+    shards: Option<u16>,
+    pub(super) pin: bool,
 }
 
 impl Builder {
@@ -109,6 +119,8 @@ impl Builder {
             budget_bytes: BUDGET_BYTES_DEFAULT,
             connections_max: CONNECTIONS_DEFAULT,
             grace: DRAIN_GRACE,
+            shards: None,
+            pin: false,
         }
     }
 
@@ -121,11 +133,13 @@ impl Builder {
         let listener = listener.into();
         listener.check()?;
         within("the number of listeners", self.listeners.len() as u64 + 1, 1, LISTENERS_MAX as u64)?;
-        let address = listener.resolve()?;
-        let socket = listen(address, &listener.options).map_err(|source| Error::listen(address, source))?;
-        self.local_addrs.push(socket.local_addr().map_err(|source| Error::listen(address, source))?);
-        self.sockets.push(socket);
-        self.listeners.push(ListenerConfig { framing: listener.framing });
+        let endpoint = listener.endpoint()?;
+        let failed = |source| Error::listen(endpoint.clone(), source);
+        let socket = net::listen(&endpoint, &listener.options).map_err(failed)?;
+        let ip = socket.ip().map_err(failed)?;
+        self.local_addrs.push(ip.map_or(endpoint, Endpoint::Ip));
+        self.sockets.push((socket, listener.options));
+        self.listeners.push(ListenerConfig { framing: listener.framing, wants_hello: listener.wants_hello });
         Ok(self)
     }
 
@@ -136,7 +150,25 @@ impl Builder {
         self
     }
 
-    /// Memory for all buffers, in bytes, at least 4 MiB. Default: 256 MiB.
+    /// Event loops, each with a thread of its own, `1..=256`. Default: as many as there are processors for this process,
+    /// as far as the memory suffices, of which each gets an equal part.
+    ///
+    /// Each loop has a service of its own, and connections stay with the loop that took them in.
+    #[must_use]
+    pub const fn shards(mut self, shards: u16) -> Builder {
+        self.shards = Some(shards);
+        self
+    }
+
+    /// Keeps each loop on a processor of its own. Default: no. Linux only, and only with the feature `pin`; where it
+    /// can't be done, that is logged and the loop runs all the same.
+    #[must_use]
+    pub const fn pin(mut self, pin: bool) -> Builder {
+        self.pin = pin;
+        self
+    }
+
+    /// Memory for all buffers of all loops, in bytes, at least 4 MiB for each. Default: 256 MiB.
     #[must_use]
     pub const fn memory(mut self, bytes: usize) -> Builder {
         self.budget_bytes = bytes;
@@ -158,7 +190,7 @@ impl Builder {
     }
 
     /// Where the listeners are, in their order, with the ports that port 0 became.
-    pub fn local_addrs(&self) -> &[SocketAddr] {
+    pub fn local_addrs(&self) -> &[Endpoint] {
         &self.local_addrs
     }
 
@@ -170,10 +202,10 @@ impl Builder {
     pub fn start<S, F>(self, make_service: F) -> Result<Running, Error>
     where
         S: Service,
-        F: FnMut() -> S + Send + 'static,
+        F: FnMut() -> S + Clone + Send + 'static,
     {
         self.check()?;
-        running::start(self, make_service)
+        launch::start(self, make_service)
     }
 
     /// Runs the server until SIGINT or SIGTERM, then drains it. A second signal ends the process at once, with exit
@@ -186,7 +218,7 @@ impl Builder {
     pub fn serve<S, F>(self, make_service: F) -> Result<(), Error>
     where
         S: Service,
-        F: FnMut() -> S + Send + 'static,
+        F: FnMut() -> S + Clone + Send + 'static,
     {
         let grace = self.grace;
         let running = self.start(make_service)?;
@@ -220,19 +252,34 @@ impl Builder {
         self.start(move || FnService(handler.clone()))
     }
 
+    /// How many loops it will have.
+    pub fn shards_or_default(&self) -> u16 {
+        self.shards.unwrap_or_else(|| {
+            let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+            let most = processors.min(self.budget_bytes / BUDGET_BYTES_MIN).clamp(1, SHARDS_MAX.into());
+            u16::try_from(most).unwrap_or(SHARDS_MAX)
+        })
+    }
+
     fn check(&self) -> Result<(), Error> {
         if self.listeners.is_empty() {
             return Err(Error::NoListener);
         }
         let limits = &self.limits;
-        within("the memory budget in bytes", self.budget_bytes as u64, BUDGET_BYTES_MIN as u64, u64::MAX)?;
+        let shards = self.shards_or_default();
+        within("the number of shards", shards.into(), 1, SHARDS_MAX.into())?;
+        let least = BUDGET_BYTES_MIN as u64 * u64::from(shards);
+        within("the memory budget in bytes", self.budget_bytes as u64, least, u64::MAX)?;
+        let open = u64::from(limits.open_requests);
+        within("the open requests of a connection", open, 1, u64::from(OPEN_REQUESTS_MAX))?;
         within("the most connections", self.connections_max.into(), 1, CONNECTIONS_PER_SHARD_MAX.into())?;
         if let Some(idle) = limits.idle {
             within("the idle time in milliseconds", u64::from(whole_ms(idle)), 1, DEADLINE_MS_MAX.into())?;
         }
         let (low, high) = (u64::from(limits.output_low_bytes), u64::from(limits.output_high_bytes));
         within("the low output watermark in bytes", low, 0, high.saturating_sub(1))?;
-        within("the high output watermark in bytes", high, 1, (self.budget_bytes / 4) as u64)
+        let most = self.budget_bytes as u64 / u64::from(shards) / 4;
+        within("the high output watermark in bytes", high, 1, most)
     }
 }
 

@@ -2,14 +2,16 @@
 
 use super::DrainReport;
 use crate::base::Fault;
-use core::net::SocketAddr;
+use crate::net::Endpoint;
 use std::io;
 
 /// A server that could not be started, or ended badly.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An address that does not parse or resolve.
-    #[error("{text:?} is not an address to listen on: {why}; write it as IP:PORT, such as 127.0.0.1:7411")]
+    #[error(
+        "{text:?} is not an address to listen on: {why}; write it as IP:PORT, such as 127.0.0.1:7411, or unix:PATH"
+    )]
     Address {
         /// What was given.
         text: String,
@@ -18,31 +20,44 @@ pub enum Error {
     },
     /// Somebody listens there already.
     #[error(
-        "{address} is in use by another process; stop it, or choose another port (port 0 takes a free one)"
+        "{address} is in use by another process; stop it, or choose another address (port 0 takes a free one)"
     )]
     AddressInUse {
         /// The address.
-        address: SocketAddr,
+        address: Endpoint,
     },
     /// The system does not let us listen there.
     #[error(
-        "no permission to listen on {address}; ports below 1024 need CAP_NET_BIND_SERVICE, or choose a higher one"
+        "no permission to listen on {address}; ports below 1024 need CAP_NET_BIND_SERVICE, a path needs a directory \
+         that you may write to"
     )]
     Forbidden {
         /// The address.
-        address: SocketAddr,
+        address: Endpoint,
     },
     /// No interface of this host has it.
     #[error("{address} is not an address of this host; use one that is, or 0.0.0.0 for all of them")]
     NotLocal {
         /// The address.
-        address: SocketAddr,
+        address: Endpoint,
+    },
+    /// The path is taken by a file that is no socket.
+    #[error("{address} is a file, and no socket; remove it, or choose another path")]
+    NotASocket {
+        /// The address.
+        address: Endpoint,
+    },
+    /// The path's directory does not exist.
+    #[error("{address} lies in a directory that does not exist; make it, or choose another path")]
+    NoDirectory {
+        /// The address.
+        address: Endpoint,
     },
     /// Any other failure to listen.
     #[error("cannot listen on {address}: {source}")]
     Listen {
         /// The address.
-        address: SocketAddr,
+        address: Endpoint,
         /// What the system said.
         source: io::Error,
     },
@@ -89,6 +104,8 @@ impl Error {
             Error::AddressInUse { .. }
             | Error::Forbidden { .. }
             | Error::NotLocal { .. }
+            | Error::NotASocket { .. }
+            | Error::NoDirectory { .. }
             | Error::Listen { .. }
             | Error::Host(_)
             | Error::ShardDied { .. }
@@ -102,18 +119,24 @@ impl Error {
         match self {
             Error::Address { .. } | Error::NoListener | Error::Limit { .. } => 2,
             Error::Lossy(_) => 1,
-            Error::AddressInUse { .. } | Error::NotLocal { .. } | Error::Listen { .. } => 69,
+            Error::AddressInUse { .. }
+            | Error::NotLocal { .. }
+            | Error::NotASocket { .. }
+            | Error::NoDirectory { .. }
+            | Error::Listen { .. } => 69,
             Error::Forbidden { .. } => 77,
             Error::Host(_) | Error::Signals(_) => 78,
             Error::ShardDied { .. } => 70,
         }
     }
 
-    pub(super) fn listen(address: SocketAddr, source: io::Error) -> Error {
+    pub(super) fn listen(address: Endpoint, source: io::Error) -> Error {
         #[expect(clippy::wildcard_enum_match_arm, reason = "std's list grows")]
         match source.kind() {
             io::ErrorKind::AddrInUse => Error::AddressInUse { address },
             io::ErrorKind::AddrNotAvailable => Error::NotLocal { address },
+            io::ErrorKind::AlreadyExists => Error::NotASocket { address },
+            io::ErrorKind::NotFound => Error::NoDirectory { address },
             io::ErrorKind::PermissionDenied => Error::Forbidden { address },
             _ => Error::Listen { address, source },
         }

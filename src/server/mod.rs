@@ -9,6 +9,7 @@
 
 mod builder;
 mod error;
+mod launch;
 mod report;
 mod running;
 #[cfg(feature = "signals")]
@@ -17,7 +18,7 @@ mod signals;
 pub use builder::{Builder, Listener};
 pub use error::Error;
 pub use report::DrainReport;
-pub use running::{Handle, Running};
+pub use running::{Handle, Running, Unreached};
 #[cfg(feature = "signals")]
 pub use signals::drain_on_signals;
 

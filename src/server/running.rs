@@ -1,22 +1,27 @@
-//! A server that runs: its thread, its figures, its end.
+//! A server that runs: its threads, its figures, its end.
 
-use super::{Builder, DrainReport, Error};
+use super::{DrainReport, Error};
+use crate::base::limits::MAILBOX_COMMANDS;
+use crate::base::{ConnId, Token};
+use crate::mailbox::{Command, Mailbox};
 use crate::metrics::{ShardMetrics, Snapshot};
-use crate::service::Service;
-use crate::shard::{Command, Mailbox, Shard};
-use crate::turn::TurnConfig;
-use core::net::SocketAddr;
+use crate::net::{Endpoint, Held};
+use crate::shard::Group;
+use crate::wire::Status;
 use std::any::Any;
-use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
+use tracing::error;
+
+/// How long to wait before a command is left again at a loop whose mailbox was full.
+const FULL_PAUSE: Duration = Duration::from_millis(1);
 
 /// A server that was started. Dropping it lets the server run on; [`Running::join`] waits for its end.
 #[derive(Debug)]
 pub struct Running {
     handle: Handle,
-    thread: JoinHandle<io::Result<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 /// Speaks to a running server, from any thread.
@@ -25,63 +30,101 @@ pub struct Handle {
     shared: Arc<Shared>,
 }
 
+/// Why a connection could not be reached. That it is gone already is no error: it may always be gone a moment later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreached {
+    /// The connection's loop has more commands waiting than it may; try again later.
+    #[error("{limit} commands wait for event loop {shard} already")]
+    Full {
+        /// Which loop.
+        shard: u16,
+        /// The most that may wait.
+        limit: usize,
+    },
+    /// This server has no such loop: the id is another process's.
+    #[error("there is no event loop {shard}, the server has {shards}")]
+    NoSuchShard {
+        /// Which loop the id names.
+        shard: u16,
+        /// How many there are.
+        shards: usize,
+    },
+}
+
+/// What the handles and the loops' threads of one server share. Locks are taken by callers, and by a loop that is dead.
 #[derive(Debug)]
-struct Shared {
-    local_addrs: Vec<SocketAddr>,
-    mailbox: Arc<Mailbox>,
-    metrics: Arc<ShardMetrics>,
-    /// The figures when the drain began. Taken by callers only, never by a loop.
+pub(super) struct Shared {
+    local_addrs: Vec<Endpoint>,
+    group: Arc<Group>,
+    metrics: Vec<Arc<ShardMetrics>>,
+    /// Second descriptors of the listening sockets, so that a loop that dies resets nobody in its accept queue.
+    held: Mutex<Vec<Held>>,
+    /// The figures when the drain began.
     before_drain: Mutex<Option<Snapshot>>,
+    /// The first loop that died, and what it said last.
+    death: OnceLock<(u16, String)>,
+    /// How long the other loops then have.
+    grace: Duration,
 }
 
-pub(super) fn start<S, F>(builder: Builder, make_service: F) -> Result<Running, Error>
-where
-    S: Service,
-    F: FnMut() -> S + Send + 'static,
-{
-    let config = TurnConfig {
-        shard: 0,
-        connections_max: builder.connections_max,
-        budget_bytes: builder.budget_bytes,
-        listeners: builder.listeners,
-        limits: builder.limits,
-        seed: seed(),
-    };
-    let sockets = builder.sockets;
-    let (ready, made) = std::sync::mpsc::sync_channel(1);
-    // Made on its own thread, since a service need not be `Send`.
-    let thread = std::thread::Builder::new().name("tidegate-0".to_owned()).spawn(move || {
-        let shard = match Shard::new(config, sockets, Instant::now(), make_service) {
-            Ok(shard) => shard,
-            Err(error) => {
-                let _ = ready.send(Err(error));
-                return Ok(());
+impl Shared {
+    pub(super) fn new(
+        local_addrs: Vec<Endpoint>,
+        group: Arc<Group>,
+        metrics: Vec<Arc<ShardMetrics>>,
+        held: Vec<Held>,
+        grace: Duration,
+    ) -> Shared {
+        let (held, before_drain) = (Mutex::new(held), Mutex::new(None));
+        Shared { local_addrs, group, metrics, held, before_drain, death: OnceLock::new(), grace }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let mut sum = Snapshot::zero();
+        self.metrics.iter().for_each(|metrics| sum.add(&metrics.snapshot()));
+        sum
+    }
+
+    fn drain(&self, grace: Duration) {
+        let mut before = self.before_drain.lock().unwrap_or_else(PoisonError::into_inner);
+        if before.is_none() {
+            *before = Some(self.snapshot());
+        }
+        drop(before);
+        // Before the loops end listening: the last descriptor of a socket must be theirs.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let dead = self.death.get().map(|(shard, _)| *shard);
+        let living = (0..).zip(self.group.mailboxes()).filter(|(shard, _)| Some(*shard) != dead);
+        let (began, mut untold) = (Instant::now(), living.collect::<Vec<(u16, _)>>());
+        let post = |told: &(u16, &Arc<Mailbox>)| told.1.post(Command::Drain { grace }).is_err();
+        loop {
+            untold.retain(post);
+            if untold.is_empty() {
+                return;
             }
-        };
-        let _ = ready.send(Ok((shard.mailbox(), shard.metrics())));
-        shard.run()
-    });
-    let thread = thread.map_err(Error::Host)?;
-    let (mailbox, metrics) = match made.recv() {
-        Ok(made) => made.map_err(Error::Host)?,
-        // Nothing was sent: making the service panicked.
-        Err(_) => return Err(died(thread.join())),
-    };
-    let shared =
-        Shared { local_addrs: builder.local_addrs, mailbox, metrics, before_drain: Mutex::new(None) };
-    Ok(Running { handle: Handle { shared: Arc::new(shared) }, thread })
-}
+            if began.elapsed() > grace {
+                error!(loops = untold.len(), "event loops take no commands");
+                return;
+            }
+            std::thread::sleep(FULL_PAUSE);
+        }
+    }
 
-/// Different in each run: handlers get chance, the simulator gets repeatability.
-#[expect(clippy::cast_possible_truncation, reason = "the low bits are the ones that vary")]
-fn seed() -> u64 {
-    SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos() as u64)
-        ^ u64::from(std::process::id())
+    /// A loop is gone, with its connections: a bug of ours. The others end in order, and the server with them.
+    pub(super) fn shard_died(&self, shard: u16, why: String) {
+        error!(shard, why, "an event loop died; the others drain");
+        let _ = self.death.set((shard, why));
+        self.drain(self.grace);
+    }
 }
 
 impl Running {
+    pub(super) const fn new(shared: Arc<Shared>, threads: Vec<JoinHandle<()>>) -> Running {
+        Running { handle: Handle { shared }, threads }
+    }
+
     /// Where the listeners are, in their order.
-    pub fn local_addrs(&self) -> &[SocketAddr] {
+    pub fn local_addrs(&self) -> &[Endpoint] {
         self.handle.local_addrs()
     }
 
@@ -92,59 +135,84 @@ impl Running {
 
     /// Whether the server is over, for whatever reason: then [`Running::join`] does not wait.
     pub fn is_finished(&self) -> bool {
-        self.thread.is_finished()
+        self.threads.iter().all(JoinHandle::is_finished)
     }
 
     /// Waits until the server has drained, and tells how that went.
     ///
     /// # Errors
     ///
-    /// [`Error::ShardDied`] if its loop ended in another way.
+    /// [`Error::ShardDied`] if one of its loops ended in another way; the others have drained then.
     pub fn join(self) -> Result<DrainReport, Error> {
         let shared = self.handle.shared;
-        match self.thread.join() {
-            Ok(Ok(())) => {}
-            other => return Err(died(other)),
+        for (shard, thread) in (0..).zip(self.threads) {
+            if let Err(panic) = thread.join() {
+                let _ = shared.death.set((shard, panic_text(panic.as_ref())));
+            }
+        }
+        if let Some((shard, why)) = shared.death.get() {
+            return Err(Error::ShardDied { shard: *shard, why: why.clone() });
         }
         let before = shared.before_drain.lock().unwrap_or_else(PoisonError::into_inner);
         let before = before.clone().unwrap_or(const { Snapshot::zero() });
-        Ok(DrainReport::between(&before, &shared.metrics.snapshot()))
+        Ok(DrainReport::between(&before, &shared.snapshot()))
     }
 }
 
 impl Handle {
     /// Where the listeners are, in their order.
-    pub fn local_addrs(&self) -> &[SocketAddr] {
+    pub fn local_addrs(&self) -> &[Endpoint] {
         &self.shared.local_addrs
     }
 
-    /// The figures of now.
+    /// How many event loops there are.
+    pub fn shards(&self) -> usize {
+        self.shared.metrics.len()
+    }
+
+    /// The figures of now, of all loops together.
     pub fn snapshot(&self) -> Snapshot {
-        self.shared.metrics.snapshot()
+        self.shared.snapshot()
+    }
+
+    /// The figures of now, of each loop, by its number.
+    pub fn shard_snapshots(&self) -> Vec<Snapshot> {
+        self.shared.metrics.iter().map(|metrics| metrics.snapshot()).collect()
+    }
+
+    /// How many connections there are now, those included that a loop has accepted and is still placing.
+    pub fn connections(&self) -> u32 {
+        self.shared.group.connections()
+    }
+
+    /// Ends a connection in order: what is due to it leaves, and the status and the text are its last words. Does nothing
+    /// if it is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreached`]; then nothing is done.
+    pub fn close(&self, id: ConnId, status: Status, text: impl Into<String>) -> Result<(), Unreached> {
+        let text = text.into().into_boxed_str();
+        self.post(id, |to| Command::Close { to, status, text })
+    }
+
+    fn post(&self, id: ConnId, command: impl FnOnce(Token) -> Command) -> Result<(), Unreached> {
+        let Some(mailbox) = self.shared.group.mailbox(id.shard) else {
+            return Err(Unreached::NoSuchShard { shard: id.shard, shards: self.shards() });
+        };
+        let token = Token { generation: id.generation, slot: id.slot };
+        let posted = mailbox.post(command(token));
+        posted.map_err(|_| Unreached::Full { shard: id.shard, limit: MAILBOX_COMMANDS })
     }
 
     /// Begins to drain: no more connections, what was received is answered, every connection ends in order; those
     /// that have not within the grace are closed. A second call can only shorten the grace.
     pub fn drain(&self, grace: Duration) {
-        let mut before = self.shared.before_drain.lock().unwrap_or_else(PoisonError::into_inner);
-        if before.is_none() {
-            *before = Some(self.snapshot());
-        }
-        if self.shared.mailbox.leave(Command::Drain { grace }).is_err() {
-            tracing::error!("the event loop takes no commands");
-        }
+        self.shared.drain(grace);
     }
 }
 
-fn died(ended: Result<io::Result<()>, Box<dyn Any + Send>>) -> Error {
-    let why = match ended {
-        Ok(Ok(())) => "it ended without being asked".to_owned(),
-        Ok(Err(error)) => error.to_string(),
-        Err(panic) => {
-            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            text.or_else(|| panic.downcast_ref::<String>().cloned())
-                .unwrap_or_else(|| "it panicked".to_owned())
-        }
-    };
-    Error::ShardDied { shard: 0, why }
+pub(super) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it panicked".to_owned())
 }

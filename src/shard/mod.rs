@@ -1,24 +1,29 @@
 //! One thread, one poller, one turn: the only place where a loop meets the operating system, and the only clock.
 //!
 //! ```text
-//!   other threads --Mailbox--> [ poll -> begin -> handle_event ... -> commands -> end ] --> metrics
+//!   other threads --Mailbox--> [ poll -> begin -> handle_event ... -> end ] --> metrics
 //! ```
+//!
+//! Loops of one server know each other by their [`Group`]: newcomers are handed to whoever has fewer.
 //!
 //! Always holds: every socket of the shard is registered once, in both directions, for good. Never: a decision about
 //! a connection; those are the turn's. No lock that the loop could wait on.
 
-mod mailbox;
+mod group;
+mod pin;
 mod world;
 
-pub use mailbox::{Command, Mailbox};
+pub use group::Group;
+pub use pin::pin_thread;
 
-use crate::base::limits::{COMMANDS_PER_TURN, EVENTS_PER_POLL};
-use crate::base::{Ms, Token};
+use crate::base::Token;
+use crate::base::limits::EVENTS_PER_POLL;
+use crate::mailbox::Mailbox;
 use crate::metrics::ShardMetrics;
+use crate::net::Listener;
 use crate::service::Service;
 use crate::turn::{Io, Readiness, Turn, TurnConfig, Wait};
 use mio::event::Event;
-use mio::net::TcpListener;
 use mio::{Events, Poll, Waker};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -28,37 +33,67 @@ use world::World;
 /// The waker's token: no connection has it, since their slots are far below.
 const WAKER: mio::Token = mio::Token(usize::MAX);
 
+/// A loop's poller, and the mailbox that wakes it: made before the loop's thread, so that loops know each other's
+/// mailboxes from the start.
+#[derive(Debug)]
+pub struct Poller {
+    poll: Poll,
+    mailbox: Arc<Mailbox>,
+}
+
+impl Poller {
+    /// A poller with nothing registered but its own waker.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no descriptors for it.
+    fn new() -> io::Result<Poller> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), WAKER)?;
+        let mailbox = Mailbox::new(move || {
+            // A waker can only fail when its poller is gone, and then there is nobody to wake.
+            if let Err(error) = waker.wake() {
+                tracing::error!(%error, "cannot wake an event loop");
+            }
+        });
+        Ok(Poller { poll, mailbox: Arc::new(mailbox) })
+    }
+
+    /// Where other threads leave letters for the loop.
+    fn mailbox(&self) -> Arc<Mailbox> {
+        Arc::clone(&self.mailbox)
+    }
+}
+
 /// An event loop, ready to run on a thread of its own.
 pub struct Shard<S: Service> {
     poll: Poll,
     world: World,
     turn: Turn<S, World>,
-    mailbox: Arc<Mailbox>,
 }
 
 impl<S: Service> Shard<S> {
-    /// A loop over these listeners; `start` is the moment that its deadlines count from.
+    /// A loop of this group, over these listeners: by their place in the server's list, `None` where another loop
+    /// listens. `start` is the moment that its deadlines count from, the same for all loops. The mailbox and the seats of
+    /// `config` are the group's.
     ///
     /// # Errors
     ///
-    /// If the poller can't be made, or a listener can't be registered with it.
+    /// If a listener can't be registered.
     pub fn new(
+        poller: Poller,
         config: TurnConfig,
-        listeners: Vec<TcpListener>,
+        listeners: Vec<Option<Listener>>,
+        group: Arc<Group>,
         start: Instant,
         make_service: impl FnMut() -> S + Send + 'static,
     ) -> io::Result<Shard<S>> {
-        let poll = Poll::new()?;
-        let waker = Waker::new(poll.registry(), WAKER)?;
-        let mut world = World::new(poll.registry().try_clone()?, listeners, start)?;
+        debug_assert!(Arc::ptr_eq(&poller.mailbox, &config.mailbox), "another loop's mailbox");
+        let poll = poller.poll;
+        let mut world = World::new(poll.registry().try_clone()?, listeners, group, config.shard, start)?;
         let now = world.now();
         let turn = Turn::new(config, now, make_service);
-        Ok(Shard { poll, world, turn, mailbox: Arc::new(Mailbox::new(waker)) })
-    }
-
-    /// Where other threads leave commands.
-    pub fn mailbox(&self) -> Arc<Mailbox> {
-        Arc::clone(&self.mailbox)
+        Ok(Shard { poll, world, turn })
     }
 
     /// The loop's figures.
@@ -73,7 +108,7 @@ impl<S: Service> Shard<S> {
     /// If the poller fails.
     pub fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_POLL);
-        while !self.turn.is_drained() {
+        while !(self.turn.is_drained() && self.world.is_settled()) {
             self.poll(&mut events)?;
             let now = self.world.now();
             self.turn.begin(now);
@@ -81,9 +116,6 @@ impl<S: Service> Shard<S> {
                 if event.token() != WAKER {
                     self.turn.handle_event(&mut self.world, token_of(event.token()), readiness_of(event));
                 }
-            }
-            if !self.mailbox.is_empty() {
-                self.obey(now.ms());
             }
             self.turn.end(&mut self.world);
         }
@@ -104,17 +136,6 @@ impl<S: Service> Shard<S> {
             }
             polled => polled,
         }
-    }
-
-    #[cold]
-    fn obey(&mut self, now: Ms) {
-        for _ in 0..COMMANDS_PER_TURN {
-            match self.mailbox.take() {
-                Some(Command::Drain { grace }) => self.turn.begin_drain(&mut self.world, now.after(grace)),
-                None => return,
-            }
-        }
-        self.mailbox.wake();
     }
 }
 

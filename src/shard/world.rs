@@ -1,41 +1,58 @@
 //! The turn's [`Io`] over `mio` and the system's clock.
 
-use crate::base::{Time, Token};
-use crate::net::{self, Spare, Taken};
-use crate::turn::{Accepted, Io};
-use mio::net::{TcpListener, TcpStream};
+use super::Group;
+use crate::base::{Address, Time, Token};
+use crate::net::{self, KERNEL_SPREADS, Listener, Spare, Stream, Taken};
+use crate::turn::{Accepted, Io, deals_away, wants_hand_off};
 use mio::{Interest, Registry};
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
+use std::sync::Arc;
 use std::time::Instant;
 
-/// The operating system, as one loop sees it.
+/// How often an ending loop looks whether a newcomer that is on its way has arrived.
+const LAST_LOOKS: u32 = 1000;
+
+/// The operating system and the other loops, as one loop sees them.
 #[derive(Debug)]
 pub(super) struct World {
     registry: Registry,
-    /// `None` once closed.
-    listeners: Vec<Option<TcpListener>>,
+    /// By their place in the server's list. `None` if another loop has it, or once closed.
+    listeners: Vec<Option<Listener>>,
     spare: Spare,
+    group: Arc<Group>,
+    shard: u16,
     start: Instant,
 }
 
 impl World {
-    pub(super) fn new(registry: Registry, listeners: Vec<TcpListener>, start: Instant) -> io::Result<World> {
-        let mut open = Vec::with_capacity(listeners.len());
-        for (index, mut listener) in (0..).zip(listeners) {
-            registry.register(&mut listener, poll_token(Token::listener(index)), Interest::READABLE)?;
-            open.push(Some(listener));
+    pub(super) fn new(
+        registry: Registry,
+        mut listeners: Vec<Option<Listener>>,
+        group: Arc<Group>,
+        shard: u16,
+        start: Instant,
+    ) -> io::Result<World> {
+        for (index, listener) in (0..).zip(&mut listeners) {
+            if let Some(listener) = listener {
+                registry.register(listener, poll_token(Token::listener(index)), Interest::READABLE)?;
+            }
         }
-        Ok(World { registry, listeners: open, spare: Spare::new(), start })
+        Ok(World { registry, listeners, spare: Spare::new(), group, shard, start })
     }
 
-    fn listener(&self, index: u32) -> Option<&TcpListener> {
+    fn listener(&self, index: u32) -> Option<&Listener> {
         self.listeners.get(index as usize)?.as_ref()
+    }
+
+    /// Whether nobody can come from another loop any more.
+    pub(super) fn is_settled(&self) -> bool {
+        self.group.is_settled(self.shard)
     }
 }
 
 impl Io for World {
-    type Stream = TcpStream;
+    type Stream = Stream;
 
     #[inline]
     fn now(&mut self) -> Time {
@@ -43,7 +60,7 @@ impl Io for World {
         Time(elapsed.as_secs() * 1_000_000 + u64::from(elapsed.subsec_micros()))
     }
 
-    fn accept(&mut self, listener: u32) -> Accepted<TcpStream> {
+    fn accept(&mut self, listener: u32) -> Accepted<Stream> {
         let Some(listener) = self.listener(listener) else { return Accepted::Drained };
         match net::take(listener) {
             Taken::Stream(stream, address) => Accepted::Stream(stream, address),
@@ -60,33 +77,74 @@ impl Io for World {
     }
 
     fn close_listener(&mut self, listener: u32) {
+        self.group.close_door(self.shard);
         if let Some(mut listener) = self.listeners.get_mut(listener as usize).and_then(Option::take) {
-            // Closing takes it from the poller anyway; this is for pollers that are not epoll.
+            // Closing alone does not take it from the poller: another descriptor of the socket may be held.
             let _ = self.registry.deregister(&mut listener);
         }
     }
 
-    fn register(&mut self, stream: &mut TcpStream, token: Token) -> io::Result<()> {
+    fn register(&mut self, stream: &mut Stream, token: Token) -> io::Result<()> {
         self.registry.register(stream, poll_token(token), Interest::READABLE | Interest::WRITABLE)
     }
 
+    fn connect(&mut self, to: SocketAddr) -> io::Result<Stream> {
+        net::connect(to)
+    }
+
+    fn finish_connect(&mut self, stream: &mut Stream) -> io::Result<bool> {
+        net::finish_connect(stream)
+    }
+
+    fn hand_off(&mut self, stream: Stream, address: Address, listener: u32, open: usize) -> Option<Stream> {
+        let Some((to, least)) = self.group.least_loaded(self.shard) else { return Some(stream) };
+        let mine = u32::try_from(open).unwrap_or(u32::MAX);
+        let is_ours_alone = matches!(self.listener(listener), Some(Listener::Unix(..))) || !KERNEL_SPREADS;
+        let goes = if is_ours_alone { deals_away(mine, least) } else { wants_hand_off(mine, least) };
+        if !goes {
+            return Some(stream);
+        }
+        let refused = self.group.hand_over((stream, address, listener), self.shard, to);
+        refused.map(|(stream, ..)| stream)
+    }
+
+    fn take_handed(&mut self) -> Option<(Stream, Address, u32)> {
+        self.group.take(self.shard)
+    }
+
     #[inline]
-    fn read(&mut self, stream: &mut TcpStream, into: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    fn read(&mut self, stream: &mut Stream, into: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         net::read(stream, into)
     }
 
     #[inline]
-    fn write(&mut self, stream: &mut TcpStream, from: &[IoSlice<'_>]) -> io::Result<usize> {
+    fn write(&mut self, stream: &mut Stream, from: &[IoSlice<'_>]) -> io::Result<usize> {
         net::write(stream, from)
     }
 
-    fn shut_write(&mut self, stream: &mut TcpStream) -> io::Result<()> {
+    fn shut_write(&mut self, stream: &mut Stream) -> io::Result<()> {
         stream.shutdown(Shutdown::Write)
     }
 
-    fn close(&mut self, stream: TcpStream) {
+    fn close(&mut self, stream: Stream) {
         // Nobody else holds this descriptor, so closing it takes it from the poller: no call for that.
         drop(stream);
+    }
+}
+
+/// A loop that dies, instead of draining, leaves nobody waiting before its door.
+impl Drop for World {
+    fn drop(&mut self) {
+        self.group.close_door(self.shard);
+        for _ in 0..LAST_LOOKS {
+            while let Some(newcomer) = self.group.take(self.shard) {
+                drop(newcomer);
+            }
+            if self.is_settled() {
+                return;
+            }
+            std::thread::yield_now();
+        }
     }
 }
 

@@ -7,8 +7,9 @@ use super::io::{SimIo, SimStream, address_of, pick};
 use super::socket::{Fate, Fin};
 use super::trace::{NOBODY, What};
 use super::weather::Trouble;
-use crate::base::{Time, Token};
+use crate::base::{Address, Time, Token};
 use crate::turn::{Accepted, Io, Readiness};
+use core::net::SocketAddr;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 
 /// Calls that are interrupted in a row, at most. Real signals are rarer.
@@ -78,7 +79,7 @@ impl Io for SimIo {
         self.take_descriptor();
         self.sockets[id as usize].fate = Fate::Taken;
         self.note(id, What::Accepted, 0);
-        Accepted::Stream(SimStream(id), address_of(id))
+        Accepted::Stream(SimStream(id), address_of(id).into())
     }
 
     fn refuse(&mut self, listener: u32, farewell: &[u8]) -> bool {
@@ -121,6 +122,22 @@ impl Io for SimIo {
         socket.pending = socket.readiness();
         self.note(stream.0, What::Registered, u64::from(token.slot));
         Ok(())
+    }
+
+    fn connect(&mut self, _to: SocketAddr) -> io::Result<SimStream> {
+        Err(error(ErrorKind::Unsupported))
+    }
+
+    fn finish_connect(&mut self, _stream: &mut SimStream) -> io::Result<bool> {
+        Err(error(ErrorKind::Unsupported))
+    }
+
+    fn hand_off(&mut self, stream: SimStream, _: Address, _: u32, _: usize) -> Option<SimStream> {
+        Some(stream)
+    }
+
+    fn take_handed(&mut self) -> Option<(SimStream, Address, u32)> {
+        None
     }
 
     fn read(&mut self, stream: &mut SimStream, into: &mut [IoSliceMut<'_>]) -> io::Result<usize> {

@@ -34,6 +34,7 @@ pub enum Answer {
 
 pub(super) mod status {
     pub(in crate::sim) const PROTOCOL: u16 = 1;
+    pub(in crate::sim) const UNAUTHENTICATED: u16 = 2;
     pub(in crate::sim) const OVERLOADED: u16 = 5;
     pub(in crate::sim) const DRAINING: u16 = 9;
     pub(in crate::sim) const INTERNAL: u16 = 10;
@@ -143,7 +144,7 @@ impl Checker {
             return self.take_alert();
         }
         match self.protocol {
-            Protocol::Frame => self.take_control(),
+            Protocol::Frame | Protocol::Bare => self.take_control(),
             Protocol::Line => self.take_error_line(),
         }
     }

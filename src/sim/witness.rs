@@ -37,7 +37,7 @@ impl<S: Service> Service for Watched<S> {
     type Conn = (u16, S::Conn);
 
     fn on_open(&mut self, peer: &Peer, cx: &mut Cx<'_>) -> Self::Conn {
-        let port = peer.address.port();
+        let port = peer.address.ip().map_or(0, |address| address.port());
         self.witness.with(|notes| notes.open_panics += 1);
         let conn = self.inner.on_open(peer, cx);
         self.witness.with(|notes| {

@@ -67,12 +67,10 @@ impl<S: Service> World<S> {
         io.set_descriptors_left(plan.descriptors);
         let clients = (0..plan.clients).map(|id| Client::new(id, &plan, &mut rng, &mut model)).collect();
         let config = TurnConfig {
-            shard: 0,
-            connections_max: plan.connections_max,
             budget_bytes: plan.budget_bytes,
-            listeners: plan.listeners.clone(),
             limits: plan.limits.clone(),
             seed: rng.next_u64(),
+            ..TurnConfig::alone(plan.connections_max, plan.listeners.clone())
         };
         let witness = Witness::default();
         let seen = witness.clone();

@@ -8,12 +8,11 @@ use super::entry::{Entry, Flag, Flags, PeerAddress};
 use super::{Accepted, Io, Turn, slot_of};
 use crate::base::limits::{ACCEPT_BACKOFF_MS, ACCEPTS_PER_DRAIN, ACCEPTS_PER_VISIT};
 use crate::base::planted::{Bug, is_planted};
-use crate::base::{ConnId, Ms, Text, Token};
+use crate::base::{Address, ConnId, Ms, Text, Token};
 use crate::metrics::Counter;
-use crate::service::{Cx, Peer, Service};
+use crate::service::{Origin, Peer, Service};
 use crate::session::{Pauses, Phase, Protocol};
 use crate::wire::{Control, Status, encode_error_line};
-use core::net::SocketAddr;
 use std::io::{Error, IoSlice, IoSliceMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -103,7 +102,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         match io.accept(listener) {
             Accepted::Stream(stream, address) => {
                 self.accepting[listener as usize].backoff_ms = 0;
-                self.admit(io, stream, address, listener);
+                self.place(io, stream, address, listener);
                 true
             }
             Accepted::Aborted => {
@@ -150,9 +149,28 @@ impl<S: Service, I: Io> Turn<S, I> {
         state.backoff_ms
     }
 
-    /// Gives a new connection its place, or tells it that there is none.
-    fn admit(&mut self, io: &mut I, mut stream: I::Stream, address: SocketAddr, listener: u32) {
-        if self.table.len() >= self.connections_max {
+    /// Finds a place for a new connection, here or in another loop, or tells it that there is none.
+    fn place(&mut self, io: &mut I, stream: I::Stream, address: Address, listener: u32) {
+        if !self.seats.try_take() {
+            self.refuse_full(io, stream, listener);
+            return;
+        }
+        // A drain takes what it finds: other loops may have ended already.
+        let stays = if self.shared.drain_until.is_some() {
+            Some(stream)
+        } else {
+            io.hand_off(stream, address, listener, self.table.len())
+        };
+        match stays {
+            Some(stream) => self.admit(io, stream, address, listener),
+            None => self.shared.metrics.add(Counter::HandedOff, 1),
+        }
+    }
+
+    /// Gives a connection that has a seat its slot, or tells it that there is none.
+    pub(super) fn admit(&mut self, io: &mut I, mut stream: I::Stream, address: Address, listener: u32) {
+        if self.table.len() - self.dialed >= self.connections_max {
+            self.seats.give_back();
             self.refuse_full(io, stream, listener);
             return;
         }
@@ -162,16 +180,17 @@ impl<S: Service, I: Io> Turn<S, I> {
             self.shared.metrics.add(Counter::AcceptFailed, 1);
             self.shared.journal.accept_failed(self.shared.ms, &error);
             io.close(stream);
+            self.seats.give_back();
             return;
         }
         let listener = u8::try_from(listener).expect("a server has at most 255 listeners");
         let id = ConnId { shard: self.shard, generation: token.generation, slot };
-        let mut cx = Cx { now: self.shared.now, id, rng: &mut self.shared.rng };
-        let peer = Peer { address, listener };
+        let mut cx = self.shared.cx(id);
+        let peer = Peer { address, origin: Origin::Accepted { listener } };
         let Ok(conn) = catch_unwind(AssertUnwindSafe(|| self.service.on_open(&peer, &mut cx))) else {
-            self.shared.metrics.add(Counter::Panics, 1);
-            self.shared.panics += 1;
+            self.shared.note_panic();
             io.close(stream);
+            self.seats.give_back();
             return;
         };
         let mut flags = Flags::default();
@@ -191,22 +210,24 @@ impl<S: Service, I: Io> Turn<S, I> {
             lingered: 0,
             input: None,
             output: None,
+            slots: None,
+            greeting: None,
             conn,
         });
         self.slots_used = self.slots_used.max(slot + 1);
         self.shared.metrics.add(Counter::Accepted, 1);
         self.arm(slot);
         if let Some(until) = self.shared.drain_until {
-            self.drain(slot, until);
+            self.drain(io, slot, until);
         }
     }
 
     #[cold]
     fn refuse_full(&mut self, io: &mut I, mut stream: I::Stream, listener: u32) {
         self.shared.metrics.add(Counter::RefusedFull, 1);
-        self.shared.journal.full(self.shared.ms, self.connections_max);
+        self.shared.journal.full(self.shared.ms, self.seats.max());
         let mut farewell = Vec::new();
-        let text = Text::of(format_args!("the limit of {} connections is reached", self.connections_max));
+        let text = Text::of(format_args!("the limit of {} connections is reached", self.seats.max()));
         self.refusal(&mut farewell, listener, text.as_str());
         // Best effort: a fresh socket takes this much, and if it doesn't there is nobody to keep it for.
         let _ = io.write(&mut stream, &[IoSlice::new(&farewell)]);
@@ -219,6 +240,7 @@ impl<S: Service, I: Io> Turn<S, I> {
     fn refusal(&self, out: &mut Vec<u8>, listener: u32, text: &str) {
         let status = Status::OVERLOADED;
         match self.listeners[listener as usize].framing.protocol {
+            Protocol::Bare => {}
             Protocol::Frame => {
                 Control::GoAway { status, reconnect_after_ms: ACCEPT_BACKOFF_MS.1, text }
                     .encode(out, self.shared.outbox.crc());
@@ -228,7 +250,7 @@ impl<S: Service, I: Io> Turn<S, I> {
     }
 
     /// Counts connections; 0 is the listeners'.
-    fn take_generation(&mut self) -> u32 {
+    pub(super) fn take_generation(&mut self) -> u32 {
         self.next_generation = match self.next_generation.wrapping_add(1) {
             0 => 1,
             next => next,

@@ -3,9 +3,9 @@
 //! Invariants: `input` is there exactly while bytes wait to be handled, `output` exactly while bytes wait to be
 //! written; so an idle connection holds no buffer. `paused_at` means something only while a pause bit is set.
 
-use crate::base::{Ms, Token};
+use crate::base::{Address, Ms, Token};
 use crate::buffer::{OutQueue, Ring};
-use crate::session::{Pauses, Phase};
+use crate::session::{Greeting, Pauses, Phase, Slots};
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// One connection.
@@ -29,6 +29,10 @@ pub(super) struct Entry<C, St> {
     pub(super) lingered: u32,
     pub(super) input: Option<Box<Inbound>>,
     pub(super) output: Option<Box<Outbound>>,
+    /// There exactly while requests are open.
+    pub(super) slots: Option<Box<Slots>>,
+    /// There from a HELLO on.
+    pub(super) greeting: Option<Box<Greeting>>,
     pub(super) conn: C,
 }
 
@@ -37,10 +41,17 @@ impl<C, St> Entry<C, St> {
         Token { generation: self.generation, slot }
     }
 
-    /// Bytes that wait to be written.
+    /// Bytes that wait to be written, for the socket or behind open requests.
     #[inline]
     pub(super) fn queued_bytes(&self) -> u32 {
-        self.output.as_ref().map_or(0, |output| output.queue.queued_bytes())
+        let held = self.slots.as_ref().map_or(0, |slots| slots.held_bytes());
+        held + self.output.as_ref().map_or(0, |output| output.queue.queued_bytes())
+    }
+
+    /// Requests that are open.
+    #[inline]
+    pub(super) fn open_requests(&self) -> u32 {
+        self.slots.as_ref().map_or(0, |slots| slots.open_count())
     }
 
     /// Whether whole messages may lie in the ring, left there by a stopped batch.
@@ -57,8 +68,10 @@ pub(super) struct Inbound {
     pub(super) ring: Option<Ring>,
     /// What they must grow to before there is a message, as far as is known; 0 for lines.
     pub(super) wanted: usize,
-    /// When the first byte of the message in front came.
+    /// When the first byte of the message in front came; moves on while the connection is paused.
     pub(super) since: Ms,
+    /// When the last byte came.
+    pub(super) arrived: Ms,
     /// A batch was stopped: there may be whole messages, and no new edge will tell.
     pub(super) unparsed: bool,
 }
@@ -116,7 +129,8 @@ impl Flags {
     }
 }
 
-/// A peer's address in 18 bytes instead of the 32 of a `SocketAddr`: IPv4 as mapped IPv6.
+/// A peer's address in 18 bytes instead of the 32 of a `SocketAddr`: IPv4 as mapped IPv6, and no address at all as the
+/// one that no peer has, `[::]:0`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PeerAddress {
     ip: [u8; 16],
@@ -124,7 +138,13 @@ pub(super) struct PeerAddress {
 }
 
 impl PeerAddress {
-    pub(super) const fn of(address: SocketAddr) -> PeerAddress {
+    const UNIX: PeerAddress = PeerAddress { ip: [0; 16], port: [0; 2] };
+
+    pub(super) const fn of(address: Address) -> PeerAddress {
+        let address = match address {
+            Address::Ip(address) => address,
+            Address::Unix => return PeerAddress::UNIX,
+        };
         let ip = match address.ip() {
             IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
             IpAddr::V6(ip) => ip.octets(),
@@ -132,15 +152,18 @@ impl PeerAddress {
         PeerAddress { ip, port: address.port().to_be_bytes() }
     }
 
-    pub(super) fn get(self) -> SocketAddr {
+    pub(super) fn get(self) -> Address {
+        if self == PeerAddress::UNIX {
+            return Address::Unix;
+        }
         let ip = Ipv6Addr::from(self.ip);
         let ip = ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4);
-        SocketAddr::new(ip, u16::from_be_bytes(self.port))
+        Address::Ip(SocketAddr::new(ip, u16::from_be_bytes(self.port)))
     }
 }
 
 /// An idle connection of a service without state costs this, 12 bytes of timer links, and its kernel objects.
-const _: () = assert!(size_of::<Entry<(), i32>>() <= 72);
+const _: () = assert!(size_of::<Entry<(), i32>>() <= 88);
 
 #[cfg(test)]
 mod tests {
@@ -150,11 +173,12 @@ mod tests {
     fn addresses_come_back_as_they_went_in() {
         for text in ["127.0.0.1:7411", "255.255.255.255:65535", "[::1]:1", "[2001:db8::7]:443"] {
             let address: SocketAddr = text.parse().unwrap();
-            assert_eq!(PeerAddress::of(address).get(), address, "case: {text}");
+            assert_eq!(PeerAddress::of(address.into()).get(), Address::Ip(address), "case: {text}");
         }
+        assert_eq!(PeerAddress::of(Address::Unix).get(), Address::Unix);
         let mapped: SocketAddr = "[::ffff:10.0.0.1]:9".parse().unwrap();
         assert_eq!(
-            PeerAddress::of(mapped).get().to_string(),
+            PeerAddress::of(mapped.into()).get().to_string(),
             "10.0.0.1:9",
             "mapped addresses are told as IPv4"
         );

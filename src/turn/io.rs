@@ -4,7 +4,7 @@
 //! when bytes arrive or space appears, never because some are left. So a turn that stops before would-block must
 //! come back by itself.
 
-use crate::base::{Time, Token};
+use crate::base::{Address, Time, Token};
 use core::net::SocketAddr;
 use std::io::{self, IoSlice, IoSliceMut};
 
@@ -32,6 +32,33 @@ pub trait Io {
     ///
     /// Whatever the poller says; the stream is then closed.
     fn register(&mut self, stream: &mut Self::Stream, token: Token) -> io::Result<()>;
+
+    /// Begins to connect. Writable readiness, once it is registered, tells that it is decided.
+    ///
+    /// # Errors
+    ///
+    /// If it failed at once.
+    fn connect(&mut self, to: SocketAddr) -> io::Result<Self::Stream>;
+
+    /// After the first writable event: whether it is connected, or not yet.
+    ///
+    /// # Errors
+    ///
+    /// Why it could not connect.
+    fn finish_connect(&mut self, stream: &mut Self::Stream) -> io::Result<bool>;
+
+    /// Gives a newcomer to another loop, if one has so many fewer connections than our `open` that it should have it.
+    /// Gives the stream back if it stays here. Only before it is registered.
+    fn hand_off(
+        &mut self,
+        stream: Self::Stream,
+        address: Address,
+        listener: u32,
+        open: usize,
+    ) -> Option<Self::Stream>;
+
+    /// Takes a newcomer that another loop handed over, with its address and listener.
+    fn take_handed(&mut self) -> Option<(Self::Stream, Address, u32)>;
 
     /// Reads into the slices in order. `Ok(0)` is the end of the stream.
     ///
@@ -62,7 +89,7 @@ pub trait Io {
 #[derive(Debug)]
 pub enum Accepted<S> {
     /// A connection and its peer's address.
-    Stream(S, SocketAddr),
+    Stream(S, Address),
     /// The queue is empty; an event will tell of the next.
     Drained,
     /// That one was gone before it was taken, or a signal came: try the next.

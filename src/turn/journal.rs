@@ -5,8 +5,7 @@
 //! told at debug level, without a limit, to whoever turns that on.
 
 use crate::base::limits::LOG_REPEAT_MS;
-use crate::base::{CloseReason, ConnId, Fault, Ms};
-use core::net::SocketAddr;
+use crate::base::{Address, CloseReason, ConnId, Fault, Ms};
 use tracing::{Level, debug, error, warn};
 
 /// One kind of line: when it last appeared, and how many were held back since.
@@ -41,7 +40,7 @@ pub(super) struct Journal {
 
 impl Journal {
     /// A connection ends.
-    pub(super) fn leave(&mut self, now: Ms, id: ConnId, peer: SocketAddr, why: CloseReason, text: &str) {
+    pub(super) fn leave(&mut self, now: Ms, id: ConnId, peer: Address, why: CloseReason, text: &str) {
         let fault = why.fault();
         let (reason, class) = (why.name(), fault.name());
         match fault {
@@ -79,9 +78,9 @@ impl Journal {
     }
 
     /// The table is full.
-    pub(super) fn full(&mut self, now: Ms, capacity: usize) {
+    pub(super) fn full(&mut self, now: Ms, limit: u32) {
         if let Some(held_back) = self.full.admit(now) {
-            error!(limit = capacity, held_back, "connection refused: the connection limit is reached");
+            error!(limit, held_back, "connection refused: the connection limit is reached");
         }
     }
 

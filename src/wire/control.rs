@@ -431,7 +431,7 @@ fn cut_opaque(bytes: &[u8]) -> &[u8] {
 }
 
 /// The longest front of `text` that ends at a character and has at most [`TEXT_BYTES_MAX`] bytes.
-pub(super) fn cut_text(text: &str) -> &str {
+pub(crate) fn cut_text(text: &str) -> &str {
     front(text, TEXT_BYTES_MAX)
 }
 

@@ -42,11 +42,11 @@ impl Serving {
     }
 
     pub fn frames(&self) -> SocketAddr {
-        self.handle.local_addrs()[0]
+        self.handle.local_addrs()[0].ip().expect("TCP")
     }
 
     pub fn lines(&self) -> SocketAddr {
-        self.handle.local_addrs()[1]
+        self.handle.local_addrs()[1].ip().expect("TCP")
     }
 
     pub fn connect(&self) -> Client {

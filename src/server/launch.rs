@@ -1,0 +1,181 @@
+//! The start: sockets are dealt out to the loops, each loop is made on its own thread, and all begin together or none.
+
+use super::running::{Running, Shared, panic_text};
+use super::{Builder, Error};
+use crate::metrics::ShardMetrics;
+use crate::net::{self, Endpoint, Held, KERNEL_SPREADS, ListenOptions, Listener};
+use crate::service::{NoWorkers, Service};
+use crate::shard::{Group, Poller, Shard, pin_thread};
+use crate::turn::TurnConfig;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Instant, SystemTime};
+use tracing::{info, warn};
+
+/// The listeners of one loop, by their place in the server's list.
+type Sockets = Vec<Option<Listener>>;
+
+/// A loop that was made and waits for the others.
+struct Made {
+    thread: JoinHandle<()>,
+    metrics: Arc<ShardMetrics>,
+    go: SyncSender<Arc<Shared>>,
+}
+
+pub(super) fn start<S, F>(builder: Builder, make_service: F) -> Result<Running, Error>
+where
+    S: Service,
+    F: FnMut() -> S + Clone + Send + 'static,
+{
+    let shards = builder.shards_or_default();
+    let (group, pollers) = Group::new(shards, builder.connections_max).map_err(Error::Host)?;
+    let (dealt, held) = deal_out(builder.sockets, &builder.local_addrs, shards)?;
+    let (start, seed) = (Instant::now(), seed());
+    let mut made = Vec::with_capacity(pollers.len());
+    for (shard, (poller, sockets)) in (0..).zip(pollers.into_iter().zip(dealt)) {
+        let config = TurnConfig {
+            shard,
+            connections_max: builder.connections_max,
+            budget_bytes: builder.budget_bytes / usize::from(shards),
+            listeners: builder.listeners.clone(),
+            limits: builder.limits.clone(),
+            seed: seed.wrapping_add(shard.into()),
+            mailbox: Arc::clone(group.mailbox(shard).expect("one for each loop")),
+            peers: group.mailboxes().cloned().collect(),
+            workers: Arc::new(NoWorkers),
+            seats: Arc::clone(group.seats(shard).expect("one for each loop")),
+        };
+        let parts = Parts { config, poller, sockets, group: Arc::clone(&group), start, pin: builder.pin };
+        match make(parts, make_service.clone()) {
+            Ok(one) => made.push(one),
+            Err(error) => {
+                call_off(made);
+                return Err(error);
+            }
+        }
+    }
+    let metrics = made.iter().map(|one| Arc::clone(&one.metrics)).collect();
+    let shared = Arc::new(Shared::new(builder.local_addrs, group, metrics, held, builder.grace));
+    let threads = made
+        .into_iter()
+        .map(|one| {
+            let _ = one.go.send(Arc::clone(&shared));
+            one.thread
+        })
+        .collect();
+    Ok(Running::new(shared, threads))
+}
+
+/// Different in each run: handlers get chance, the simulator gets repeatability.
+#[expect(clippy::cast_possible_truncation, reason = "the low bits are the ones that vary")]
+fn seed() -> u64 {
+    SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos() as u64)
+        ^ u64::from(std::process::id())
+}
+
+/// Gives each loop its sockets, and the server a second descriptor of each.
+///
+/// Where the kernel spreads connections, each loop gets a socket of its own on every port. Where it does not, and for
+/// paths, of which there can be but one socket, one loop listens and deals.
+fn deal_out(
+    sockets: Vec<(Listener, ListenOptions)>,
+    at: &[Endpoint],
+    shards: u16,
+) -> Result<(Vec<Sockets>, Vec<Held>), Error> {
+    let mut dealt: Vec<Sockets> = (0..shards).map(|_| Vec::with_capacity(sockets.len())).collect();
+    let mut held = Vec::new();
+    for ((place, (socket, options)), endpoint) in sockets.into_iter().enumerate().zip(at) {
+        let failed = |source| Error::listen(endpoint.clone(), source);
+        let owner = place % usize::from(shards);
+        let mut first = Some(socket);
+        for (shard, mine) in dealt.iter_mut().enumerate() {
+            let socket = match endpoint {
+                _ if shard == owner => first.take(),
+                Endpoint::Ip(address) if KERNEL_SPREADS => {
+                    Some(net::listen_beside(*address, &options).map_err(failed)?)
+                }
+                Endpoint::Ip(_) | Endpoint::Unix(_) => None,
+            };
+            if let Some(socket) = &socket {
+                held.push(socket.hold().map_err(Error::Host)?);
+            }
+            mine.push(socket);
+        }
+    }
+    Ok((dealt, held))
+}
+
+/// What a loop is made of, on its way to its thread.
+struct Parts {
+    config: TurnConfig,
+    poller: Poller,
+    sockets: Sockets,
+    group: Arc<Group>,
+    start: Instant,
+    pin: bool,
+}
+
+/// Makes a loop on a thread of its own, since a service need not be `Send`, and waits until that is done.
+fn make<S, F>(parts: Parts, make_service: F) -> Result<Made, Error>
+where
+    S: Service,
+    F: FnMut() -> S + Send + 'static,
+{
+    let shard = parts.config.shard;
+    let (ready, is_ready) = sync_channel(1);
+    let (go, may_go) = sync_channel(1);
+    let thread = std::thread::Builder::new().name(format!("tidegate-{shard}"));
+    let thread = thread.spawn(move || run(parts, make_service, &ready, &may_go)).map_err(Error::Host)?;
+    match is_ready.recv() {
+        Ok(Ok(metrics)) => Ok(Made { thread, metrics, go }),
+        Ok(Err(error)) => Err(Error::Host(error)),
+        // Nothing was sent: making the service panicked.
+        Err(_) => {
+            let why = thread.join().map_or_else(|panic| panic_text(panic.as_ref()), |()| String::new());
+            Err(Error::ShardDied { shard, why })
+        }
+    }
+}
+
+/// A loop's thread, from its first moment to its last.
+fn run<S: Service>(
+    parts: Parts,
+    make_service: impl FnMut() -> S + Send + 'static,
+    ready: &SyncSender<io::Result<Arc<ShardMetrics>>>,
+    may_go: &Receiver<Arc<Shared>>,
+) {
+    let Parts { config, poller, sockets, group, start, pin } = parts;
+    let number = config.shard;
+    if pin {
+        match pin_thread(number.into()) {
+            Ok(cpu) => info!(shard = number, cpu, "an event loop stays on its processor"),
+            Err(error) => warn!(shard = number, %error, "an event loop can't be kept on one processor"),
+        }
+    }
+    let shard = match Shard::new(poller, config, sockets, group, start, make_service) {
+        Ok(shard) => shard,
+        Err(error) => {
+            let _ = ready.send(Err(error));
+            return;
+        }
+    };
+    let _ = ready.send(Ok(shard.metrics()));
+    // Hung up if another loop could not be made.
+    let Ok(shared) = may_go.recv() else { return };
+    match catch_unwind(AssertUnwindSafe(|| shard.run())) {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => shared.shard_died(number, error.to_string()),
+        Err(panic) => shared.shard_died(number, panic_text(panic.as_ref())),
+    }
+}
+
+/// Ends loops that have not begun.
+fn call_off(made: Vec<Made>) {
+    for Made { thread, go, .. } in made {
+        drop(go);
+        let _ = thread.join();
+    }
+}
