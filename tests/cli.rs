@@ -90,6 +90,7 @@ fn help_and_version_are_given() {
     for (arguments, words) in [
         (&["--help"][..], &["serve", "Usage: tidegate"][..]),
         (&["serve", "--help"], &["--frames", "--lines", "--idle", "--grace", "--log-format"]),
+        (&["conform", "--help"], &["--echo", "--oneway", "--missing", "--lines", "--timeout", "--only"]),
     ] {
         let (code, out, errors) = tidegate(arguments);
         assert_eq!((code, errors.as_str()), (Some(0), ""), "{arguments:?}");

@@ -1,14 +1,12 @@
 //! `tidegate serve`: the embedded default.
 
-use super::{banner, logs};
+use super::{banner, logs, seconds};
 use crate::base::limits::{DRAIN_GRACE, Limits};
 use crate::server::{Error, Listener, Server, drain_on_signals};
 use crate::service::Router;
-use anyhow::bail;
 use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::process::ExitCode;
-use std::time::Duration;
 use tracing::{info, warn};
 
 /// Descriptors that are not connections: listeners, poller, waker, standard streams, and some to spare.
@@ -56,13 +54,6 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
     warn!(drained = report.drained, forced = report.forced, lost = report.lost, "{report}");
     Ok(ExitCode::FAILURE)
-}
-
-fn seconds(flag: &str, given: f64) -> anyhow::Result<Duration> {
-    match Duration::try_from_secs_f64(given) {
-        Ok(duration) => Ok(duration),
-        Err(_) => bail!("{flag} is {given}; give it a number of seconds, such as 30 or 0.5"),
-    }
 }
 
 /// Raises the descriptor limit as far as the system lets us, and gives the connections that leaves room for.
