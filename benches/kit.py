@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import platform
+import resource
 import shlex
 import signal
 import socket
@@ -20,7 +21,6 @@ import time
 BENCHES = pathlib.Path(__file__).resolve().parent
 PROJECT = BENCHES.parent
 
-ROUTE_FLIP = 3
 START_SECS_MAX = 30  # under valgrind a start takes seconds
 STOP_SECS_MAX = 10
 
@@ -31,14 +31,37 @@ class Failure(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """A server to measure: how to start it, and whether it answers a flip or just returns the bytes."""
+    """A server to measure: how to start it, with how many loops, and whether it flips or just returns the bytes."""
 
     name: str
     command: str  # with {port}
     flips: bool = True
+    loops: int = 1
 
     def argv(self, port):
         return shlex.split(self.command.replace("{port}", str(port)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Service:
+    """What is asked of a server: requests take the routes in turn."""
+
+    routes: tuple
+    flips: bool = True  # the reply is the body with its first byte XOR 1
+    ext: bool = False  # each request has an extension block with a correlation id
+
+    def arguments(self, server_flips):
+        expect = "flip" if self.flips and server_flips else "same"
+        argv = ["--routes", ",".join(map(str, self.routes)), "--expect", expect]
+        return [*argv, "--ext"] if self.ext else argv
+
+
+ROUTE_FLIP = 3
+FLIP_EXT = Service(tuple(range(16, 24)), ext=True)
+
+
+def service_of(route):
+    return Service((route,), flips=route == ROUTE_FLIP)
 
 
 def build(manifest, *extra):
@@ -60,9 +83,23 @@ def build_tidegate():
     return build(PROJECT / "Cargo.toml", "--bin", "tidegate")["tidegate"]
 
 
-def tidegate_spec():
-    program = shlex.quote(build_tidegate())
-    return Spec("tidegate", f"{program} serve --frames 127.0.0.1:{{port}} --lines 127.0.0.1:0")
+def floor_spec(name, program, cpus=(), flips=True):
+    """`raw` or `framed`, with a loop on each of `cpus`, or with one where the process is put."""
+    command = f"{shlex.quote(program)} 127.0.0.1:{{port}}"
+    if len(cpus) < 2:
+        return Spec(name, command, flips)
+    return Spec(name, f"{command} --loops {len(cpus)} --cpus {','.join(map(str, cpus))}", flips, len(cpus))
+
+
+def tidegate_spec(name="tidegate", loops=1):
+    program = build_tidegate()
+    command = f"{shlex.quote(program)} serve --frames 127.0.0.1:{{port}} --lines 127.0.0.1:0"
+    flags = output(program, "serve", "--help")
+    if loops > 1 and "--shards" not in flags:
+        raise Failure("tidegate serve has no --shards: leave it out with --only")
+    command += f" --shards {loops}" if "--shards" in flags else ""
+    command += " --pin" if loops > 1 and "--pin" in flags else ""
+    return Spec(name, command, loops=loops)
 
 
 def free_port():
@@ -73,9 +110,9 @@ def free_port():
 
 
 class Server:
-    """A running server on a CPU of its own; as a context manager it is stopped whatever happens."""
+    """A running server on the CPUs `cpus`; as a context manager it is stopped whatever happens."""
 
-    def __init__(self, spec, cpu, wrapper=()):
+    def __init__(self, spec, cpus, wrapper=()):
         self.spec = spec
         self.port = free_port()
         self.log = tempfile.TemporaryFile()
@@ -84,7 +121,7 @@ class Server:
             stdin=subprocess.DEVNULL,
             stdout=self.log,
             stderr=subprocess.STDOUT,
-            preexec_fn=lambda: os.sched_setaffinity(0, {cpu}),
+            preexec_fn=lambda: os.sched_setaffinity(0, cpus),
         )
 
     def __enter__(self):
@@ -126,23 +163,50 @@ class Server:
                 self.process.wait()
 
 
-def run_load(program, server, cpu, *, size, depth, conns, route=ROUTE_FLIP, **options):
+def run_load(program, server, cpus, *, size, depth, conns, service, dealt=False, **options):
     """One run of the generator; its report as a dict. It always ends: `lg` has a deadline, and so has this."""
     server.must_run()
-    flips = server.spec.flips and route == ROUTE_FLIP
     argv = [program, "--addr", f"127.0.0.1:{server.port}", "--pid", str(server.process.pid)]
-    argv += ["--size", str(size), "--depth", str(depth), "--conns", str(conns), "--route", str(route)]
-    argv += ["--expect", "flip" if flips else "same"]
+    argv += ["--size", str(size), "--depth", str(depth), "--conns", str(conns)]
+    argv += service.arguments(server.spec.flips)
+    argv += ["--dealt"] if dealt else []
     for name, value in options.items():
         argv += [f"--{name}", str(value)]
+    before = OtherTime.now(server)
     done = subprocess.run(
         argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300,
-        preexec_fn=lambda: os.sched_setaffinity(0, {cpu}),
+        preexec_fn=lambda: os.sched_setaffinity(0, cpus),
     )
     if done.returncode != 0:
         said = done.stdout + done.stderr + server.last_words()
         raise Failure(f"{server.spec.name}: {shlex.join(argv)}\n{said}")
-    return json.loads(done.stdout)
+    return {**json.loads(done.stdout), "others_cpu_share": OtherTime.now(server).share_since(before)}
+
+
+@dataclasses.dataclass(frozen=True)
+class OtherTime:
+    """CPU time of whoever is neither the server nor we; exact to a tick or two (10 ms)."""
+
+    at: float
+    secs: float
+
+    @staticmethod
+    def now(server):
+        fields = pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()
+        user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields[1:9])  # see proc(5)
+        busy = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+        ours = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        used = sum(one.ru_utime + one.ru_stime for one in ours)
+        return OtherTime(time.monotonic(), busy - used - cpu_secs(server.process.pid))
+
+    def share_since(self, before):
+        """Of one CPU."""
+        return (self.secs - before.secs) / (self.at - before.at)
+
+
+def cpu_secs(pid):
+    tasks = pathlib.Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
 def facts():

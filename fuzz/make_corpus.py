@@ -22,10 +22,14 @@ SEED_BYTES_MAX = 1200
 # Of many vectors that differ in a number only, the first is enough; so is one of each kind of status.
 ALIKE = (
     r"(cut_at)_(?!1$)", r"flipped_bit_in_(crc_last|payload_last)", r"largest_length_(control|extension|both)",
-    r"all_(ones|zero)", r"http_(2|post)", r"proxy_1_unknown", r"tls_record", r"unknown_control_(13|2_up|last|notice)",
+    r"all_(ones|zero)", r"http_(2|post)", r"proxy_1_unknown", r"tls_record", r"unknown_control_(14|last)",
     r"ping_(empty|too_long)", r"small_limit_reached", r"crc_(little|of)", r"(error|goaway)_(?!line|with|without|half|text"
-    r"|from|too_short|ok)", r"goaway_(text|with)", r"line_(over_limit_|not_ended_|two_|empty_)", r"limit_0_empty",
+    r"|from|too_short|ok)", r"unsubscribe_(?!full)", r"ext_(application|unknown_flag_[56]|cut_at_(6|7|18))", r"goaway_(text|with)", r"line_(over_limit_|not_ended_|two_|empty_)", r"limit_0_empty",
 )
+
+
+# What only the inside of a payload decides says nothing to those who don't look there.
+INSIDE = r"(bad_ext|ext|hello|welcome|subscribe|unsubscribe|publish|message|ack|missed|notice)_(?!correlation$|cut_at_17)"
 
 
 def frame(bits, payload=b""):
@@ -39,8 +43,10 @@ def cases():
         lines = [line for line in paragraph.splitlines() if line and not line.startswith("#")]
         if not lines:
             continue
-        case = dict(line.split(" ", 1) for line in lines)
-        case["bytes"] = b"".join(word(text) for text in case["bytes"].split())
+        pairs = [line.split(" ", 1) for line in lines]
+        case = dict(pairs)
+        sent = " ".join(value for key, value in pairs if key in ("bytes", "send"))
+        case["bytes"] = b"".join(word(text) for text in sent.split())
         yield case
 
 
@@ -61,8 +67,13 @@ def streams(kind):
         yield name, case["bytes"]
 
 
+def outside(kind):
+    """The streams for those who don't read blocks and control frames."""
+    return ((name, stream) for name, stream in streams(kind) if not re.match(INSIDE, name))
+
+
 def decode():
-    yield from streams("frame")
+    yield from outside("frame")
     crc_wrong = bytearray(frame(1, b"hello"))
     crc_wrong[-1] ^= 1
     yield "crc_wrong", bytes(crc_wrong)
@@ -75,11 +86,44 @@ def line():
     yield "over_every_small_limit", b"a" * 1001 + b"\n"
 
 
+def payloads():
+    """Streams of one frame as name, header and payload."""
+    for name, stream in streams("frame"):
+        if len(stream) >= 10 and len(stream) == 10 + struct.unpack(">I", stream[2:6])[0]:
+            yield name, struct.unpack(">H", stream[:2])[0], stream[6:-4]
+
+
+def extension():
+    """A choice, then a payload, or flags, status, number, trace and tags."""
+    for name, header, payload in payloads():
+        if header & 0xC000 == 0x8000 and len(payload) < 1100:
+            yield name, b"\0" + payload
+    longest = b"\x09\xc8" + bytes(200)
+    for name, fields in (
+        ("nothing", bytes(7)), ("id", b"\1\0\0\0\0\0\7"), ("every_field", b"\x0f\0\5\1\2\3\4" + bytes(range(25))),
+        ("tags", b"\x81" + bytes(31) + b"\3\3key\1\4\0\0\0\xfa"), ("critical", b"\x80" + bytes(31) + b"\x80\0"),
+        ("tags_to_the_brim", b"\x8f" + bytes(31) + longest * 4 + b"\x09\xa6" + bytes(166)),
+        ("tag_of_a_wrong_size", b"\x80" + bytes(31) + b"\1\1a"),
+    ):
+        yield f"built_{name}", b"\1" + fields
+
+
+def hello():
+    """A choice, then a payload, or choice, version, flags, two ids, number, tag, token."""
+    for name, header, payload in payloads():
+        if header in (0x4002, 0x4003):
+            yield name, bytes((header - 0x4002,)) + payload
+    for name, fields in (
+        ("empty", b""), ("ids", b"\0\1\0\5abcde\3fgh"), ("tags", b"\1\1\1\0\0\0\0\0\0\0\x10\0\x85\3token"),
+    ):
+        yield f"built_{name}", b"\2" + fields
+
+
 def control():
     """Header and payload, without length and sum."""
-    for name, stream in streams("frame"):
-        if len(stream) >= 10 and stream[0] & 0x40 and len(stream) == 10 + struct.unpack(">I", stream[2:6])[0]:
-            yield name, stream[:2] + stream[6:-4]
+    for name, header, payload in payloads():
+        if header & 0x4000:
+            yield name, struct.pack(">H", header) + payload
     yield "text_over_what_is_sent", b"\x40\x04\x00\x0a" + "é".encode() * 400
 
 
@@ -102,7 +146,7 @@ def round_trip():
 def chunked():
     """Protocol and limit, three chunk sizes less one, stream."""
     for kind, choice in (("frame", 0), ("line", 1)):
-        for place, (name, stream) in enumerate(streams(kind)):
+        for place, (name, stream) in enumerate(outside(kind)):
             if len(stream) < 600 and place % 2 == 0:
                 sizes = ((0, 0, 0), (5, 0, 2), (200, 3, 0))[place % 3]
                 limit = 1 if kind == "line" else 0
@@ -192,7 +236,7 @@ def turn():
     yield "http_on_lines", lines + bytes((raw | now, 18)) + b"GET / HTTP/1.1\r\n\r\n"
 
 
-TARGETS = (decode, round_trip, chunked, line, control, outbox, turn)
+TARGETS = (decode, round_trip, chunked, line, control, extension, hello, outbox, turn)
 
 
 def main():

@@ -11,7 +11,6 @@ use tidegate::metrics::Counter;
 use tidegate::service::Router;
 use tidegate::session::{Framing, Protocol};
 use tidegate::turn::{Accepted, Io, ListenerConfig, Readiness, Turn, TurnConfig, Wait};
-use tidegate::wire::Header;
 
 const ACK: u16 = 0;
 const ECHO: u16 = 1;
@@ -132,11 +131,10 @@ const PIPE_BYTES: usize = 4 << 20;
 
 impl Rig {
     fn new(protocol: Protocol, route: u16, connections: usize, pipe_bytes: usize) -> Rig {
-        let framing =
-            Framing { protocol, payload_max: PAYLOAD_BYTES_DEFAULT, line_route: Header::route(route) };
+        let framing = Framing::new(protocol, PAYLOAD_BYTES_DEFAULT, route);
         let config = TurnConfig {
             budget_bytes: 64 << 20,
-            ..TurnConfig::alone(2048, vec![ListenerConfig { framing }])
+            ..TurnConfig::alone(2048, vec![ListenerConfig::new(framing)])
         };
         let pipes = (0..connections)
             .map(|_| Pipe {
@@ -211,6 +209,9 @@ fn payload(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|at| u8::try_from(at % 251).expect("below 251")).collect()
 }
 
+/// An extension block with a correlation.
+const CORRELATED: [u8; 12] = [3, 1, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+
 /// Runs `round` until it is warm, then counts the allocations of `rounds` more.
 fn counted(name: &str, rounds: u32, mut round: impl FnMut()) {
     for _ in 0..rounds.min(50) {
@@ -243,13 +244,16 @@ fn requests_and_replies_allocate_nothing() {
         ("discard",          DISCARD,    0),
         ("flip",             FLIP,       10 + 64),
         ("no such route",    NOBODYS,    10 + 2 + "nobody serves route 100".len()),
-        ("an extension",     EXT | ECHO, 10 + 2 + "this version reads no extension blocks".len()),
+        ("echo, extended",   EXT | ECHO, 10 + 12 + 64),
+        ("flip, extended",   EXT | FLIP, 10 + 12 + 64),
+        ("no such, extended", EXT | NOBODYS, 10 + 12 + "nobody serves route 100".len()),
         ("ping",             PING,       10 + 64),
     ];
     for (name, header, reply_bytes) in table {
         for depth in [1, 16, 300] {
             let mut rig = Rig::new(Protocol::Frame, 0, 1, PIPE_BYTES);
-            let burst = frame(header, &small).repeat(depth);
+            let block: &[u8] = if header & EXT == 0 { &[] } else { &CORRELATED };
+            let burst = frame(header, &[block, &small].concat()).repeat(depth);
             counted(&format!("{name} at depth {depth}"), 500, || {
                 rig.arrive(0, &burst);
                 assert_eq!(rig.taken(0), depth * reply_bytes, "{name} at depth {depth}");

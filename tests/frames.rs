@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 use support::client::{
-    ACK, DISCARD, ECHO, ERROR, EXT, FLIP, INTERNAL, NO_ROUTE, PING, PONG, RECEIVED, UNSUPPORTED, frame,
+    ACK, DISCARD, ECHO, ERROR, EXT, FLIP, INTERNAL, NO_ROUTE, PING, PONG, RECEIVED, frame,
 };
 use support::pattern;
 use support::serving::{Serving, builder};
@@ -213,8 +213,9 @@ fn a_refused_request_keeps_its_place_and_its_connection() {
         (4, b"nobody serves this"),
         (FLIP, b"two"),
         (0x3FFF, b"nor this"),
-        (EXT | ECHO, b"\x01\x01\x00\x00an extension block"),
-        (EXT | DISCARD, b""),
+        // A reserved flag, and a critical tag that nobody knows.
+        (EXT | ECHO, b"\x01\x10\x00\x00unknown flag"),
+        (EXT | ECHO, b"\x02\x80\x00\x00\xC8\x02\x00\x00unknown tag"),
         (ECHO, b"three"),
     ] {
         stream.extend(frame(header, payload));
@@ -224,8 +225,11 @@ fn a_refused_request_keeps_its_place_and_its_connection() {
     client.expect_error(NO_ROUTE);
     client.expect(FLIP, b"uwo");
     client.expect_error(NO_ROUTE);
-    client.expect_error(UNSUPPORTED);
-    client.expect_error(UNSUPPORTED);
+    for _ in 0..2 {
+        let refused = client.receive();
+        assert_eq!((refused.header, &refused.payload[..4]), (EXT | ECHO, &[1, 0, 0, 15][..]));
+        assert!(refused.payload.len() > 10, "and says what it does not know");
+    }
     client.expect(ECHO, b"three");
     client.echo(b"and on");
     assert_eq!(serving.snapshot().outcome(Outcome::Failed), 4);
@@ -238,8 +242,16 @@ fn a_refused_request_keeps_its_place_and_its_connection() {
 fn an_extension_has_its_own_room() {
     let serving = Serving::embedded();
     let mut client = serving.connect();
-    client.request(EXT | ECHO, &pattern(3, (1 << 20) + 1020));
-    client.expect_error(UNSUPPORTED);
+    // The largest block: 255 words of an affinity key, some unknown tag, and padding.
+    let mut payload = vec![255, 0x80, 0, 0, 3, 255];
+    payload.resize(4 + 2 + 255, 1);
+    payload.extend([77, 255]);
+    payload.resize(1020, 0);
+    payload.extend(pattern(3, 1 << 20));
+    client.request(EXT | ECHO, &payload);
+    let reply = client.receive();
+    assert_eq!((reply.header, &reply.payload[..4]), (EXT | ECHO, &[1, 0, 0, 0][..]));
+    assert!(reply.payload[4..] == payload[1020..], "the body without the block");
     client.echo(b"still here");
     drop(client);
     serving.end();

@@ -8,11 +8,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use tidegate::wire::{
-    Control, ControlError, Crc, DecodeError, Decoded, Foreign, FrameLimits, Header, Line, LineError, decode,
-    decode_line,
+    Control, ControlError, ControlFrame, Crc, DecodeError, Decoded, Extension, ExtensionError, Foreign,
+    FrameLimits, Header, Line, LineError, TlvError, decode, decode_line,
 };
 
-const TARGETS: [&str; 7] = ["decode", "round_trip", "chunked", "line", "control", "outbox", "turn"];
+const TARGETS: [&str; 9] =
+    ["decode", "round_trip", "chunked", "line", "control", "extension", "hello", "outbox", "turn"];
 /// A folder stays small enough to be read by a human and copied by every clone.
 const TARGET_BYTES_MAX: u64 = 64 << 10;
 const LIMITS: [u32; 4] = [0, 16, 4096, 1 << 20];
@@ -25,10 +26,12 @@ type Read = fn(&[u8], &mut Reached);
 fn the_seeds_reach_every_refusal() {
     let mut reached = Reached::new();
     // Any seed may be read as anything; but only those of the target that does it count.
-    let readers: [(&str, Read); 5] = [
+    let readers: [(&str, Read); 7] = [
         ("decode", frames),
         ("line", lines),
         ("control", control),
+        ("extension", extension),
+        ("hello", hello),
         ("decode", foreign_on_frames),
         ("line", foreign_on_lines),
     ];
@@ -44,9 +47,26 @@ fn the_seeds_reach_every_refusal() {
         "decode: bad crc",
         "control: unknown code",
         "control: extension not allowed",
+        "control: extension missing",
+        "control: extension fields",
+        "control: extension",
         "control: too long",
         "control: too short",
+        "control: topic too long",
         "control: text not utf-8",
+        "control: bad id",
+        "control: tlv",
+        "hello: too short",
+        "hello: bad id",
+        "hello: tlv cut",
+        "hello: tlv size",
+        "extension: no words",
+        "extension: over payload",
+        "extension: over block",
+        "extension: trace not zero",
+        "extension: padding too long",
+        "extension: tlv cut",
+        "extension: tlv size",
         "line: too long",
         "foreign on frames: tls",
         "foreign on frames: http",
@@ -81,7 +101,7 @@ fn frames(seed: &[u8], reached: &mut Reached) {
     for payload_max in LIMITS {
         let mut rest = seed;
         loop {
-            match decode(rest, FrameLimits { payload_max }, &crc) {
+            match decode(rest, FrameLimits::new(payload_max), &crc) {
                 Ok(Decoded::Frame(frame)) => rest = &rest[frame.frame_bytes()..],
                 Ok(Decoded::NeedMore { .. }) => break,
                 Err(error) => {
@@ -119,14 +139,50 @@ fn lines(seed: &[u8], reached: &mut Reached) {
 fn control(seed: &[u8], reached: &mut Reached) {
     let Some((header, payload)) = seed.split_first_chunk::<2>() else { return };
     let header = Header::from_bits(u16::from_be_bytes(*header) | Header::CONTROL);
-    if let Err(error) = Control::parse(header, payload) {
+    if let Err(error) = ControlFrame::parse(header, payload) {
         reached.insert(match error {
             ControlError::UnknownCode { .. } => "control: unknown code",
             ControlError::ExtensionNotAllowed { .. } => "control: extension not allowed",
+            ControlError::ExtensionMissing { .. } => "control: extension missing",
+            ControlError::ExtensionFields { .. } => "control: extension fields",
+            ControlError::Extension { .. } => "control: extension",
             ControlError::TooLong { .. } => "control: too long",
             ControlError::TooShort { .. } => "control: too short",
+            ControlError::TopicTooLong { .. } => "control: topic too long",
             ControlError::TextNotUtf8 { .. } => "control: text not utf-8",
+            ControlError::BadId { .. } => "control: bad id",
+            ControlError::Tlv { .. } => "control: tlv",
         });
+    }
+}
+
+/// The seed as a choice and a payload with a block.
+fn extension(seed: &[u8], reached: &mut Reached) {
+    let Some((0, payload)) = seed.split_first() else { return };
+    if let Err(error) = Extension::parse(payload) {
+        reached.insert(match error {
+            ExtensionError::NoWords => "extension: no words",
+            ExtensionError::OverPayload { .. } => "extension: over payload",
+            ExtensionError::OverBlock { .. } => "extension: over block",
+            ExtensionError::TraceNotZero => "extension: trace not zero",
+            ExtensionError::PaddingTooLong { .. } => "extension: padding too long",
+            ExtensionError::Tlv(TlvError::Cut { .. }) => "extension: tlv cut",
+            ExtensionError::Tlv(TlvError::Size { .. }) => "extension: tlv size",
+        });
+    }
+}
+
+/// The seed as a choice and a greeting.
+fn hello(seed: &[u8], reached: &mut Reached) {
+    let Some((choice @ (0 | 1), payload)) = seed.split_first() else { return };
+    let header = Header::control(2 + u16::from(*choice));
+    match Control::parse(header, payload) {
+        Ok(_) => {}
+        Err(ControlError::TooShort { .. }) => reached.extend(["hello: too short"]),
+        Err(ControlError::BadId { .. }) => reached.extend(["hello: bad id"]),
+        Err(ControlError::Tlv { error: TlvError::Cut { .. }, .. }) => reached.extend(["hello: tlv cut"]),
+        Err(ControlError::Tlv { error: TlvError::Size { .. }, .. }) => reached.extend(["hello: tlv size"]),
+        Err(error) => panic!("a greeting is not refused because of {error}"),
     }
 }
 

@@ -61,7 +61,7 @@ fn damaged(at: usize) -> Vec<u8> {
 
 fn on_frames() -> Vec<Case> {
     use CloseReason::{
-        BadControl, BadCrc, Http, Proxy, Resp, TlsOnPlain, TooLarge, Truncated, UnknownControl,
+        BadControl, BadCrc, BadExtension, Http, Proxy, Resp, TlsOnPlain, TooLarge, Truncated, UnknownControl,
         WrongDirection,
     };
     use Told::{Bytes, GoAway, Nothing};
@@ -80,14 +80,15 @@ fn on_frames() -> Vec<Case> {
         case("a bit changed in the checksum",  damaged(22),                        GoAway(PROTOCOL),  BadCrc),
         case("a good frame behind a bad one",  [damaged(9), frame(ECHO, b"lost")].concat(), GoAway(PROTOCOL), BadCrc),
         case("an extension that is damaged",   { let mut bytes = frame(EXT | ECHO, b"abcdef"); bytes[8] ^= 1; bytes }, GoAway(PROTOCOL), BadCrc),
-        case("HELLO, which is reserved",       frame(0x4002, b""),                 GoAway(PROTOCOL),  UnknownControl),
-        case("NOTICE, which is reserved",      frame(0x400C, b"text"),             GoAway(PROTOCOL),  UnknownControl),
         case("a code nobody has",              frame(0x7FFF, b""),                 GoAway(PROTOCOL),  UnknownControl),
+        case("HELLO that says nothing",        frame(0x4002, b""),                 GoAway(PROTOCOL),  BadControl),
+        case("HELLO with no block of its own", frame(EXT | 0x4002, b"\0\0\0\0"),   GoAway(PROTOCOL),  BadExtension),
         case("a PING that is too long",        frame(PING, &[0; 65]),              GoAway(PROTOCOL),  BadControl),
         case("a PONG that is too long",        frame(0x4001, &[0; 4096]),          GoAway(PROTOCOL),  BadControl),
         case("a PING with an extension",       frame(EXT | PING, b""),             GoAway(PROTOCOL),  BadControl),
         case("an ERROR without a status",      frame(ERROR, b"\0"),                GoAway(PROTOCOL),  BadControl),
         case("a GOAWAY whose text is no text", frame(GOAWAY, b"\0\x09\0\0\0\0\xFF"), GoAway(PROTOCOL), BadControl),
+        case("NOTICE to the server",           frame(0x400C, b"\0\x01\0\x01no"),  GoAway(PROTOCOL),  WrongDirection),
         case("ERROR to the server",            frame(ERROR, b"\0\x01no"),          GoAway(PROTOCOL),  WrongDirection),
         case("GOAWAY to the server",           frame(GOAWAY, b"\0\x09\0\0\0\0bye"), GoAway(PROTOCOL), WrongDirection),
         case("a TLS hello",                    TLS_HELLO,                          Bytes(TLS_ALERT),  TlsOnPlain),

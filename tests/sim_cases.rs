@@ -6,7 +6,7 @@ use tidegate::base::limits::{BUDGET_BYTES_MIN, Limits};
 use tidegate::base::{CloseReason, Time};
 use tidegate::metrics::{Counter, Outcome, Snapshot};
 use tidegate::service::{AfterPanic, BuiltIn, Cx, Frame, Peer, Replied, Reply, Router, Service};
-use tidegate::session::{Framing, Protocol};
+use tidegate::session::Framing;
 use tidegate::sim::{Capacity, Remote, SimIo, StreamEnd, Weather};
 use tidegate::turn::{ListenerConfig, Turn, TurnConfig, Wait};
 use tidegate::wire::{Crc, Header, encode};
@@ -23,8 +23,8 @@ struct Rig<S: Service> {
 
 fn config(budget_bytes: usize, limits: Limits) -> TurnConfig {
     let payload_max = 1 << 20;
-    let framing = Framing { protocol: Protocol::Frame, payload_max, line_route: Header::from_bits(0) };
-    TurnConfig { budget_bytes, limits, ..TurnConfig::alone(1_000, vec![ListenerConfig { framing }]) }
+    let framing = Framing::frames(payload_max);
+    TurnConfig { budget_bytes, limits, ..TurnConfig::alone(1_000, vec![ListenerConfig::new(framing)]) }
 }
 
 fn limits() -> Limits {

@@ -7,7 +7,7 @@ use tidegate::base::limits::INTERRUPTED_RETRIES;
 use tidegate::base::{Address, CloseReason, Time, Token};
 use tidegate::metrics::{Counter, ShardMetrics};
 use tidegate::service::Router;
-use tidegate::session::{Framing, Protocol};
+use tidegate::session::Framing;
 use tidegate::turn::{Accepted, Io, ListenerConfig, Readiness, Turn, TurnConfig, Wait};
 use tidegate::wire::{Crc, Header, encode};
 
@@ -117,8 +117,8 @@ const READABLE: Readiness = Readiness { readable: true, writable: false, read_cl
 
 /// A turn that has accepted everybody, its figures, and its world.
 fn accepted(peers: Vec<Peer>) -> (Turn<Router, Peers>, Arc<ShardMetrics>, Peers) {
-    let framing = Framing { protocol: Protocol::Frame, payload_max: 64, line_route: Header::route(0) };
-    let config = TurnConfig::alone(8, vec![ListenerConfig { framing }]);
+    let framing = Framing::frames(64);
+    let config = TurnConfig::alone(8, vec![ListenerConfig::new(framing)]);
     let mut io = Peers { peers, accepted: 0 };
     let mut turn = Turn::new(config, Time::ZERO, Router::embedded);
     let metrics = turn.metrics();

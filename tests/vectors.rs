@@ -7,8 +7,9 @@ use std::collections::HashSet;
 use tidegate::base::limits::PAYLOAD_BYTES_DEFAULT;
 use tidegate::wire::control::TEXT_BYTES_MAX;
 use tidegate::wire::{
-    Control, ControlError, Crc, Decoded, Foreign, FrameLimits, Header, Line, LineError, RawFrame, Status,
-    TLS_ALERT, decode, decode_line, encode, encode_error_line, last_line,
+    Control, ControlError, ControlFrame, Crc, Decoded, Extension, Foreign, FrameLimits, Header, Hello, Line,
+    LineError, RawFrame, Status, Subscription, TLS_ALERT, TlvWriter, Tlvs, Trace, Unsupported, Welcome,
+    decode, decode_line, encode, encode_error_line, last_line,
 };
 
 const VECTORS: &str = include_str!("data/vectors.txt");
@@ -23,7 +24,7 @@ fn every_vector_is_taken_for_what_it_is() {
     let cases = Case::read_all(VECTORS);
     let names: HashSet<_> = cases.iter().map(|case| case.name).collect();
     assert_eq!(names.len(), cases.len(), "a name stands twice");
-    assert!(cases.len() > 150, "only {} cases were found", cases.len());
+    assert!(cases.len() > 350, "only {} cases were found", cases.len());
     for case in &cases {
         case.run();
     }
@@ -36,6 +37,7 @@ fn every_kind_and_reason_has_a_case() {
         "bad_crc",
         "unknown_control",
         "bad_control",
+        "bad_extension",
         "wrong_direction",
         "line_too_long",
         "tls",
@@ -48,16 +50,41 @@ fn every_kind_and_reason_has_a_case() {
         assert!(wants.iter().any(|want| want.starts_with(&format!("close {reason} "))), "reason: {reason}");
     }
     let kinds: HashSet<_> = Case::read_all(VECTORS).into_iter().map(|case| case.kind).collect();
-    assert_eq!(kinds, HashSet::from(["crc", "frame", "line", "error_line", "tls_alert"]));
+    assert_eq!(kinds, HashSet::from(["crc", "frame", "line", "error_line", "tls_alert", "session"]));
+    let said: HashSet<_> = wants.iter().filter_map(|want| want.split(' ').next()).collect();
+    #[rustfmt::skip]
+    let kinds = [
+        "frame", "ext", "unsupported", "ping", "pong", "hello", "welcome", "error", "goaway", "subscribe",
+        "unsubscribe", "publish", "message", "ack", "missed", "notice",
+    ];
+    for kind in kinds {
+        assert!(said.contains(kind), "nothing is taken for {kind}");
+    }
 }
 
-/// The document shows a frame byte by byte; it must be the one of the vectors.
+/// The document shows frames byte by byte; each must be one of the vectors, and these must be shown.
 #[test]
-fn the_worked_example_of_the_document_is_a_vector() {
+fn the_examples_of_the_document_are_vectors() {
+    #[rustfmt::skip]
+    let shown = [
+        "worked_example", "ext_correlation", "ext_deadline", "ext_no_route", "ext_overloaded", "server_ping_t1",
+        "server_pong_t1", "error_no_such_route", "goaway_with_text", "subscribe_with_id", "ack_unsupported",
+        "hello", "welcome", "tls_alert",
+    ];
     let cases = Case::read_all(VECTORS);
-    let example = cases.iter().find(|case| case.name == "worked_example").expect("there is one");
-    let shown: Vec<_> = example.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert!(PROTOCOL.contains(&shown.join(" ")), "docs/PROTOCOL.md does not show {}", shown.join(" "));
+    for name in shown {
+        let example = cases.iter().find(|case| case.name == name).expect("there is one");
+        let bytes: Vec<_> = example.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert!(
+            PROTOCOL.contains(&bytes.join(" ")),
+            "docs/PROTOCOL.md does not show {name}: {}",
+            bytes.join(" ")
+        );
+    }
+    let is_frame =
+        |line: &&str| line.len() > 30 && line.as_bytes()[2] == b' ' && line[..2].parse::<u16>().is_ok();
+    let frames = PROTOCOL.lines().filter(is_frame).count();
+    assert!(frames >= shown.len() - 3, "only {frames} lines look like a frame");
 }
 
 #[derive(Default)]
@@ -66,6 +93,8 @@ struct Case<'a> {
     kind: &'a str,
     from_server: bool,
     limit: u32,
+    /// We would send it in fewer bytes, or not at all.
+    is_spare: bool,
     bytes: Vec<u8>,
     /// As in the file, with bytes as [`hex`] writes them.
     wants: Vec<String>,
@@ -94,12 +123,14 @@ impl<'a> Case<'a> {
                 }
                 "limit" => case.limit = value.parse().expect("limit in bytes"),
                 "bytes" => case.bytes = bytes(value.split(' ')),
+                "spare" => case.is_spare = true,
                 "want" => case.wants.push(normal(value)),
+                "on" | "send" | "finish" | "expect" if case.kind == "session" => {}
                 other => panic!("unknown key {other} in case {}", case.name),
             }
         }
         assert!(
-            !case.name.is_empty() && !case.kind.is_empty() && !case.wants.is_empty(),
+            !case.name.is_empty() && (case.kind == "session") == case.wants.is_empty(),
             "{} lacks a line",
             case.name
         );
@@ -113,6 +144,8 @@ impl<'a> Case<'a> {
                 assert_eq!(self.wants, [format!("crc {sum:08x}")], "case {}", self.name);
             }
             "frame" | "line" => self.run_stream(),
+            // Not of one side's bytes alone: tests/conform.rs runs them against servers.
+            "session" => {}
             "error_line" => self.run_error_line(),
             "tls_alert" => assert_eq!((&self.bytes[..], &self.wants[0][..]), (&TLS_ALERT[..], "tls_alert")),
             other => panic!("unknown kind {other} in case {}", self.name),
@@ -149,31 +182,208 @@ impl<'a> Case<'a> {
 
     /// The stream that we would send to say the same; nothing where a case is not about whole frames that we send.
     fn encoded(&self) -> Option<Vec<u8>> {
+        if self.kind != "frame" || self.is_spare {
+            return None;
+        }
         let (crc, mut out) = (Crc::new(), Vec::new());
         for want in &self.wants {
-            match want.split(' ').collect::<Vec<_>>()[..] {
-                ["frame" | "unsupported", header, payload] => {
-                    let header = Header::from_bits(u16::from_str_radix(header, 16).expect("header in hex"));
-                    encode(&mut out, &crc, header, &bytes([payload].into_iter()));
+            Words(want).encode(&crc, &mut out)?;
+        }
+        (!out.is_empty()).then_some(out)
+    }
+}
+
+/// The words of a want that are left.
+struct Words<'a>(&'a str);
+
+/// What a want says of an extension block.
+#[derive(Default)]
+struct Said {
+    is_there: bool,
+    status: u16,
+    id: Option<u64>,
+    deadline: Option<u32>,
+    trace: Option<Trace>,
+    one_way: bool,
+    tags: TlvWriter,
+    /// Those of a block may be more than a writer holds.
+    tag_bytes: Vec<u8>,
+}
+
+impl<'a> Words<'a> {
+    fn next(&mut self) -> &'a str {
+        let (word, rest) = self.0.split_once(' ').unwrap_or((self.0, ""));
+        self.0 = rest;
+        word
+    }
+
+    fn number<T: std::str::FromStr>(&mut self) -> T {
+        let word = self.next();
+        word.parse().unwrap_or_else(|_| panic!("{word} is not such a number"))
+    }
+
+    fn hex(&mut self) -> u16 {
+        u16::from_str_radix(self.next(), 16).expect("a header or flags in hex")
+    }
+
+    fn bytes(&mut self) -> Vec<u8> {
+        bytes([self.next()].into_iter())
+    }
+
+    fn text(&mut self) -> String {
+        String::from_utf8(self.bytes()).expect("text is UTF-8")
+    }
+
+    /// Reads up to the word `body` or to the end.
+    fn block(&mut self) -> Said {
+        let mut said = Said::default();
+        while !self.0.is_empty() {
+            let word = self.next();
+            said.is_there |= word != "tag";
+            match word {
+                "body" => break,
+                "block" => {}
+                "status" => said.status = self.number(),
+                "id" => said.id = Some(u64::from_str_radix(self.next(), 16).expect("an id in hex")),
+                "deadline" => said.deadline = Some(self.number()),
+                "trace" => said.trace = Some(trace_of(&self.bytes())),
+                "one_way" => said.one_way = true,
+                "tag" => {
+                    let (tag, value) = (self.number(), self.bytes());
+                    said.tag_bytes.extend([tag, u8::try_from(value.len()).expect("at most 255 bytes")]);
+                    said.tag_bytes.extend(&value);
+                    if said.tag_bytes.len() < 100 {
+                        said.tags = said.tags.tag(tag, &value);
+                    }
                 }
-                ["ping", payload] => Control::Ping(&bytes([payload].into_iter())).encode(&mut out, &crc),
-                ["pong", payload] => Control::Pong(&bytes([payload].into_iter())).encode(&mut out, &crc),
-                ["error", status, text] => {
-                    let (status, text) = (status_of(status), sendable(text)?);
-                    Control::Error { status, text: &text }.encode(&mut out, &crc);
-                }
-                ["goaway", status, ms, text] => {
-                    let (status, text) = (status_of(status), sendable(text)?);
-                    let reconnect_after_ms = ms.parse().expect("milliseconds");
-                    Control::GoAway { status, reconnect_after_ms, text: &text }.encode(&mut out, &crc);
-                }
-                ["eof", "nothing"] => {}
-                ["line" | "need_more" | "close" | "eof", ..] => return None,
-                _ => panic!("unknown want {want} in case {}", self.name),
+                other => panic!("unknown word {other} in a block"),
             }
         }
-        (self.kind == "frame" && !out.is_empty()).then_some(out)
+        said
     }
+
+    /// Appends what we would send; `None` if a want is not about something that we send.
+    fn encode(mut self, crc: &Crc, out: &mut Vec<u8>) -> Option<()> {
+        let kind = self.next();
+        let mut said = Said::default();
+        let (opaque, topic, text, token, body);
+        let control = match kind {
+            "frame" => {
+                let header = Header::from_bits(self.hex());
+                encode(out, crc, header, &self.bytes());
+                return Some(());
+            }
+            "ext" => {
+                let (header, said) = (Header::from_bits(self.hex()), self.block());
+                let mut payload = Vec::new();
+                said.extension(Tlvs::from_bytes(&said.tag_bytes).expect("good tags")).encode(&mut payload);
+                payload.extend(self.bytes());
+                encode(out, crc, header, &payload);
+                return Some(());
+            }
+            "eof" if self.next() == "nothing" => return Some(()),
+            "need_more" | "close" | "eof" => return None,
+            "ping" => {
+                opaque = self.bytes();
+                Control::Ping(&opaque)
+            }
+            "pong" => {
+                opaque = self.bytes();
+                Control::Pong(&opaque)
+            }
+            "hello" => {
+                let (version, flags) = (self.number(), low(self.hex()));
+                (topic, token, said) = (self.text(), self.bytes(), self.block());
+                Control::Hello(Hello {
+                    version,
+                    flags,
+                    client_id: &topic,
+                    token: &token,
+                    tlvs: said.tags.tlvs(),
+                })
+            }
+            "welcome" => {
+                let (version, flags) = (self.number(), low(self.hex()));
+                let (max_payload, heartbeat_ms) = (self.number(), self.number());
+                (topic, text, said) = (self.text(), self.text(), self.block());
+                let (server_id, client_id, tlvs) = (&topic, &text, said.tags.tlvs());
+                Control::Welcome(Welcome {
+                    version,
+                    flags,
+                    max_payload,
+                    heartbeat_ms,
+                    server_id,
+                    client_id,
+                    tlvs,
+                })
+            }
+            "error" => {
+                let status = Status::from_code(self.number());
+                text = self.text();
+                Control::Error { status, text: sendable(&text)? }
+            }
+            "goaway" => {
+                let (status, reconnect_after_ms) = (Status::from_code(self.number()), self.number());
+                text = self.text();
+                Control::GoAway { status, reconnect_after_ms, text: sendable(&text)? }
+            }
+            "subscribe" | "unsubscribe" => {
+                let flags = low(self.hex());
+                (text, topic, said) = (self.text(), self.text(), self.block());
+                let subscription =
+                    Subscription { flags, group: &text, pattern: &topic, tlvs: said.tags.tlvs() };
+                if kind == "subscribe" {
+                    Control::Subscribe(subscription)
+                } else {
+                    Control::Unsubscribe(subscription)
+                }
+            }
+            "publish" => {
+                (topic, body, said) = (self.text(), self.bytes(), self.block());
+                Control::Publish { topic: &topic, body: &body }
+            }
+            "message" => {
+                (topic, body) = (self.text(), self.bytes());
+                Control::Message { topic: &topic, body: &body }
+            }
+            "ack" => {
+                (body, said) = (self.bytes(), self.block());
+                Control::Ack { payload: &body }
+            }
+            "missed" => {
+                let count = self.number();
+                topic = self.text();
+                Control::Missed { count, pattern: &topic }
+            }
+            "notice" => {
+                let (status, header) = (Status::from_code(self.number()), Header::from_bits(self.hex()));
+                text = self.text();
+                Control::Notice { status, header, text: sendable(&text)? }
+            }
+            other => panic!("unknown want {other}"),
+        };
+        let extension = said.is_there.then(|| said.extension(Tlvs::default()));
+        ControlFrame { control, extension }.encode(out, crc);
+        Some(())
+    }
+}
+
+impl Said {
+    fn extension<'t>(&self, tlvs: Tlvs<'t>) -> Extension<'t> {
+        let (status, correlation, deadline_ms) = (Status::from_code(self.status), self.id, self.deadline);
+        let (trace, one_way) = (self.trace, self.one_way);
+        Extension { status, correlation, deadline_ms, trace, one_way, tlvs, unsupported: None }
+    }
+}
+
+fn low(bits: u16) -> u8 {
+    u8::try_from(bits).expect("flags of one byte")
+}
+
+fn trace_of(bytes: &[u8]) -> Trace {
+    let (id, rest) = bytes.split_first_chunk().expect("an id of 16 bytes");
+    let (parent, rest) = rest.split_first_chunk().expect("a parent of 8 bytes");
+    Trace { id: *id, parent: *parent, flags: rest[0] }
 }
 
 /// The least that a side of a connection does with what it reads: it says what it is, up to the first fault.
@@ -221,7 +431,7 @@ impl<'a> Peer<'a> {
     }
 
     fn next_frame(&mut self) -> Option<usize> {
-        let limits = FrameLimits { payload_max: self.case.limit };
+        let limits = FrameLimits::new(self.case.limit);
         let decoded = decode(&self.waiting, limits, &self.crc);
         let whole = matches!(decoded, Ok(Decoded::Frame(_)));
         let first = self.said.is_empty() && !self.case.from_server;
@@ -278,28 +488,100 @@ impl<'a> Peer<'a> {
 /// What a whole frame is, or the reason to close because of it.
 fn describe(frame: RawFrame<'_>, from_server: bool) -> Result<String, &'static str> {
     let RawFrame { header, payload } = frame;
-    if !header.is_control() {
-        let kind = if header.is_ext() { "unsupported" } else { "frame" };
-        return Ok(format!("{kind} {:04x} {}", header.bits(), hex(payload)));
+    if header.is_control() {
+        return describe_control(header, payload, from_server);
     }
-    match Control::parse(header, payload) {
-        Ok(Control::Ping(bytes)) => Ok(format!("ping {}", hex(bytes))),
-        Ok(Control::Pong(bytes)) => Ok(format!("pong {}", hex(bytes))),
-        Ok(Control::Error { .. } | Control::GoAway { .. }) if !from_server => Err("wrong_direction"),
-        Ok(Control::Error { status, text }) => {
-            Ok(format!("error {} {}", status.code(), hex(text.as_bytes())))
-        }
-        Ok(Control::GoAway { status, reconnect_after_ms, text }) => {
-            Ok(format!("goaway {} {reconnect_after_ms} {}", status.code(), hex(text.as_bytes())))
-        }
-        Err(ControlError::UnknownCode { .. }) => Err("unknown_control"),
+    if !header.is_ext() {
+        return Ok(format!("frame {header:04x} {}", hex(payload), header = header.bits()));
+    }
+    let (extension, block_bytes) = Extension::parse(payload).map_err(|_| "bad_extension")?;
+    let kind = if extension.unsupported.is_some() { "unsupported" } else { "ext" };
+    let body = hex(&payload[block_bytes..]);
+    Ok(format!("{kind} {header:04x}{} body {body}", describe_block(&extension), header = header.bits()))
+}
+
+fn describe_control(header: Header, payload: &[u8], from_server: bool) -> Result<String, &'static str> {
+    let frame = match ControlFrame::parse(header, payload) {
+        Ok(frame) => frame,
+        Err(ControlError::UnknownCode { .. }) => return Err("unknown_control"),
+        Err(ControlError::Extension { .. }) => return Err("bad_extension"),
         Err(
             ControlError::ExtensionNotAllowed { .. }
+            | ControlError::ExtensionMissing { .. }
+            | ControlError::ExtensionFields { .. }
             | ControlError::TooLong { .. }
             | ControlError::TooShort { .. }
-            | ControlError::TextNotUtf8 { .. },
-        ) => Err("bad_control"),
+            | ControlError::TopicTooLong { .. }
+            | ControlError::TextNotUtf8 { .. }
+            | ControlError::BadId { .. }
+            | ControlError::Tlv { .. },
+        ) => return Err("bad_control"),
+    };
+    let text = |text: &str| hex(text.as_bytes());
+    let subscription = |Subscription { flags, group, pattern, tlvs }| {
+        format!("{flags:02x} {} {}{}", text(group), text(pattern), describe_tags(tlvs))
+    };
+    let (is_servers, said) = match frame.control {
+        Control::Ping(bytes) => (from_server, format!("ping {}", hex(bytes))),
+        Control::Pong(bytes) => (from_server, format!("pong {}", hex(bytes))),
+        Control::Hello(Hello { version, flags, client_id, token, tlvs }) => {
+            let (id, token, tags) = (text(client_id), hex(token), describe_tags(tlvs));
+            (false, format!("hello {version} {flags:02x} {id} {token}{tags}"))
+        }
+        Control::Welcome(welcome) => {
+            let Welcome { version, flags, max_payload, heartbeat_ms, server_id, client_id, tlvs } = welcome;
+            let (ids, tags) = (format!("{} {}", text(server_id), text(client_id)), describe_tags(tlvs));
+            (true, format!("welcome {version} {flags:02x} {max_payload} {heartbeat_ms} {ids}{tags}"))
+        }
+        Control::Error { status, text: why } => (true, format!("error {} {}", status.code(), text(why))),
+        Control::GoAway { status, reconnect_after_ms, text: why } => {
+            (true, format!("goaway {} {reconnect_after_ms} {}", status.code(), text(why)))
+        }
+        Control::Subscribe(wanted) => (false, format!("subscribe {}", subscription(wanted))),
+        Control::Unsubscribe(unwanted) => (false, format!("unsubscribe {}", subscription(unwanted))),
+        Control::Publish { topic, body } => (false, format!("publish {} {}", text(topic), hex(body))),
+        Control::Message { topic, body } => (true, format!("message {} {}", text(topic), hex(body))),
+        Control::Ack { payload } => (true, format!("ack {}", hex(payload))),
+        Control::Missed { count, pattern } => (true, format!("missed {count} {}", text(pattern))),
+        Control::Notice { status, header, text: why } => {
+            (true, format!("notice {} {:04x} {}", status.code(), header.bits(), text(why)))
+        }
+    };
+    if is_servers != from_server {
+        return Err("wrong_direction");
     }
+    // The tags of a control frame are its own; those of its block stand nowhere, since it can't have any.
+    let block = frame.extension.as_ref().map(describe_block).unwrap_or_default();
+    let (front, tags) = said.split_at(said.find(" tag ").unwrap_or(said.len()));
+    Ok(format!("{front}{block}{tags}"))
+}
+
+fn describe_block(extension: &Extension<'_>) -> String {
+    let mut said = String::new();
+    if extension.status != Status::OK {
+        said += &format!(" status {}", extension.status.code());
+    }
+    if let Some(id) = extension.correlation {
+        said += &format!(" id {id:016x}");
+    }
+    if let Some(ms) = extension.deadline_ms {
+        said += &format!(" deadline {ms}");
+    }
+    if let Some(Trace { id, parent, flags }) = extension.trace {
+        said += &format!(" trace {}", hex(&[&id[..], &parent, &[flags]].concat()));
+    }
+    if extension.one_way {
+        said += " one_way";
+    }
+    if let Some(Unsupported::Flags(flags)) = extension.unsupported {
+        said += &format!(" flags {flags:02x}");
+    }
+    said += &describe_tags(extension.tlvs);
+    if said.is_empty() { " block".to_owned() } else { said }
+}
+
+fn describe_tags(tlvs: Tlvs<'_>) -> String {
+    tlvs.iter().map(|(tag, value)| format!(" tag {tag} {}", hex(value))).collect()
 }
 
 fn split_points(bytes: usize) -> Vec<usize> {
@@ -347,8 +629,8 @@ fn text_of(hex: &str) -> String {
 }
 
 /// A text that we would send as it is.
-fn sendable(hex: &str) -> Option<String> {
-    Some(text_of(hex)).filter(|text| text.len() <= TEXT_BYTES_MAX)
+fn sendable(text: &str) -> Option<&str> {
+    Some(text).filter(|text| text.len() <= TEXT_BYTES_MAX)
 }
 
 const _: () = assert!(PAYLOAD_BYTES_DEFAULT == 1 << 20, "the vectors' limit is the default one");

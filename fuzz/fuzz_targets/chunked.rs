@@ -15,7 +15,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let choice = cut.u8();
     let protocol = if choice & 1 == 0 { Protocol::Frame } else { Protocol::Line };
     let payload_max = [1 << 20, 16, 0, 4096][usize::from(choice >> 1) % 4];
-    let framing = Framing { protocol, payload_max, line_route: Header::route(ROUTE) };
+    let framing = Framing::new(protocol, payload_max, ROUTE);
     let chunks = [cut.u8(), cut.u8(), cut.u8()].map(|size| usize::from(size) + 1);
     let stream = cut.rest();
     let crc = Crc::new();

@@ -9,7 +9,7 @@ const LIMITS: [u32; 5] = [0, 16, 4096, 1 << 20, 256 << 20];
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let crc = Crc::new();
     for payload_max in LIMITS {
-        stream(data, FrameLimits { payload_max }, &crc);
+        stream(data, FrameLimits::new(payload_max), &crc);
     }
     for first in [data, &data[..data.len() / 2]] {
         let on_lines = Foreign::on_lines(first);

@@ -5,7 +5,7 @@
 use tidegate::wire::{Crc, DecodeError, Decoded, FrameLimits, Header, RawFrame, decode, encode};
 use tidegate_fuzz::{Cut, model};
 
-const LIMITS: FrameLimits = FrameLimits { payload_max: 1 << 20 };
+const LIMITS: FrameLimits = FrameLimits::new(1 << 20);
 /// The bits of header and length: each is flipped in every run.
 const PREFIX_BITS: usize = 48;
 

@@ -95,7 +95,7 @@ impl<'a> Run<'a> {
         };
         let ended = Arc::default();
         let protocol = if line_route.is_some() { Protocol::Line } else { Protocol::Frame };
-        let framing = Framing { protocol, payload_max, line_route: Header::route(line_route.unwrap_or(0)) };
+        let framing = Framing::new(protocol, payload_max, line_route.unwrap_or(0));
         let config = TurnConfig {
             budget_bytes: budget,
             limits: Limits {
@@ -104,7 +104,7 @@ impl<'a> Run<'a> {
                 idle,
                 ..Limits::default()
             },
-            ..TurnConfig::alone(CONNECTIONS_MAX, vec![ListenerConfig { framing }])
+            ..TurnConfig::alone(CONNECTIONS_MAX, vec![ListenerConfig::new(framing)])
         };
         // The clock starts shortly before its milliseconds wrap.
         let now = Time(u64::from(u32::MAX - 20_000) * 1000);

@@ -3,6 +3,7 @@
 //! ```text
 //!   Cut     bytes of the fuzzer -> numbers and byte strings, never an error
 //!   model   the protocol again, by hand and slowly: what a stream means and what is due for it
+//!   naive   extension blocks and greetings again, one byte after the other
 //!   world   an Io whose peers do what a script says
 //! ```
 //!
@@ -11,6 +12,7 @@
 
 mod cut;
 pub mod model;
+pub mod naive;
 pub mod world;
 
 pub use cut::Cut;

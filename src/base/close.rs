@@ -46,8 +46,16 @@ close_reasons! {
     UnknownControl => "unknown_control", Protocol;
     /// A control frame whose payload does not parse.
     BadControl => "bad_control", Protocol;
-    /// A control frame that only servers send.
+    /// An extension block that does not parse.
+    BadExtension => "bad_extension", Protocol;
+    /// A control frame that only the other side sends.
     WrongDirection => "wrong_direction", Protocol;
+    /// HELLO came behind another frame, or twice.
+    LateHello => "late_hello", Protocol;
+    /// HELLO named no version that this server speaks.
+    NoCommonVersion => "no_common_version", Protocol;
+    /// The peer did not say, or could not prove, who it is.
+    Unauthenticated => "unauthenticated", Protocol;
     /// The first bytes were a TLS hello, on a port without TLS.
     TlsOnPlain => "tls", Protocol;
     /// The first bytes were an HTTP request.
@@ -60,6 +68,10 @@ close_reasons! {
     FrameDeadline => "frame_deadline", Protocol;
     /// No whole message came for the listener's idle time.
     Idle => "idle", Temporary;
+    /// The peer said HELLO, and then nothing for two heartbeats.
+    Heartbeat => "heartbeat", Temporary;
+    /// A request failed on a listener whose protocol can't say so in another way.
+    RequestFailed => "request_failed", Temporary;
     /// Output waited and the peer took none of it in time.
     WriteStall => "write_stall", Temporary;
     /// More output was queued for the peer than its limit.
@@ -72,6 +84,10 @@ close_reasons! {
     Drained => "drained", Temporary;
     /// The server drained, and time ran out before everything received was answered and taken.
     DrainForced => "drain_forced", Temporary;
+    /// The service, or the program around it, wanted it to end.
+    ClosedByService => "closed_by_service", Temporary;
+    /// A server that we dialed could not be reached in time.
+    DialFailed => "dial_failed", Temporary;
     /// The socket failed in a way that has no name here.
     Failed => "failed", System;
 }

@@ -16,8 +16,18 @@ pub const PAYLOAD_BYTES_MAX: u32 = 256 << 20;
 /// What an extension block may add to a payload, in bytes: 255 words of 4.
 pub const EXTENSION_BYTES_MAX: u32 = 255 * 4;
 
-/// Largest payload of a control frame, in bytes.
+/// Largest payload of a control frame before the peer was welcomed, in bytes: what a HELLO with a token needs.
 pub const CONTROL_BYTES_MAX: u32 = 4 << 10;
+
+/// What a control frame may have more than the listener's payload afterwards, in bytes: a block, a topic or a pattern
+/// with its group, and their lengths, around a body of the full size.
+pub const CONTROL_EXTRA_BYTES: u32 = 512;
+
+/// Longest topic or pattern, in bytes.
+pub const TOPIC_BYTES_MAX: usize = 200;
+
+/// Longest id of a client or a server, in bytes.
+pub const ID_BYTES_MAX: usize = 64;
 
 /// Largest opaque payload of PING and PONG, in bytes.
 pub const PING_BYTES_MAX: usize = 64;
@@ -119,7 +129,7 @@ pub const TRIM_MS: u32 = 1000;
 pub const EVICT_SCAN: usize = 4096;
 
 /// Connections per loop at most: what the slot half of a token and the timer links can name.
-pub const CONNECTIONS_PER_SHARD_MAX: u32 = 1 << 24;
+pub const CONNECTIONS_PER_SHARD_MAX: u32 = (1 << 24) - 1024;
 
 // ---- time -------------------------------------------------------------------------------------------------------
 
@@ -145,6 +155,19 @@ pub const LINGER: Duration = Duration::from_secs(2);
 /// destroys replies in flight (RFC 9293 3.6.1, RFC 1122 4.2.2.13).
 pub const LINGER_BYTES_MAX: u32 = 1 << 20;
 
+/// How long the answer to a deferred request may take; after that its outcome is unknown.
+pub const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
+
+/// A peer that said HELLO and then nothing for so long is asked whether it is there; after twice as long it is closed.
+/// Less than the five minutes after which home routers forget a connection at the earliest (RFC 5382 allows 2 hours).
+pub const HEARTBEAT: Duration = Duration::from_secs(25);
+
+/// How long connecting to another server may take.
+pub const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Pause between two notices to one peer, in milliseconds.
+pub const NOTICE_REPEAT_MS: u32 = 1000;
+
 /// How long a drain may take, unless a server says otherwise.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(30);
 
@@ -166,6 +189,33 @@ pub const LATERS_PER_SHARD: usize = 4096;
 /// Deferred answers up to this size, in bytes, travel by value instead of on the heap.
 pub const INLINE_ANSWER_BYTES: usize = 96;
 
+/// Connections that one loop's service may have dialed at once.
+pub const DIALED_PER_SHARD: usize = 1024;
+
+/// Requests of one connection that may be open, and replies that may wait behind them, before it is not read.
+pub const OPEN_REQUESTS: u32 = 128;
+
+/// The most that [`OPEN_REQUESTS`] may be set to: what is looked through when a deadline passes.
+pub const OPEN_REQUESTS_MAX: u32 = 4096;
+
+/// What may be queued beyond the limit of a connection's output, in bytes, for the short texts of failures.
+pub const FAILURE_BYTES_SPARE: u32 = 64 << 10;
+
+/// Effects of callbacks that may wait to be carried out.
+pub const EFFECTS_WAITING_MAX: usize = 64 << 10;
+
+/// Bytes that these effects may hold.
+pub const EFFECT_BYTES_MAX: usize = 16 << 20;
+
+/// Effects carried out in one go; more wait for the next turn.
+pub const EFFECTS_PER_TURN: usize = 64 << 10;
+
+/// Timers that a loop's service may have armed.
+pub const TIMERS_PER_SHARD: usize = 64 << 10;
+
+/// Timers of a service that are called in one turn.
+pub const TIMERS_PER_TURN: usize = 1024;
+
 /// Newcomers that other loops may have handed to a loop and that it has not taken in yet.
 pub const HANDED_PER_SHARD: usize = 1024;
 
@@ -185,7 +235,9 @@ const _: () = {
     assert!(PAYLOAD_BYTES_DEFAULT <= PAYLOAD_BYTES_MAX);
     assert!(OUTPUT_LOW_BYTES < OUTPUT_HIGH_BYTES);
     assert!(CONTROL_BYTES_MAX <= PAYLOAD_BYTES_DEFAULT, "a control frame is never the largest frame");
-    assert!(PING_BYTES_MAX <= CONTROL_BYTES_MAX as usize);
+    assert!(PING_BYTES_MAX <= CONTROL_EXTRA_BYTES as usize, "PING fits the smallest listener");
+    assert!(ID_BYTES_MAX <= TOPIC_BYTES_MAX && TOPIC_BYTES_MAX <= u8::MAX as usize, "a byte counts them");
+    assert!(3 + u8::MAX as usize + TOPIC_BYTES_MAX + 40 <= CONTROL_EXTRA_BYTES as usize, "SUBSCRIBE fits");
     assert!(SCRATCH_BYTES >= 2 * LINE_BYTES_MAX as usize, "a line fits beside a partial one");
     assert!(LINE_BYTES_DEFAULT <= LINE_BYTES_MAX);
     assert!(SCRATCH_BYTES >= 2 * TAIL_BYTES_MOVED, "what is moved leaves most of the scratch to read into");
@@ -194,6 +246,10 @@ const _: () = {
     assert!(LINGER_BYTES_MAX as usize >= SCRATCH_BYTES);
     assert!(ACCEPT_BACKOFF_MS.0 < ACCEPT_BACKOFF_MS.1);
     assert!(BUDGET_BYTES_MIN <= BUDGET_BYTES_DEFAULT);
+    assert!(CONNECTIONS_PER_SHARD_MAX as usize + DIALED_PER_SHARD <= 1 << 24, "all slots have a name");
+    assert!(OPEN_REQUESTS <= OPEN_REQUESTS_MAX);
+    assert!(OPEN_REQUESTS_MAX as usize <= LATERS_PER_SHARD, "one connection's requests all fit the mailbox");
+    assert!(EFFECT_BYTES_MAX > PAYLOAD_BYTES_DEFAULT as usize + EXTENSION_BYTES_MAX as usize);
 };
 
 /// The bounds that a server may be given, each with the default above. Checked once, where a server is built.
@@ -213,6 +269,14 @@ pub struct Limits {
     pub linger: Duration,
     /// See [`STALL_US`].
     pub stall: Duration,
+    /// See [`OPEN_REQUESTS`]; `1..=`[`OPEN_REQUESTS_MAX`].
+    pub open_requests: u32,
+    /// See [`REQUEST_DEADLINE`].
+    pub request_deadline: Duration,
+    /// See [`HEARTBEAT`]; `None` asks nobody.
+    pub heartbeat: Option<Duration>,
+    /// See [`CONNECT_DEADLINE`].
+    pub connect_deadline: Duration,
 }
 
 impl Default for Limits {
@@ -225,6 +289,10 @@ impl Default for Limits {
             write_stall: WRITE_STALL,
             linger: LINGER,
             stall: Duration::from_micros(STALL_US),
+            open_requests: OPEN_REQUESTS,
+            request_deadline: REQUEST_DEADLINE,
+            heartbeat: Some(HEARTBEAT),
+            connect_deadline: CONNECT_DEADLINE,
         }
     }
 }

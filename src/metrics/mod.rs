@@ -59,6 +59,29 @@ figures! {
         Started => "started",
         /// Bytes read and thrown away while lingering.
         BytesLingered => "bytes_lingered",
+        /// Heartbeats sent to peers that said HELLO.
+        Heartbeats => "heartbeats",
+        /// Heartbeats that were answered.
+        HeartbeatsAnswered => "heartbeats_answered",
+        /// Microseconds from these heartbeats to their answers, added up.
+        RttUs => "rtt_us",
+        /// Peers that were welcomed after a HELLO.
+        Welcomed => "welcomed",
+        /// Refusals that their senders did not want to hear: of one-way requests, and of control frames without a
+        /// correlation.
+        Unheard => "unheard",
+        /// Answers to deferred requests that were over.
+        LateAnswers => "late_answers",
+        /// Connections dialed.
+        Dialed => "dialed",
+        /// Things to be sent to a connection that was not, or was no longer, one that could have them.
+        Undeliverable => "undeliverable",
+        /// Effects that a callback wanted and that did not fit their list.
+        EffectsRefused => "effects_refused",
+        /// Times that another loop's mailbox was too full for something published.
+        PublishesLost => "publishes_lost",
+        /// Times that a connection's reading was paused because too many of its requests were open.
+        PausedSlots => "paused_slots",
         /// PONG frames: answers to nothing that we asked.
         UnaskedPongs => "unasked_pongs",
         /// Replies that the socket had not wholly taken when we ended the connection (an upper bound).
@@ -73,8 +96,6 @@ figures! {
         Evicted => "evicted",
         /// Events for connections that were already gone.
         StaleEvents => "stale_events",
-        /// Letters of other threads for connections or requests that were already gone.
-        LettersStale => "letters_stale",
         /// Connections that were accepted here and handed to another loop, which counts them as accepted.
         HandedOff => "handed_off",
         /// Batches that held up the loop for longer than the stall limit.
@@ -97,6 +118,12 @@ figures! {
         Silent => "silent",
         /// The service panicked; the requester was told INTERNAL.
         Panicked => "panicked",
+        /// It was deferred, and the right to answer was dropped; the requester was told INTERNAL.
+        Dropped => "dropped",
+        /// It was deferred, and its answer was not there in time; the requester was told OUTCOME_UNKNOWN.
+        TimedOut => "timed_out",
+        /// Its connection ended before it was answered.
+        Abandoned => "abandoned",
     }
 }
 

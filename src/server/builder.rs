@@ -3,15 +3,14 @@
 use super::{Error, Running, launch};
 use crate::base::limits::{
     BUDGET_BYTES_DEFAULT, BUDGET_BYTES_MIN, CONNECTIONS_DEFAULT, CONNECTIONS_PER_SHARD_MAX, DEADLINE_MS_MAX,
-    DRAIN_GRACE, LINE_BYTES_DEFAULT, LINE_BYTES_MAX, LISTENERS_MAX, Limits, PAYLOAD_BYTES_DEFAULT,
-    PAYLOAD_BYTES_MAX, SHARDS_MAX,
+    DRAIN_GRACE, LINE_BYTES_DEFAULT, LINE_BYTES_MAX, LISTENERS_MAX, Limits, OPEN_REQUESTS_MAX,
+    PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, SHARDS_MAX,
 };
 use crate::base::time::whole_ms;
 use crate::net::{self, Endpoint, ListenOptions};
 use crate::service::{FnService, Frame, Replied, Reply, Service};
 use crate::session::{Framing, Protocol};
 use crate::turn::ListenerConfig;
-use crate::wire::Header;
 use std::num::NonZero;
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use std::time::Duration;
 pub struct Listener {
     address: String,
     framing: Framing,
+    wants_hello: bool,
     options: ListenOptions,
 }
 
@@ -27,34 +27,44 @@ impl Listener {
     /// Binary frames on this address: `127.0.0.1:7411`, where port 0 takes a free one, or `unix:/run/tidegate.sock`. A
     /// unix socket's file is replaced if nobody listens on it any more, and removed when listening ends.
     pub fn frames(address: impl Into<String>) -> Listener {
-        let framing = Framing {
-            protocol: Protocol::Frame,
-            payload_max: PAYLOAD_BYTES_DEFAULT,
-            line_route: Header::route(0),
-        };
-        Listener { address: address.into(), framing, options: ListenOptions::default() }
+        Listener::with(address.into(), Framing::frames(PAYLOAD_BYTES_DEFAULT))
+    }
+
+    /// Frames whose header is a route in all its 16 bits (`header_space = "full"`): for clients that use them all. No
+    /// extension blocks and no control frames, so a request that fails ends its connection.
+    pub fn bare_frames(address: impl Into<String>) -> Listener {
+        Listener::with(address.into(), Framing::bare_frames(PAYLOAD_BYTES_DEFAULT))
     }
 
     /// Lines of text on this address. They all go to route 0, unless [`Listener::route`] names another.
     pub fn lines(address: impl Into<String>) -> Listener {
-        let mut listener = Listener::frames(address);
-        listener.framing.protocol = Protocol::Line;
-        listener.framing.payload_max = LINE_BYTES_DEFAULT;
-        listener
+        Listener::with(address.into(), Framing::lines(LINE_BYTES_DEFAULT, 0))
+    }
+
+    fn with(address: String, framing: Framing) -> Listener {
+        Listener { address, framing, wants_hello: false, options: ListenOptions::default() }
+    }
+
+    /// Every peer's first frame must be a HELLO that [`Service::on_hello`] accepts; who sends anything else is told
+    /// UNAUTHENTICATED. Of no use with lines and bare frames, which have no HELLO.
+    #[must_use]
+    pub const fn wants_hello(mut self) -> Listener {
+        self.wants_hello = matches!(self.framing.protocol, Protocol::Frame);
+        self
     }
 
     /// The largest payload, in bytes: of a frame, `0..=268435456`, default 1 MiB; of a line without its end,
     /// `0..=131072`, default 64 KiB.
     #[must_use]
     pub const fn max_payload(mut self, bytes: u32) -> Listener {
-        self.framing.payload_max = bytes;
+        self.framing = self.framing.with_payload_max(bytes);
         self
     }
 
     /// The route of all lines, `0..=16383`. Of no use with frames, which name their own.
     #[must_use]
     pub const fn route(mut self, route: u16) -> Listener {
-        self.framing.line_route = Header::route(route);
+        self.framing = self.framing.with_line_route(route);
         self
     }
 
@@ -67,7 +77,7 @@ impl Listener {
 
     fn check(&self) -> Result<(), Error> {
         let (name, most) = match self.framing.protocol {
-            Protocol::Frame => ("the largest payload of a frame", PAYLOAD_BYTES_MAX),
+            Protocol::Frame | Protocol::Bare => ("the largest payload of a frame", PAYLOAD_BYTES_MAX),
             Protocol::Line => ("the longest line", LINE_BYTES_MAX),
         };
         within(name, u64::from(self.framing.payload_max), 0, u64::from(most))
@@ -129,7 +139,7 @@ impl Builder {
         let ip = socket.ip().map_err(failed)?;
         self.local_addrs.push(ip.map_or(endpoint, Endpoint::Ip));
         self.sockets.push((socket, listener.options));
-        self.listeners.push(ListenerConfig { framing: listener.framing });
+        self.listeners.push(ListenerConfig { framing: listener.framing, wants_hello: listener.wants_hello });
         Ok(self)
     }
 
@@ -260,6 +270,8 @@ impl Builder {
         within("the number of shards", shards.into(), 1, SHARDS_MAX.into())?;
         let least = BUDGET_BYTES_MIN as u64 * u64::from(shards);
         within("the memory budget in bytes", self.budget_bytes as u64, least, u64::MAX)?;
+        let open = u64::from(limits.open_requests);
+        within("the open requests of a connection", open, 1, u64::from(OPEN_REQUESTS_MAX))?;
         within("the most connections", self.connections_max.into(), 1, CONNECTIONS_PER_SHARD_MAX.into())?;
         if let Some(idle) = limits.idle {
             within("the idle time in milliseconds", u64::from(whole_ms(idle)), 1, DEADLINE_MS_MAX.into())?;

@@ -4,7 +4,7 @@ use super::running::{Running, Shared, panic_text};
 use super::{Builder, Error};
 use crate::metrics::ShardMetrics;
 use crate::net::{self, Endpoint, Held, KERNEL_SPREADS, ListenOptions, Listener};
-use crate::service::Service;
+use crate::service::{NoWorkers, Service};
 use crate::shard::{Group, Poller, Shard, pin_thread};
 use crate::turn::TurnConfig;
 use std::io;
@@ -45,6 +45,7 @@ where
             seed: seed.wrapping_add(shard.into()),
             mailbox: Arc::clone(group.mailbox(shard).expect("one for each loop")),
             peers: group.mailboxes().cloned().collect(),
+            workers: Arc::new(NoWorkers),
             seats: Arc::clone(group.seats(shard).expect("one for each loop")),
         };
         let parts = Parts { config, poller, sockets, group: Arc::clone(&group), start, pin: builder.pin };

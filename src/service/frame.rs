@@ -1,7 +1,7 @@
 //! A request as a handler sees it: borrowed from the buffer it was read into, valid for the length of the callback.
 
 use crate::session::{Envelope, Part, Source};
-use crate::wire::Header;
+use crate::wire::{Extension, Header};
 use std::ops::Range;
 
 /// One whole, verified message.
@@ -13,15 +13,30 @@ pub struct Frame<'a> {
     /// Where the payload stands in its source.
     pub(crate) at: usize,
     pub(crate) envelope: Option<Envelope>,
+    /// The extension block, which has been parsed before; empty if there is none.
+    pub(crate) block: &'a [u8],
+    /// Whether all 16 bits of the header name the route.
+    pub(crate) is_full: bool,
 }
 
 impl<'a> Frame<'a> {
-    /// The route that it was sent to, `0..=16383`; a line's is its listener's.
+    /// The route that it was sent to, `0..=16383`, or `0..=65535` on a listener with full headers; a line's is its
+    /// listener's.
+    #[inline]
     pub const fn route(&self) -> u16 {
-        self.header.route_or_code()
+        if self.is_full { self.header.bits() } else { self.header.route_or_code() }
     }
 
-    /// The payload; a line's is without its end.
+    /// What the request, or the reply of a dialed server, carries besides its payload: correlation, deadline, trace,
+    /// status, tags. `None` if it has no extension block.
+    pub fn extension(&self) -> Option<Extension<'a>> {
+        if self.block.is_empty() {
+            return None;
+        }
+        Extension::parse(self.block).ok().map(|(extension, _)| extension)
+    }
+
+    /// The payload, without the extension block; a line's is without its end.
     pub const fn payload(&self) -> &'a [u8] {
         self.payload
     }

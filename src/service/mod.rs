@@ -5,32 +5,48 @@
 //!
 //! Always holds: a request has exactly one outcome. The compiler checks it: `on_frame` must return a [`Replied`],
 //! and only consuming its [`Reply`] makes one.
+//! What a handler wants of other connections, other loops and later moments it asks of its [`Cx`]; what it can't answer
+//! at once it [defers](Reply::defer) or [offloads](Reply::offload).
 //! Never: a socket, a clock, a thread. A handler that takes time and chance from [`Cx`] alone can be replayed.
 
 mod builtin;
+mod cx;
+mod desk;
+mod effects;
 mod frame;
 mod function;
+mod later;
 mod reply;
 mod router;
+mod workers;
 
 pub use crate::session::{Part, Segment};
 pub use builtin::BuiltIn;
+pub use cx::{Cx, Message};
+pub(crate) use desk::Desk;
+pub use effects::EffectsFull;
+pub(crate) use effects::{Effect, Effects};
 pub use frame::Frame;
 pub use function::FnService;
+pub use later::{Later, Overloaded};
 pub use reply::{Replied, Reply};
 pub use router::{RouteError, Router};
+pub use workers::{Job, NoWorkers, Outcome, Workers};
 
-use crate::base::{Address, CloseReason, ConnId, Rng, Time};
+use crate::base::{Address, CloseReason};
+use crate::wire::{ClientId, Extension, Hello, Status, Welcome};
+use bytes::Bytes;
+use std::borrow::Cow;
 
 /// A server's behaviour.
 pub trait Service {
     /// What it keeps for each connection; lies inside the connection's slot, `()` for nothing.
     type Conn;
 
-    /// A connection was accepted.
+    /// A connection was accepted, or is being dialed: [`Peer::origin`] tells which.
     fn on_open(&mut self, peer: &Peer, cx: &mut Cx<'_>) -> Self::Conn;
 
-    /// A whole, verified message came. It must be answered, refused or passed over in silence, here and now.
+    /// A whole, verified message came. It must be answered, refused, deferred or passed over in silence, here and now.
     ///
     /// Runs in the event loop: every other connection of the loop waits for as long as it takes.
     fn on_frame(
@@ -41,7 +57,31 @@ pub trait Service {
         cx: &mut Cx<'_>,
     ) -> Replied;
 
-    /// A connection ended. Called once for each `on_open`.
+    /// A peer said HELLO: who is it? Its requests wait until this returns.
+    ///
+    /// The default lets everybody in, under an id that the server makes up.
+    fn on_hello(&mut self, conn: &mut Self::Conn, hello: &Hello<'_>, cx: &mut Cx<'_>) -> Welcomed {
+        let _ = (conn, hello, cx);
+        Welcomed::Anonymous
+    }
+
+    /// Something came from a connection that this service [dialed](Cx::dial).
+    fn on_incoming(&mut self, conn: &mut Self::Conn, incoming: Incoming<'_>, cx: &mut Cx<'_>) {
+        let _ = (conn, incoming, cx);
+    }
+
+    /// A service somewhere in this server [published](Cx::publish) these bytes.
+    fn on_publish(&mut self, bytes: &Bytes, cx: &mut Cx<'_>) {
+        let _ = (bytes, cx);
+    }
+
+    /// A timer that was [armed](Cx::arm) with this tag.
+    fn on_timer(&mut self, tag: u64, cx: &mut Cx<'_>) {
+        let _ = (tag, cx);
+    }
+
+    /// A connection ended. Called once for each `on_open`. Requests of it that were deferred are over; their answers
+    /// will be dropped.
     fn on_close(&mut self, conn: &mut Self::Conn, why: CloseReason, cx: &mut Cx<'_>) {
         let _ = (conn, why, cx);
     }
@@ -64,51 +104,90 @@ pub enum AfterPanic {
     Rebuild,
 }
 
-/// Who a connection is with.
+/// Where a connection comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// Its address; IPv4 peers of an IPv6 listener are told as IPv4.
     pub address: Address,
-    /// How it came to be.
+    /// Who began.
     pub origin: Origin,
 }
 
-/// How a connection came to be.
+/// Who began a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// The peer connected to us.
+    /// The peer did: it is a client.
     Accepted {
         /// Which listener took it, by its place in the server's list.
         listener: u8,
     },
-    /// We connected to the peer.
+    /// This server did: the peer is a server.
     Dialed {
-        /// What the dialer calls it.
+        /// What [`Cx::dial`] was told.
         tag: u64,
     },
 }
 
-/// What a callback may know of the world: the moment, chance, and whose connection it is.
-#[derive(Debug)]
-pub struct Cx<'a> {
-    pub(crate) now: Time,
-    pub(crate) id: ConnId,
-    pub(crate) rng: &'a mut Rng,
+/// What becomes of a peer that said HELLO.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Welcomed {
+    /// It is let in, under an id that the server makes up.
+    Anonymous,
+    /// It is let in under this id.
+    As(ClientId),
+    /// It is told UNAUTHENTICATED with this text, and its connection ends.
+    Refused(Cow<'static, str>),
 }
 
-impl Cx<'_> {
-    /// The moment of this turn of the loop.
-    pub const fn now(&self) -> Time {
-        self.now
-    }
-
-    /// The connection.
-    pub const fn id(&self) -> ConnId {
-        self.id
-    }
-
-    /// Chance that a simulation can replay. Not for secrets.
-    pub const fn rng(&mut self) -> &mut Rng {
-        self.rng
-    }
+/// What a server that we dialed says.
+#[derive(Clone, Copy, Debug)]
+pub enum Incoming<'a> {
+    /// A reply: to the oldest open request, or, if it [has a correlation](Frame::extension), to that one.
+    Reply(Frame<'a>),
+    /// The oldest open request failed.
+    Error {
+        /// Why.
+        status: Status,
+        /// For a human.
+        text: &'a str,
+    },
+    /// It will close: nothing new should be sent to it.
+    GoAway {
+        /// Why.
+        status: Status,
+        /// How long to wait before connecting again, in milliseconds.
+        reconnect_after_ms: u32,
+        /// For a human.
+        text: &'a str,
+    },
+    /// It answers our HELLO.
+    Welcome(Welcome<'a>),
+    /// Something was published that we subscribed to.
+    Message {
+        /// Where.
+        topic: &'a str,
+        /// What.
+        body: &'a [u8],
+    },
+    /// The outcome of a control frame that we sent with a correlation.
+    Ack {
+        /// Its correlation, and the status.
+        extension: Extension<'a>,
+        /// What belongs to it.
+        payload: &'a [u8],
+    },
+    /// So many messages were dropped, since we took them too slowly.
+    Missed {
+        /// How many.
+        count: u64,
+        /// Of which subscription.
+        pattern: &'a str,
+    },
+    /// Something that we sent without wanting a reply was refused.
+    Notice {
+        /// Why.
+        status: Status,
+        /// For a human.
+        text: &'a str,
+    },
 }

@@ -6,14 +6,15 @@
 //! ```
 //!
 //! This is the only place in the crate that turns what is wrong with a peer's bytes into the reason for which the
-//! connection ends: see [`reason_of_frame`], [`reason_of_control`], [`reason_of_line`].
+//! connection ends: see [`reason_of_frame`], [`reason_of_control`], [`reason_of_line`]; and that knows who may send
+//! what.
 //!
 //! Never: panics, whatever the bytes; allocates; reserves anything by a declared length.
 
 use crate::base::{CloseReason, Text};
 use crate::wire::{
-    Control, ControlError, Crc, DecodeError, Decoded, Foreign, FrameLimits, Header, Line, LineError, decode,
-    decode_line,
+    Control, ControlError, ControlFrame, Crc, DecodeError, Decoded, Extension, Foreign, FrameLimits, Header,
+    Line, LineError, decode, decode_line,
 };
 
 /// How a listener cuts its streams into messages.
@@ -21,11 +22,22 @@ use crate::wire::{
 pub enum Protocol {
     /// Binary frames: header, length, payload, CRC.
     Frame,
+    /// Frames whose header is a route in all its 16 bits: no extension blocks, no control frames, so a failure closes.
+    Bare,
     /// Lines of text, all for one route.
     Line,
 }
 
-/// What a listener's peers may send.
+/// Who reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// We accepted the connection, and read what a client sends.
+    Server,
+    /// We dialed it, and read what a server sends.
+    Client,
+}
+
+/// What a connection's peer may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Framing {
     /// Frames or lines.
@@ -34,18 +46,34 @@ pub struct Framing {
     pub payload_max: u32,
     /// The route that every line goes to; unused with frames.
     pub line_route: Header,
+    /// Who reads.
+    pub role: Role,
+    limits: FrameLimits,
 }
 
 /// What stands at the beginning of an input.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step<'a> {
-    /// A request.
+    /// A request, or a reply of a server that we dialed.
     Message {
         /// Its route.
         header: Header,
         /// Its payload.
         payload: &'a [u8],
         /// Bytes that it takes in the input, its frame or line end included.
+        used: usize,
+    },
+    /// The same with an extension block.
+    Extended {
+        /// Its route, with the bit that says so.
+        header: Header,
+        /// What the block says.
+        extension: Extension<'a>,
+        /// Block and payload.
+        payload: &'a [u8],
+        /// Bytes of the block.
+        block_bytes: usize,
+        /// Bytes that it takes in the input.
         used: usize,
     },
     /// A PING to be answered with its own payload.
@@ -55,8 +83,17 @@ pub enum Step<'a> {
         /// Bytes that it takes in the input.
         used: usize,
     },
-    /// A PONG: counted and ignored.
+    /// A PONG.
     Pong {
+        /// What it answers.
+        payload: &'a [u8],
+        /// Bytes that it takes in the input.
+        used: usize,
+    },
+    /// Another control frame that this peer may send.
+    Control {
+        /// What it says.
+        frame: ControlFrame<'a>,
         /// Bytes that it takes in the input.
         used: usize,
     },
@@ -70,25 +107,90 @@ pub enum Step<'a> {
 }
 
 impl Framing {
+    /// Of this protocol, with payloads of at most so many bytes, lines for this route.
+    pub const fn new(protocol: Protocol, payload_max: u32, line_route: u16) -> Framing {
+        match protocol {
+            Protocol::Frame => Framing::frames(payload_max).with_line_route(line_route),
+            Protocol::Bare => Framing::bare_frames(payload_max).with_line_route(line_route),
+            Protocol::Line => Framing::lines(payload_max, line_route),
+        }
+    }
+
+    /// Frames with payloads of at most so many bytes.
+    pub const fn frames(payload_max: u32) -> Framing {
+        let limits = FrameLimits::new(payload_max);
+        Framing {
+            protocol: Protocol::Frame,
+            payload_max,
+            line_route: Header::route(0),
+            role: Role::Server,
+            limits,
+        }
+    }
+
+    /// Frames whose header is a route in all its 16 bits.
+    pub const fn bare_frames(payload_max: u32) -> Framing {
+        let limits = FrameLimits::full(payload_max);
+        Framing { protocol: Protocol::Bare, limits, ..Framing::frames(payload_max) }
+    }
+
+    /// Lines of at most so many bytes without their end, all for this route.
+    pub const fn lines(payload_max: u32, route: u16) -> Framing {
+        Framing { protocol: Protocol::Line, line_route: Header::route(route), ..Framing::frames(payload_max) }
+    }
+
+    /// With this largest payload.
+    #[must_use]
+    pub const fn with_payload_max(self, bytes: u32) -> Framing {
+        match self.protocol {
+            Protocol::Frame => Framing { line_route: self.line_route, ..Framing::frames(bytes) },
+            Protocol::Bare => Framing { line_route: self.line_route, ..Framing::bare_frames(bytes) },
+            Protocol::Line => Framing { payload_max: bytes, ..self },
+        }
+    }
+
+    /// With this route for lines.
+    #[must_use]
+    pub const fn with_line_route(self, route: u16) -> Framing {
+        Framing { line_route: Header::route(route), ..self }
+    }
+
+    /// What a server sends to us.
+    #[must_use]
+    pub const fn of_server(self) -> Framing {
+        Framing { role: Role::Client, ..self }.welcomed()
+    }
+
+    /// The same, once a HELLO was welcomed: control frames may be larger.
+    #[must_use]
+    pub const fn welcomed(self) -> Framing {
+        let limits = match self.protocol {
+            Protocol::Frame => FrameLimits::welcomed(self.payload_max),
+            Protocol::Bare | Protocol::Line => self.limits,
+        };
+        Framing { limits, ..self }
+    }
+
     /// Reads one message. `scanned` leading bytes are known to hold no line end (0 if unknown; unused with frames).
     #[inline(always)]
     pub fn next<'a>(&self, input: &'a [u8], scanned: usize, crc: &Crc) -> Step<'a> {
         match self.protocol {
-            Protocol::Frame => self.next_frame(input, crc),
+            Protocol::Frame | Protocol::Bare => self.next_frame(input, crc),
             Protocol::Line => self.next_line(input, scanned),
         }
     }
 
     #[inline(always)]
     fn next_frame<'a>(&self, input: &'a [u8], crc: &Crc) -> Step<'a> {
-        let limits = FrameLimits { payload_max: self.payload_max };
-        match decode(input, limits, crc) {
+        match decode(input, self.limits, crc) {
             Ok(Decoded::Frame(frame)) => {
-                let used = frame.frame_bytes();
-                if frame.header.is_control() {
-                    control(frame.header, frame.payload, used)
+                let (header, payload, used) = (frame.header, frame.payload, frame.frame_bytes());
+                if header.is_plain() || self.protocol == Protocol::Bare {
+                    Step::Message { header, payload, used }
+                } else if header.is_control() {
+                    self.control(header, payload, used)
                 } else {
-                    Step::Message { header: frame.header, payload: frame.payload, used }
+                    extended(header, payload, used)
                 }
             }
             Ok(Decoded::NeedMore { frame_bytes }) => Step::NeedMore { bytes: frame_bytes },
@@ -104,8 +206,39 @@ impl Framing {
         }
     }
 
+    /// A control frame, if this peer may send it.
+    #[inline(never)]
+    fn control<'a>(&self, header: Header, payload: &'a [u8], used: usize) -> Step<'a> {
+        let frame = match ControlFrame::parse(header, payload) {
+            Ok(frame) => frame,
+            Err(error) => return Step::Fault(reason_of_control(&error)),
+        };
+        let from = match frame.control {
+            Control::Ping(payload) => return Step::Ping { payload, used },
+            Control::Pong(payload) => return Step::Pong { payload, used },
+            Control::Hello(_) | Control::Subscribe(_) | Control::Unsubscribe(_) | Control::Publish { .. } => {
+                Role::Client
+            }
+            Control::Welcome(_)
+            | Control::Error { .. }
+            | Control::GoAway { .. }
+            | Control::Message { .. }
+            | Control::Ack { .. }
+            | Control::Missed { .. }
+            | Control::Notice { .. } => Role::Server,
+        };
+        if from == self.role {
+            Step::Fault(CloseReason::WrongDirection)
+        } else {
+            Step::Control { frame, used }
+        }
+    }
+
     /// The same fault as [`Framing::next`] found, in words with the number and the limit. For the cold path.
-    pub fn explain(&self, input: &[u8], scanned: usize, crc: &Crc) -> Text {
+    pub fn explain(&self, why: CloseReason, input: &[u8], scanned: usize, crc: &Crc) -> Text {
+        if let Some(text) = rule_of_conduct(why) {
+            return Text::of(format_args!("{text}"));
+        }
         match self.protocol {
             Protocol::Line => match decode_line(input, scanned, self.payload_max) {
                 Err(error) => Text::of(format_args!("{error}")),
@@ -113,11 +246,20 @@ impl Framing {
                     Text::of(format_args!("not a line of this protocol"))
                 }
             },
-            Protocol::Frame => match decode(input, FrameLimits { payload_max: self.payload_max }, crc) {
+            Protocol::Frame | Protocol::Bare => match decode(input, self.limits, crc) {
                 Err(error) => Text::of(format_args!("{error}")),
-                Ok(Decoded::Frame(frame)) => match Control::parse(frame.header, frame.payload) {
+                Ok(Decoded::Frame(frame)) if frame.header.is_control() => {
+                    match ControlFrame::parse(frame.header, frame.payload) {
+                        Err(error) => Text::of(format_args!("{error}")),
+                        Ok(_) => Text::of(format_args!(
+                            "control frame {} is the other side's to send",
+                            frame.header
+                        )),
+                    }
+                }
+                Ok(Decoded::Frame(frame)) => match Extension::parse(frame.payload) {
                     Err(error) => Text::of(format_args!("{error}")),
-                    Ok(_) => Text::of(format_args!("control frame {} is the server's to send", frame.header)),
+                    Ok(_) => Text::of(format_args!("not a frame of this protocol")),
                 },
                 Ok(Decoded::NeedMore { .. }) => Text::of(format_args!("not a frame of this protocol")),
             },
@@ -126,10 +268,12 @@ impl Framing {
 
     /// Whose protocol the first bytes of a connection are, if they are a known other one.
     ///
-    /// Asked for frames when the first one was refused or is not whole yet; for lines before the first is read.
+    /// Asked for frames when the first one was refused or is not whole yet; for lines before the first is read. Bare
+    /// frames may begin with anything.
     pub fn foreign(&self, first: &[u8]) -> Option<CloseReason> {
         let foreign = match self.protocol {
             Protocol::Frame => Foreign::on_frames(first),
+            Protocol::Bare => None,
             Protocol::Line => Foreign::on_lines(first),
         }?;
         Some(match foreign {
@@ -145,23 +289,62 @@ impl Framing {
         let mut requests = 0;
         loop {
             match self.next(input, 0, crc) {
-                Step::Message { used, .. } => {
-                    requests += 1;
+                Step::Message { used, .. } | Step::Extended { used, .. } => {
+                    requests += u64::from(self.role == Role::Server);
                     input = &input[used..];
                 }
-                Step::Ping { used, .. } | Step::Pong { used } => input = &input[used..],
+                Step::Ping { used, .. } | Step::Pong { used, .. } | Step::Control { used, .. } => {
+                    input = &input[used..];
+                }
                 Step::NeedMore { .. } | Step::Fault(_) => return requests,
             }
         }
     }
 }
 
-fn control(header: Header, payload: &[u8], used: usize) -> Step<'_> {
-    match Control::parse(header, payload) {
-        Ok(Control::Ping(payload)) => Step::Ping { payload, used },
-        Ok(Control::Pong(_)) => Step::Pong { used },
-        Ok(Control::Error { .. } | Control::GoAway { .. }) => Step::Fault(CloseReason::WrongDirection),
-        Err(error) => Step::Fault(reason_of_control(&error)),
+#[inline]
+fn extended(header: Header, payload: &[u8], used: usize) -> Step<'_> {
+    match Extension::parse(payload) {
+        Ok((extension, block_bytes)) => Step::Extended { header, extension, payload, block_bytes, used },
+        Err(_) => Step::Fault(CloseReason::BadExtension),
+    }
+}
+
+/// What was broken by a frame that by itself is right.
+const fn rule_of_conduct(why: CloseReason) -> Option<&'static str> {
+    match why {
+        CloseReason::LateHello => Some("HELLO is the first frame, and comes once"),
+        CloseReason::NoCommonVersion => Some("no common version: this server speaks version 1"),
+        CloseReason::Unauthenticated => {
+            Some("this listener wants a HELLO that it accepts before anything else")
+        }
+        CloseReason::RequestFailed => Some("a request failed, and this protocol has no other way to say so"),
+        CloseReason::PeerClosed
+        | CloseReason::Reset
+        | CloseReason::Truncated
+        | CloseReason::BadCrc
+        | CloseReason::TooLarge
+        | CloseReason::LineTooLong
+        | CloseReason::UnknownControl
+        | CloseReason::BadControl
+        | CloseReason::BadExtension
+        | CloseReason::WrongDirection
+        | CloseReason::TlsOnPlain
+        | CloseReason::Http
+        | CloseReason::Resp
+        | CloseReason::Proxy
+        | CloseReason::FrameDeadline
+        | CloseReason::Idle
+        | CloseReason::Heartbeat
+        | CloseReason::WriteStall
+        | CloseReason::SlowConsumer
+        | CloseReason::Memory
+        | CloseReason::Panicked
+        | CloseReason::Drained
+        | CloseReason::DrainForced
+        | CloseReason::ClosedByService
+        | CloseReason::DialFailed
+        | CloseReason::Failed => None,
     }
 }
 
@@ -175,10 +358,16 @@ const fn reason_of_frame(error: &DecodeError) -> CloseReason {
 const fn reason_of_control(error: &ControlError) -> CloseReason {
     match error {
         ControlError::UnknownCode { .. } => CloseReason::UnknownControl,
+        ControlError::Extension { .. } => CloseReason::BadExtension,
         ControlError::ExtensionNotAllowed { .. }
+        | ControlError::ExtensionMissing { .. }
+        | ControlError::ExtensionFields { .. }
         | ControlError::TooLong { .. }
         | ControlError::TooShort { .. }
-        | ControlError::TextNotUtf8 { .. } => CloseReason::BadControl,
+        | ControlError::TopicTooLong { .. }
+        | ControlError::TextNotUtf8 { .. }
+        | ControlError::BadId { .. }
+        | ControlError::Tlv { .. } => CloseReason::BadControl,
     }
 }
 

@@ -20,12 +20,12 @@
 //!
 //! Never: keeps anything from one batch to the next but its capacity.
 
-use super::{Envelope, Inputs, Part, Protocol, Segment, Source};
-use crate::base::CloseReason;
+use super::reply::{TooLargeReply, block_length, checked_length, encode_failure, seal_frames, write_frame};
+use super::{Envelope, Failure, Inputs, Leave, Part, Protocol, ReplyTo, Segment, Source};
 use crate::base::limits::{FORWARD_BYTES_MIN, PAYLOAD_BYTES_MAX, PIECES_PER_BATCH, SCRATCH_BYTES};
 use crate::wire::control::CONTROL_FRAME_BYTES_MAX;
-use crate::wire::frame::{OVERHEAD_BYTES, PREFIX_BYTES, TRAILER_BYTES, prefix};
-use crate::wire::{Control, Crc, Header, Status, encode_error_line};
+use crate::wire::frame::{OVERHEAD_BYTES, prefix};
+use crate::wire::{Control, ControlFrame, Crc, CrcStream, Header, Status};
 use bytes::Bytes;
 use std::io::IoSlice;
 
@@ -39,16 +39,6 @@ const SEAL_BYTES: usize = 4 << 10;
 /// Capacity that the cork begins with, in bytes: an ordinary batch never outgrows it.
 const CORK_BYTES: usize = SCRATCH_BYTES + SCRATCH_BYTES / 4;
 
-/// A reply whose payload no peer could be asked to take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("reply of {got_bytes} bytes exceeds the {limit_bytes} byte limit")]
-pub struct TooLargeReply {
-    /// What the handler wanted to send.
-    pub got_bytes: usize,
-    /// [`PAYLOAD_BYTES_MAX`].
-    pub limit_bytes: u32,
-}
-
 /// How the requests of a batch ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -58,6 +48,16 @@ pub struct Tally {
     pub failed: u32,
     /// With nothing, as the route wants it.
     pub silent: u32,
+    /// Not yet: their answers come later.
+    pub deferred: u32,
+}
+
+impl Tally {
+    /// Requests that were taken care of.
+    #[inline]
+    pub const fn total(&self) -> u32 {
+        self.answered + self.failed + self.silent + self.deferred
+    }
 }
 
 #[derive(Debug)]
@@ -80,8 +80,13 @@ pub struct Outbox {
     pieces: Vec<Piece>,
     bytes: usize,
     protocol: Protocol,
+    /// The largest payload that the peer takes, in bytes.
+    payload_max: u32,
     crc: Crc,
     tally: Tally,
+    /// The last refusal that its sender does not hear of, and how many there were.
+    unheard: Option<(Status, Header)>,
+    unheard_count: u32,
     /// Where rare things are written before they are copied here.
     aside: Vec<u8>,
 }
@@ -103,8 +108,11 @@ impl Outbox {
             pieces: Vec::with_capacity(PIECES_PER_BATCH + 1),
             bytes: 0,
             protocol: Protocol::Frame,
+            payload_max: PAYLOAD_BYTES_MAX,
             crc: Crc::new(),
             tally: Tally::default(),
+            unheard: None,
+            unheard_count: 0,
             aside: Vec::with_capacity(CONTROL_FRAME_BYTES_MAX),
         }
     }
@@ -112,6 +120,17 @@ impl Outbox {
     /// Sets how replies are written from here on.
     pub const fn set_protocol(&mut self, protocol: Protocol) {
         self.protocol = protocol;
+    }
+
+    /// Sets the largest payload that the peer takes from here on, in bytes; at most [`PAYLOAD_BYTES_MAX`].
+    #[inline]
+    pub fn set_payload_max(&mut self, bytes: u32) {
+        self.payload_max = bytes.min(PAYLOAD_BYTES_MAX);
+    }
+
+    /// How replies are written.
+    pub const fn protocol(&self) -> Protocol {
+        self.protocol
     }
 
     /// Bytes gathered.
@@ -130,6 +149,17 @@ impl Outbox {
         self.tally
     }
 
+    /// The last refusal of this batch that its sender does not hear of: why, and of what.
+    #[inline]
+    pub const fn unheard(&self) -> Option<(Status, Header)> {
+        self.unheard
+    }
+
+    /// How many such refusals there were.
+    pub const fn unheard_count(&self) -> u32 {
+        self.unheard_count
+    }
+
     /// The checksum with its detection of the processor done.
     pub const fn crc(&self) -> &Crc {
         &self.crc
@@ -146,34 +176,45 @@ impl Outbox {
             self.pieces.clear();
         }
         self.tally = Tally::default();
+        (self.unheard, self.unheard_count) = (None, 0);
     }
 
     /// A reply that is copied here.
     ///
     /// # Errors
     ///
-    /// [`TooLargeReply`] beyond [`PAYLOAD_BYTES_MAX`]; nothing is written then.
+    /// [`TooLargeReply`] beyond what the peer takes; nothing is written then.
     #[inline(always)]
-    pub fn reply(&mut self, header: Header, payload: &[u8]) -> Result<(), TooLargeReply> {
-        self.reply_gathered(header, &[Segment::Copy(payload)])
+    pub fn reply(&mut self, to: ReplyTo, payload: &[u8]) -> Result<(), TooLargeReply> {
+        self.reply_gathered(to, &[Segment::Copy(payload)])
     }
 
     /// A reply gathered from segments, in order.
     ///
     /// # Errors
     ///
-    /// [`TooLargeReply`] beyond [`PAYLOAD_BYTES_MAX`]; nothing is written then.
+    /// [`TooLargeReply`] beyond what the peer takes; nothing is written then.
     #[inline(always)]
-    pub fn reply_gathered(&mut self, header: Header, segments: &[Segment<'_>]) -> Result<(), TooLargeReply> {
+    pub fn reply_gathered(&mut self, to: ReplyTo, segments: &[Segment<'_>]) -> Result<(), TooLargeReply> {
         let payload: usize = segments.iter().map(|segment| segment.bytes().len()).sum();
-        let length = checked_length(payload)?;
+        let length = self.checked_length(payload)?;
         let by_range = segments.iter().any(|segment| match segment {
             Segment::Copy(_) => false,
             Segment::Forward(part) => part.bytes.len() >= FORWARD_BYTES_MIN,
         });
         match self.protocol {
-            Protocol::Frame if by_range => self.frame_by_range(header, length, segments),
-            Protocol::Frame => self.frame_by_copy(header, length, segments),
+            Protocol::Frame | Protocol::Bare => {
+                if by_range && to.is_wanted() {
+                    self.frame_by_range(to, length, segments);
+                } else if to.is_plain() {
+                    self.frame_by_copy::<false>(to, length, segments);
+                } else if to.is_wanted() {
+                    self.frame_by_copy::<true>(to, length, segments);
+                } else {
+                    self.silence();
+                    return Ok(());
+                }
+            }
             Protocol::Line => {
                 for segment in segments {
                     self.push_segment(segment);
@@ -190,10 +231,13 @@ impl Outbox {
     ///
     /// # Errors
     ///
-    /// [`TooLargeReply`] beyond [`PAYLOAD_BYTES_MAX`]; nothing is written then.
+    /// [`TooLargeReply`] beyond what the peer takes; nothing is written then.
     #[inline]
-    pub fn reply_forward(&mut self, header: Header, part: Part<'_>) -> Result<(), TooLargeReply> {
-        if let Some(Envelope { before, after }) = part.envelope {
+    pub fn reply_forward(&mut self, to: ReplyTo, part: Part<'_>) -> Result<(), TooLargeReply> {
+        if let Some(Envelope { before, after }) = part.envelope
+            && to.is_wanted()
+        {
+            self.checked_length(part.bytes.len())?;
             let start = part.at - usize::from(before);
             let end = part.at + part.bytes.len() + usize::from(after);
             if self.push_input(part.source, start, end) {
@@ -202,34 +246,29 @@ impl Outbox {
                 return Ok(());
             }
         }
-        self.reply_gathered(header, &[Segment::Forward(part)])
+        self.reply_gathered(to, &[Segment::Forward(part)])
     }
 
     /// A reply whose payload is shared: not copied, however many connections it goes to.
     ///
     /// # Errors
     ///
-    /// [`TooLargeReply`] beyond [`PAYLOAD_BYTES_MAX`]; nothing is written then.
-    pub fn reply_shared(&mut self, header: Header, payload: Bytes) -> Result<(), TooLargeReply> {
-        let length = checked_length(payload.len())?;
-        if payload.len() < FORWARD_BYTES_MIN || self.pieces.len() + 2 > PIECES_PER_BATCH {
-            return self.reply(header, &payload);
+    /// [`TooLargeReply`] beyond what the peer takes; nothing is written then.
+    pub fn reply_shared(&mut self, to: ReplyTo, payload: Bytes) -> Result<(), TooLargeReply> {
+        let length = self.checked_length(payload.len())?;
+        if payload.len() < FORWARD_BYTES_MIN || !self.has_pieces_left() || !to.is_wanted() {
+            return self.reply(to, &payload);
         }
         self.seal();
         let trailer = match self.protocol {
-            Protocol::Frame => {
-                let prefix = prefix(header, length);
-                let mut crc = self.crc.stream();
-                crc.update(&prefix);
+            Protocol::Frame | Protocol::Bare => {
+                let mut crc = self.push_head(to, length);
                 crc.update(&payload);
-                self.push_cork(&prefix);
                 Some(crc.finish().to_be_bytes())
             }
             Protocol::Line => None,
         };
-        self.seal_cork();
-        self.bytes += payload.len();
-        self.pieces.push(Piece::Shared(payload));
+        self.push_shared(payload);
         match trailer {
             Some(crc) => self.push_cork(&crc),
             None => self.push_cork(b"\n"),
@@ -239,14 +278,41 @@ impl Outbox {
         Ok(())
     }
 
-    /// The failure of a request, in the place of its reply.
-    pub fn failure(&mut self, status: Status, text: &str) {
-        let protocol = self.protocol;
-        self.push_aside(|out, crc| match protocol {
-            Protocol::Frame => Control::Error { status, text }.encode(out, crc),
-            Protocol::Line => encode_error_line(out, status, text),
-        });
+    /// Whole frames that were encoded before, as they are: large ones are not copied.
+    pub fn whole(&mut self, frames: Bytes) {
+        self.seal();
+        if frames.len() < FORWARD_BYTES_MIN || !self.has_pieces_left() {
+            self.push_cork(&frames);
+        } else {
+            self.push_shared(frames);
+        }
+        self.check();
+    }
+
+    /// Whole frames that were encoded before, copied.
+    pub fn whole_copied(&mut self, frames: &[u8]) {
+        self.seal();
+        self.push_cork(frames);
+        self.check();
+    }
+
+    /// The failure of a request, in the place of its reply: a reply with the status for a requester that uses
+    /// extension blocks, ERROR or an `ERR` line for any other. Who wants no reply hears nothing.
+    #[cold]
+    pub fn failure(&mut self, to: ReplyTo, status: Status, failure: Failure<'_>) {
+        if !to.is_wanted() || self.protocol == Protocol::Bare {
+            self.refuse_unheard(status, to.header());
+        } else {
+            let protocol = self.protocol;
+            self.push_aside(|out, crc| encode_failure(out, crc, protocol, to, status, failure));
+        }
         self.tally.failed += 1;
+    }
+
+    /// Something was refused whose sender does not hear of it.
+    pub const fn refuse_unheard(&mut self, status: Status, header: Header) {
+        self.unheard = Some((status, header));
+        self.unheard_count += 1;
     }
 
     /// The request wants no reply.
@@ -254,15 +320,34 @@ impl Outbox {
         self.tally.silent += 1;
     }
 
+    /// The request is answered later.
+    pub const fn deferred(&mut self) {
+        self.tally.deferred += 1;
+    }
+
+    /// The request was answered, or failed, and its reply waits elsewhere.
+    pub const fn held(&mut self, is_failure: bool) {
+        if is_failure {
+            self.tally.failed += 1;
+        } else {
+            self.tally.answered += 1;
+        }
+    }
+
     /// A control frame that answers no request.
     pub fn control(&mut self, control: &Control<'_>) {
         self.push_aside(|out, crc| control.encode(out, crc));
     }
 
-    /// The last words for `why`.
-    pub fn farewell(&mut self, why: CloseReason, text: &str) {
+    /// A control frame with an extension block.
+    pub fn control_frame(&mut self, frame: &ControlFrame<'_>) {
+        self.push_aside(|out, crc| frame.encode(out, crc));
+    }
+
+    /// The last words.
+    pub fn farewell(&mut self, leave: &Leave) {
         let protocol = self.protocol;
-        self.push_aside(|out, crc| super::farewell(out, crc, protocol, why, text));
+        self.push_aside(|out, crc| super::farewell(out, crc, protocol, leave));
     }
 
     /// Gives every copied frame the CRC that it still lacks. Called before anything is written.
@@ -334,19 +419,10 @@ impl Outbox {
 
     /// The common path: the whole frame in the cork, all but its CRC.
     #[inline(always)]
-    fn frame_by_copy(&mut self, header: Header, length: u32, segments: &[Segment<'_>]) {
-        let total = length as usize + OVERHEAD_BYTES;
-        let (head, mut rest) = self.room(total).split_at_mut(PREFIX_BYTES);
-        head.copy_from_slice(&prefix(header, length));
-        for segment in segments {
-            let (here, behind) = rest.split_at_mut(segment.bytes().len());
-            match segment.bytes() {
-                // Without the call of a copy: a changed byte in front of the rest is a common reply.
-                [byte] => here[0] = *byte,
-                bytes => here.copy_from_slice(bytes),
-            }
-            rest = behind;
-        }
+    fn frame_by_copy<const EXTENDED: bool>(&mut self, to: ReplyTo, length: u32, segments: &[Segment<'_>]) {
+        let block = if EXTENDED { to.block_bytes() } else { 0 };
+        let total = length as usize + block + OVERHEAD_BYTES;
+        write_frame::<EXTENDED>(self.room(total), to, length, segments);
         self.filled += total;
         self.bytes += total;
         if self.filled - self.sealed >= SEAL_BYTES {
@@ -354,17 +430,36 @@ impl Outbox {
         }
     }
 
-    fn frame_by_range(&mut self, header: Header, length: u32, segments: &[Segment<'_>]) {
+    fn frame_by_range(&mut self, to: ReplyTo, length: u32, segments: &[Segment<'_>]) {
         self.seal();
-        let prefix = prefix(header, length);
-        let mut crc = self.crc.stream();
-        crc.update(&prefix);
-        self.push_cork(&prefix);
+        let mut crc = self.push_head(to, length);
         for segment in segments {
             crc.update(segment.bytes());
             self.push_segment(segment);
         }
         self.push_cork(&crc.finish().to_be_bytes());
+    }
+
+    /// A frame's prefix and block, and the CRC over them.
+    fn push_head(&mut self, to: ReplyTo, length: u32) -> CrcStream {
+        let block = &to.block(Status::OK)[..to.block_bytes()];
+        let prefix = prefix(to.header(), length + block_length(to));
+        let mut crc = self.crc.stream();
+        crc.update(&prefix);
+        crc.update(block);
+        self.push_cork(&prefix);
+        self.push_cork(block);
+        crc
+    }
+
+    fn has_pieces_left(&self) -> bool {
+        self.pieces.len() + 2 <= PIECES_PER_BATCH
+    }
+
+    fn push_shared(&mut self, bytes: Bytes) {
+        self.seal_cork();
+        self.bytes += bytes.len();
+        self.pieces.push(Piece::Shared(bytes));
     }
 
     fn push_segment(&mut self, segment: &Segment<'_>) {
@@ -427,7 +522,7 @@ impl Outbox {
             self.bytes += end - start;
             return true;
         }
-        if self.pieces.len() + 2 > PIECES_PER_BATCH {
+        if !self.has_pieces_left() {
             return false;
         }
         self.seal_cork();
@@ -442,6 +537,19 @@ impl Outbox {
             self.pieces.push(Piece::Cork { start: self.cork_from, end: self.filled });
             self.cork_from = self.filled;
         }
+    }
+
+    /// Whether a reply with a payload of so many bytes may be made.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLargeReply`] beyond what the peer takes.
+    pub fn check_payload(&self, payload: usize) -> Result<(), TooLargeReply> {
+        self.checked_length(payload).map(|_| ())
+    }
+
+    fn checked_length(&self, payload: usize) -> Result<u32, TooLargeReply> {
+        checked_length(payload, self.payload_max)
     }
 
     fn check(&self) {
@@ -464,18 +572,6 @@ impl Piece {
     }
 }
 
-/// Gives each of these whole frames its CRC.
-#[inline]
-fn seal_frames(mut frames: &mut [u8], crc: &Crc) {
-    while let Some(&[_, _, l0, l1, l2, l3]) = frames.first_chunk::<PREFIX_BYTES>() {
-        let length = u32::from_be_bytes([l0, l1, l2, l3]) as usize;
-        let Some((frame, rest)) = frames.split_at_mut_checked(length + OVERHEAD_BYTES) else { return };
-        let Some((summed, trailer)) = frame.split_last_chunk_mut::<TRAILER_BYTES>() else { return };
-        *trailer = crc.of(summed).to_be_bytes();
-        frames = rest;
-    }
-}
-
 /// What a socket did not take.
 #[derive(Debug)]
 pub enum Unwritten<'a> {
@@ -483,15 +579,6 @@ pub enum Unwritten<'a> {
     Bytes(&'a [u8]),
     /// Can be kept as it is.
     Shared(Bytes),
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "checked against a limit of 32 bits")]
-const fn checked_length(payload: usize) -> Result<u32, TooLargeReply> {
-    if payload > PAYLOAD_BYTES_MAX as usize {
-        Err(TooLargeReply { got_bytes: payload, limit_bytes: PAYLOAD_BYTES_MAX })
-    } else {
-        Ok(payload as u32)
-    }
 }
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ pub enum Segment<'a> {
 }
 
 impl<'a> Segment<'a> {
-    pub(super) const fn bytes(&self) -> &'a [u8] {
+    pub(crate) const fn bytes(&self) -> &'a [u8] {
         match self {
             Segment::Copy(bytes) => bytes,
             Segment::Forward(part) => part.bytes,

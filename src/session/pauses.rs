@@ -11,6 +11,8 @@ pub enum Pause {
     Output = 1 << 0,
     /// No buffer could be leased for what it would send.
     Memory = 1 << 1,
+    /// As many requests are open as may be.
+    Slots = 1 << 2,
 }
 
 /// The set of causes.
@@ -53,8 +55,9 @@ mod tests {
     /// Whatever the order, reading stops at the first cause and goes on at the last.
     #[test]
     fn only_the_first_set_and_the_last_clear_are_edges() {
-        let all = [Pause::Output, Pause::Memory];
-        for (first, second) in [(all[0], all[1]), (all[1], all[0])] {
+        let all = [Pause::Output, Pause::Memory, Pause::Slots];
+        let pairs = all.iter().flat_map(|one| all.iter().map(move |two| (*one, *two)));
+        for (first, second) in pairs.filter(|(one, two)| one != two) {
             let mut pauses = Pauses::default();
             assert!(!pauses.clear(first), "nothing was set");
             assert!(pauses.set(first));

@@ -1,15 +1,19 @@
 //! The life of a connection as data, with one function that moves it.
 //!
 //! ```text
+//!   Connecting --Connected--> Open             (dialed; late | Finish: Closed)
+//!
 //!   Open --DrainBy--> Draining
 //!     |                  |
-//!     +--Finish----------+--> Flushing --Flushed--> Lingering --PeerEnded | late--> Closed
-//!     |                           `---- Flushed, peer ended before | late ----------> Closed
-//!     `-- any phase --Lost------------------------------------------------------------> Closed
+//!     +--Await-----------+--> Answering --Finish--.
+//!     |                  |                        |
+//!     +--Finish----------+------------------------+--> Flushing --Flushed--> Lingering --PeerEnded | late--> Closed
+//!     |                                                   `---- Flushed, peer ended before | late --------> Closed
+//!     `-- any phase --Lost-----------------------------------------------------------------------------> Closed
 //! ```
 //!
-//! Open: reads, answers. Draining: reads what is there, answers, then finishes. Flushing: reads no more; what is
-//! due is on its way out. Lingering: the write side is shut, and what still comes is read and thrown away, because
+//! Connecting: nothing is known of the peer yet. Open: reads, answers. Draining: reads what is there, answers, then finishes. Answering: reads no more; requests
+//! that are open are still answered. Flushing: what is due is on its way out. Lingering: the write side is shut, and what still comes is read and thrown away, because
 //! closing with unread input makes the kernel destroy replies in flight.
 //!
 //! Invariants: a close reason, once set, never changes, with one exception: a drain whose time runs out before
@@ -20,11 +24,23 @@ use crate::base::{CloseReason, Ms};
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
+    /// Dialed, and not connected yet.
+    Connecting {
+        /// When it is given up.
+        until: Ms,
+    },
     /// Reading and answering.
     Open,
     /// Reading and answering what is already here, until `until`.
     Draining {
         /// The end of the drain's grace.
+        until: Ms,
+    },
+    /// Reading has stopped; requests that are open are still answered.
+    Answering {
+        /// Why it ends.
+        why: CloseReason,
+        /// When it is closed whether or not they were.
         until: Ms,
     },
     /// The last bytes are on their way; reading has stopped.
@@ -48,8 +64,17 @@ pub enum Phase {
 /// What can happen to a connection's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
+    /// Dialing succeeded.
+    Connected,
     /// The server drains, with grace until then.
     DrainBy(Ms),
+    /// Nothing more will be read, and requests are open, which should be answered by `until`.
+    Await {
+        /// Why it ends.
+        why: CloseReason,
+        /// The deadline for the answers and the flush.
+        until: Ms,
+    },
     /// Nothing more will be read; what is queued should leave by `until`.
     Finish {
         /// Why.
@@ -76,48 +101,85 @@ impl Phase {
     /// The one place where a connection's life moves. Pure: the same phase and event give the same phase.
     #[must_use]
     pub fn step(self, event: Event) -> Phase {
-        use CloseReason::{DrainForced, Drained};
-        use Event::{DrainBy, Finish, Flushed, Lost, PeerEnded, Tick};
-        use Phase::{Closed, Draining, Flushing, Lingering, Open};
+        use CloseReason::{DialFailed, DrainForced, Drained};
+        use Event::{Await, Connected, DrainBy, Finish, Flushed, Lost, PeerEnded, Tick};
+        use Phase::{Answering, Closed, Connecting, Draining, Flushing, Lingering, Open};
         match (self, event) {
-            (Closed(why), DrainBy(_) | Finish { .. } | Flushed { .. } | PeerEnded | Lost(_) | Tick(_)) => {
-                Closed(why)
-            }
+            (
+                Closed(why),
+                Connected
+                | DrainBy(_)
+                | Await { .. }
+                | Finish { .. }
+                | Flushed { .. }
+                | PeerEnded
+                | Lost(_)
+                | Tick(_),
+            ) => Closed(why),
+
+            (Connecting { .. }, Connected) => Open,
+            (
+                live @ (Open | Draining { .. } | Answering { .. } | Flushing { .. } | Lingering { .. }),
+                Connected,
+            ) => live,
+            (Connecting { until: first }, DrainBy(until)) => Connecting { until: first.min(until) },
+            (Connecting { .. }, Await { why, .. } | Finish { why, .. } | Lost(why)) => Closed(why),
+            (Connecting { until }, Tick(now)) if until.reached(now) => Closed(DialFailed),
+            (live @ Connecting { .. }, Flushed { .. } | PeerEnded | Tick(_)) => live,
 
             (Open, DrainBy(until)) => Draining { until },
             (Draining { until: first }, DrainBy(until)) => Draining { until: first.min(until) },
+            (Answering { why, until: first }, DrainBy(until)) => Answering { why, until: first.min(until) },
             (Flushing { why, until: first }, DrainBy(until)) => Flushing { why, until: first.min(until) },
             (Lingering { why, until: first }, DrainBy(until)) => Lingering { why, until: first.min(until) },
 
+            (Open, Await { why, until }) => Answering { why, until },
+            (Draining { until: grace }, Await { why, until }) => Answering { why, until: grace.min(until) },
+            (live @ (Answering { .. } | Flushing { .. } | Lingering { .. }), Await { .. }) => live,
+
             (Open, Finish { why, until }) => Flushing { why, until },
             (Draining { until: grace }, Finish { why, until }) => Flushing { why, until: grace.min(until) },
+            (Answering { why, until: first }, Finish { until, .. }) => {
+                Flushing { why, until: first.min(until) }
+            }
             (live @ (Flushing { .. } | Lingering { .. }), Finish { .. }) => live,
 
             (Flushing { why, .. }, Flushed { peer_ended: true, .. }) => Closed(why),
             (Flushing { why, .. }, Flushed { peer_ended: false, until }) => Lingering { why, until },
-            (live @ (Open | Draining { .. } | Lingering { .. }), Flushed { .. }) => live,
+            (live @ (Open | Draining { .. } | Answering { .. } | Lingering { .. }), Flushed { .. }) => live,
 
             (Lingering { why, .. }, PeerEnded) => Closed(why),
-            (live @ (Open | Draining { .. } | Flushing { .. }), PeerEnded) => live,
+            (live @ (Open | Draining { .. } | Answering { .. } | Flushing { .. }), PeerEnded) => live,
 
             (Open | Draining { .. }, Lost(why)) => Closed(why),
-            (Flushing { why, .. } | Lingering { why, .. }, Lost(_)) => Closed(why),
+            (Answering { why, .. } | Flushing { why, .. } | Lingering { why, .. }, Lost(_)) => Closed(why),
 
             (Draining { until }, Tick(now)) if until.reached(now) => Closed(DrainForced),
-            (Flushing { why: Drained, until }, Tick(now)) if until.reached(now) => Closed(DrainForced),
-            (Flushing { why, until } | Lingering { why, until }, Tick(now)) if until.reached(now) => {
+            (Answering { why: Drained, until } | Flushing { why: Drained, until }, Tick(now))
+                if until.reached(now) =>
+            {
+                Closed(DrainForced)
+            }
+            (Answering { why, until } | Flushing { why, until } | Lingering { why, until }, Tick(now))
+                if until.reached(now) =>
+            {
                 Closed(why)
             }
-            (live @ (Open | Draining { .. } | Flushing { .. } | Lingering { .. }), Tick(_)) => live,
+            (
+                live @ (Open | Draining { .. } | Answering { .. } | Flushing { .. } | Lingering { .. }),
+                Tick(_),
+            ) => live,
         }
     }
 
     /// When this phase ends by itself, if it does.
     pub const fn deadline(self) -> Option<Ms> {
         match self {
-            Phase::Draining { until } | Phase::Flushing { until, .. } | Phase::Lingering { until, .. } => {
-                Some(until)
-            }
+            Phase::Connecting { until }
+            | Phase::Draining { until }
+            | Phase::Answering { until, .. }
+            | Phase::Flushing { until, .. }
+            | Phase::Lingering { until, .. } => Some(until),
             Phase::Open | Phase::Closed(_) => None,
         }
     }
@@ -127,30 +189,58 @@ impl Phase {
     pub const fn is_serving(self) -> bool {
         match self {
             Phase::Open | Phase::Draining { .. } => true,
-            Phase::Flushing { .. } | Phase::Lingering { .. } | Phase::Closed(_) => false,
+            Phase::Connecting { .. }
+            | Phase::Answering { .. }
+            | Phase::Flushing { .. }
+            | Phase::Lingering { .. }
+            | Phase::Closed(_) => false,
+        }
+    }
+
+    /// Whether what others send to this connection can still reach it.
+    pub const fn is_reachable(self) -> bool {
+        match self {
+            Phase::Connecting { .. } | Phase::Open | Phase::Draining { .. } => true,
+            Phase::Answering { .. } | Phase::Flushing { .. } | Phase::Lingering { .. } | Phase::Closed(_) => {
+                false
+            }
+        }
+    }
+
+    /// Whether open requests may still be answered in this phase.
+    #[inline]
+    pub const fn is_answering(self) -> bool {
+        match self {
+            Phase::Open | Phase::Draining { .. } | Phase::Answering { .. } => true,
+            Phase::Connecting { .. }
+            | Phase::Flushing { .. }
+            | Phase::Lingering { .. }
+            | Phase::Closed(_) => false,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::CloseReason::{BadCrc, DrainForced, Drained, PeerClosed, Reset};
+    use super::CloseReason::{BadCrc, DialFailed, DrainForced, Drained, PeerClosed, Reset};
     use super::*;
 
     const NOW: Ms = Ms(100);
     const LATER: Ms = Ms(200);
     const SOON: Ms = Ms(50);
 
-    const PHASES: [Phase; 6] = [
+    const PHASES: [Phase; 8] = [
         Phase::Open,
         Phase::Draining { until: LATER },
         Phase::Flushing { why: BadCrc, until: LATER },
         Phase::Flushing { why: Drained, until: SOON },
         Phase::Lingering { why: BadCrc, until: LATER },
         Phase::Closed(PeerClosed),
+        Phase::Answering { why: BadCrc, until: LATER },
+        Phase::Connecting { until: LATER },
     ];
 
-    const EVENTS: [Event; 8] = [
+    const EVENTS: [Event; 10] = [
         Event::DrainBy(SOON),
         Event::Finish { why: PeerClosed, until: NOW },
         Event::Flushed { peer_ended: false, until: NOW },
@@ -159,26 +249,28 @@ mod tests {
         Event::Lost(Reset),
         Event::Tick(NOW),
         Event::Tick(LATER),
+        Event::Await { why: PeerClosed, until: NOW },
+        Event::Connected,
     ];
 
     /// Every phase against every event: rows are phases, columns events, in the order above.
     #[test]
     fn every_phase_meets_every_event() {
-        use Phase::{Closed, Draining, Flushing, Lingering, Open};
-        let draining = PHASES[1];
-        let telling = PHASES[2];
-        let leaving = PHASES[3];
-        let lingering = PHASES[4];
-        let over = Closed(PeerClosed);
+        use Phase::{Answering, Closed, Draining, Flushing, Lingering, Open};
+        let [_, draining, telling, leaving, lingering, over, answering, connecting] = PHASES;
         let finish = |why, until| Flushing { why, until };
+        let wait = |why, until| Answering { why, until };
+        let linger = |why, until| Lingering { why, until };
         #[rustfmt::skip]
-        let want: [[Phase; 8]; 6] = [
-            [Draining { until: SOON }, finish(PeerClosed, NOW), Open, Open, Open, Closed(Reset), Open, Open],
-            [Draining { until: SOON }, finish(PeerClosed, NOW), draining, draining, draining, Closed(Reset), draining, Closed(DrainForced)],
-            [finish(BadCrc, SOON), telling, Lingering { why: BadCrc, until: NOW }, Closed(BadCrc), telling, Closed(BadCrc), telling, Closed(BadCrc)],
-            [leaving, leaving, Lingering { why: Drained, until: NOW }, Closed(Drained), leaving, Closed(Drained), Closed(DrainForced), Closed(DrainForced)],
-            [Lingering { why: BadCrc, until: SOON }, lingering, lingering, lingering, Closed(BadCrc), Closed(BadCrc), lingering, Closed(BadCrc)],
-            [over; 8],
+        let want: [[Phase; 10]; 8] = [
+            [Draining { until: SOON }, finish(PeerClosed, NOW), Open, Open, Open, Closed(Reset), Open, Open, wait(PeerClosed, NOW), Open],
+            [Draining { until: SOON }, finish(PeerClosed, NOW), draining, draining, draining, Closed(Reset), draining, Closed(DrainForced), wait(PeerClosed, NOW), draining],
+            [finish(BadCrc, SOON), telling, linger(BadCrc, NOW), Closed(BadCrc), telling, Closed(BadCrc), telling, Closed(BadCrc), telling, telling],
+            [leaving, leaving, linger(Drained, NOW), Closed(Drained), leaving, Closed(Drained), Closed(DrainForced), Closed(DrainForced), leaving, leaving],
+            [linger(BadCrc, SOON), lingering, lingering, lingering, Closed(BadCrc), Closed(BadCrc), lingering, Closed(BadCrc), lingering, lingering],
+            [over; 10],
+            [wait(BadCrc, SOON), finish(BadCrc, NOW), answering, answering, answering, Closed(BadCrc), answering, Closed(BadCrc), answering, answering],
+            [Phase::Connecting { until: SOON }, Closed(PeerClosed), connecting, connecting, connecting, Closed(Reset), connecting, Closed(DialFailed), Closed(PeerClosed), Open],
         ];
         for (phase, row) in PHASES.iter().zip(want) {
             for (event, want) in EVENTS.iter().zip(row) {

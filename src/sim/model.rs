@@ -34,6 +34,7 @@ pub enum Answer {
 
 pub(super) mod status {
     pub(in crate::sim) const PROTOCOL: u16 = 1;
+    pub(in crate::sim) const UNAUTHENTICATED: u16 = 2;
     pub(in crate::sim) const OVERLOADED: u16 = 5;
     pub(in crate::sim) const DRAINING: u16 = 9;
     pub(in crate::sim) const INTERNAL: u16 = 10;
@@ -45,6 +46,7 @@ pub(super) mod status {
 pub(super) const PING: u16 = 0x4000;
 pub(super) const PONG: u16 = 0x4001;
 pub(super) const ERROR: u16 = 0x4004;
+pub(super) const HELLO: u16 = 0x4002;
 pub(super) const GOAWAY: u16 = 0x4005;
 pub(super) const EXT: u16 = 0x8000;
 /// Fatal, protocol_version: what a TLS client is told.
@@ -142,7 +144,7 @@ impl Checker {
             return self.take_alert();
         }
         match self.protocol {
-            Protocol::Frame => self.take_control(),
+            Protocol::Frame | Protocol::Bare => self.take_control(),
             Protocol::Line => self.take_error_line(),
         }
     }

@@ -5,9 +5,8 @@ use super::socket::Capacity;
 use super::weather::Weather;
 use crate::base::limits::{BUDGET_BYTES_MIN, Limits};
 use crate::base::{Rng, Time};
-use crate::session::{Framing, Protocol};
+use crate::session::Framing;
 use crate::turn::ListenerConfig;
-use crate::wire::Header;
 use std::time::Duration;
 
 /// When a world's server drains before all else is over.
@@ -129,21 +128,9 @@ fn draw_start(rng: &mut Rng) -> Time {
 fn draw_listeners(rng: &mut Rng, is_tight: bool) -> Vec<ListenerConfig> {
     let frame_max = [64, 4_096, 70_000, 300_000, 1 << 20][if is_tight { 4 } else { pick(rng, 5) }];
     let line_max = [64, 2_000, 64 << 10, 128 << 10][pick(rng, 4)];
-    let frame = ListenerConfig {
-        framing: Framing {
-            protocol: Protocol::Frame,
-            payload_max: frame_max,
-            line_route: Header::from_bits(0),
-        },
-    };
+    let frame = ListenerConfig::new(Framing::frames(frame_max));
     let route = u16::try_from(rng.below(4)).unwrap_or(0);
-    let line = ListenerConfig {
-        framing: Framing {
-            protocol: Protocol::Line,
-            payload_max: line_max,
-            line_route: Header::from_bits(route),
-        },
-    };
+    let line = ListenerConfig::new(Framing::lines(line_max, route));
     match rng.below(10) {
         _ if is_tight => vec![frame],
         0..5 => vec![frame],

@@ -1,7 +1,7 @@
 //! What a scripted client sends, what is due to it for that, and how it ends.
 
 use super::io::pick;
-use super::model::{Answer, Due, ERROR, EXT, Farewell, GOAWAY, PING, PONG, Request, frame, status};
+use super::model::{Answer, Due, ERROR, EXT, Farewell, GOAWAY, HELLO, PING, PONG, Request, frame, status};
 use super::plan::Plan;
 use super::socket::Capacity;
 use crate::base::{CloseReason, Rng};
@@ -154,7 +154,7 @@ const NOISE_BYTES: usize = 4_093;
 fn noise(rng: &mut Rng, protocol: Protocol) -> Vec<u8> {
     let bytes = (0..NOISE_BYTES.div_ceil(8)).flat_map(|_| rng.next_u64().to_le_bytes());
     match protocol {
-        Protocol::Frame => bytes.collect(),
+        Protocol::Frame | Protocol::Bare => bytes.collect(),
         Protocol::Line => bytes.map(|byte| b'a' + byte % 26).collect(),
     }
 }
@@ -234,7 +234,7 @@ impl Writer<'_> {
 
     fn payload(&mut self, bytes: usize) -> Vec<u8> {
         let mut payload = match self.framing.protocol {
-            Protocol::Frame => {
+            Protocol::Frame | Protocol::Bare => {
                 let [_, _, c0, c1] = self.client.to_be_bytes();
                 let [_, _, s0, s1] = self.sequence.to_be_bytes();
                 vec![c0, c1, s0, s1]
@@ -252,21 +252,21 @@ impl Writer<'_> {
     fn request(&mut self, bytes: usize) {
         let payload = self.payload(bytes);
         let route = match self.framing.protocol {
-            Protocol::Frame => self.routes[pick(&mut self.rng, self.routes.len())],
+            Protocol::Frame | Protocol::Bare => self.routes[pick(&mut self.rng, self.routes.len())],
             Protocol::Line => self.framing.line_route.route_or_code(),
         };
         let request = Request { client: self.client, sequence: self.sequence, route, payload: &payload };
         self.sequence += 1;
         match (self.model)(&request) {
             Answer::Reply(reply) => match self.framing.protocol {
-                Protocol::Frame => self.script.due.push(Due::Exact(frame(route, &reply))),
+                Protocol::Frame | Protocol::Bare => self.script.due.push(Due::Exact(frame(route, &reply))),
                 Protocol::Line => self.script.due.push(Due::Exact([&reply[..], b"\n"].concat())),
             },
             Answer::Fails(status) => self.script.due.push(Due::Failure(status)),
             Answer::Silent => {}
         }
         match self.framing.protocol {
-            Protocol::Frame => self.raw(&frame(route, &payload)),
+            Protocol::Frame | Protocol::Bare => self.raw(&frame(route, &payload)),
             Protocol::Line => {
                 let end: &[u8] = if self.rng.chance(300) { b"\r\n" } else { b"\n" };
                 self.raw(&[&payload[..], end].concat());
@@ -329,7 +329,7 @@ impl Writer<'_> {
             return;
         }
         let whole = match self.framing.protocol {
-            Protocol::Frame => {
+            Protocol::Frame | Protocol::Bare => {
                 let payload = self.payload(bytes.min(self.framing.payload_max as usize));
                 frame(self.routes[0], &payload)
             }
@@ -349,7 +349,7 @@ impl Writer<'_> {
             return self.misdeed(CloseReason::LineTooLong, &line, status::TOO_LARGE);
         }
         let payload = self.payload(20);
-        match self.rng.below(6) {
+        match self.rng.below(7) {
             0 => {
                 let mut bad = frame(self.routes[0], &payload);
                 let at = 6 + pick(&mut self.rng, bad.len() - 6);
@@ -363,7 +363,7 @@ impl Writer<'_> {
                 self.misdeed(CloseReason::TooLarge, &whole[..shown], status::TOO_LARGE);
             }
             3 => {
-                let code = [2, 3, 6, 8, 12, 99, 0x3FFF][pick(&mut self.rng, 7)];
+                let code = [13, 99, 0x3FFF][pick(&mut self.rng, 3)];
                 let bad = frame(0x4000 | code, &payload);
                 self.misdeed(CloseReason::UnknownControl, &bad, status::PROTOCOL);
             }
@@ -371,6 +371,11 @@ impl Writer<'_> {
                 let long = self.payload(65);
                 let bad = if self.rng.chance(500) { frame(PING, &long) } else { frame(EXT | PING, b"") };
                 self.misdeed(CloseReason::BadControl, &bad, status::PROTOCOL);
+            }
+            5 => {
+                // A block of no words, and one longer than its payload.
+                let block: &[u8] = if self.rng.chance(500) { b"\0\0\0\0" } else { b"\x09\0\0\0" };
+                self.misdeed(CloseReason::BadExtension, &frame(EXT | HELLO, block), status::PROTOCOL);
             }
             _ => {
                 let goaway = frame(GOAWAY, b"\0\x01\0\0\0\0you go");

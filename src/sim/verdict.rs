@@ -93,11 +93,16 @@ impl Case<'_> {
             | Why::LineTooLong
             | Why::UnknownControl
             | Why::BadControl
+            | Why::BadExtension
             | Why::WrongDirection
+            | Why::LateHello
+            | Why::NoCommonVersion
+            | Why::Unauthenticated
             | Why::TlsOnPlain
             | Why::Http
             | Why::Resp
             | Why::Proxy => finale == Finale::Fault(self.why),
+            Why::Heartbeat | Why::RequestFailed | Why::ClosedByService | Why::DialFailed => false,
             Why::FrameDeadline => return self.frame_was_late(),
             Why::Idle => return self.was_idle(),
             Why::WriteStall => self.client.script.reading == Reading::Never,
@@ -155,17 +160,29 @@ impl Case<'_> {
             | Why::LineTooLong
             | Why::UnknownControl
             | Why::BadControl
+            | Why::BadExtension
             | Why::WrongDirection
+            | Why::LateHello
+            | Why::NoCommonVersion
+            | Why::Unauthenticated
             | Why::TlsOnPlain
             | Why::Http
             | Why::Resp
             | Why::Proxy
             | Why::FrameDeadline
             | Why::Idle
+            | Why::Heartbeat
+            | Why::RequestFailed
+            | Why::ClosedByService
             | Why::Panicked
             | Why::Memory
             | Why::Drained => true,
-            Why::Reset | Why::WriteStall | Why::SlowConsumer | Why::DrainForced | Why::Failed => false,
+            Why::DialFailed
+            | Why::Reset
+            | Why::WriteStall
+            | Why::SlowConsumer
+            | Why::DrainForced
+            | Why::Failed => false,
         }
     }
 
@@ -226,22 +243,32 @@ impl Case<'_> {
         let is_frame = self.client.script.protocol == Protocol::Frame;
         let on_frames = |code: u16| if is_frame { Some(Farewell::Status(code)) } else { None };
         let want = match self.why {
-            Why::PeerClosed | Why::Truncated => None,
+            Why::PeerClosed | Why::Truncated | Why::RequestFailed => None,
+            Why::NoCommonVersion => Some(Farewell::Status(status::UNSUPPORTED)),
+            Why::Unauthenticated => Some(Farewell::Status(status::UNAUTHENTICATED)),
+            Why::ClosedByService => return Ok(()),
             Why::TlsOnPlain => Some(Farewell::TlsAlert),
             Why::TooLarge | Why::LineTooLong => Some(Farewell::Status(status::TOO_LARGE)),
             Why::BadCrc
             | Why::UnknownControl
             | Why::BadControl
+            | Why::BadExtension
             | Why::WrongDirection
+            | Why::LateHello
             | Why::Http
             | Why::Resp
             | Why::Proxy => Some(Farewell::Status(status::PROTOCOL)),
             Why::FrameDeadline => on_frames(status::PROTOCOL),
-            Why::Idle => on_frames(status::IDLE),
+            Why::Idle | Why::Heartbeat => on_frames(status::IDLE),
             Why::Drained => on_frames(status::DRAINING),
             Why::Panicked => Some(Farewell::Status(status::INTERNAL)),
             Why::Memory => Some(Farewell::Status(status::OVERLOADED)),
-            Why::Reset | Why::WriteStall | Why::SlowConsumer | Why::DrainForced | Why::Failed => {
+            Why::Reset
+            | Why::WriteStall
+            | Why::SlowConsumer
+            | Why::DrainForced
+            | Why::DialFailed
+            | Why::Failed => {
                 return Ok(());
             }
         };

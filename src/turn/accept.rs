@@ -10,7 +10,7 @@ use crate::base::limits::{ACCEPT_BACKOFF_MS, ACCEPTS_PER_DRAIN, ACCEPTS_PER_VISI
 use crate::base::planted::{Bug, is_planted};
 use crate::base::{Address, ConnId, Ms, Text, Token};
 use crate::metrics::Counter;
-use crate::service::{Cx, Origin, Peer, Service};
+use crate::service::{Origin, Peer, Service};
 use crate::session::{Pauses, Phase, Protocol};
 use crate::wire::{Control, Status, encode_error_line};
 use std::io::{Error, IoSlice, IoSliceMut};
@@ -169,7 +169,7 @@ impl<S: Service, I: Io> Turn<S, I> {
 
     /// Gives a connection that has a seat its slot, or tells it that there is none.
     pub(super) fn admit(&mut self, io: &mut I, mut stream: I::Stream, address: Address, listener: u32) {
-        if self.table.len() >= self.connections_max {
+        if self.table.len() - self.dialed >= self.connections_max {
             self.seats.give_back();
             self.refuse_full(io, stream, listener);
             return;
@@ -185,11 +185,10 @@ impl<S: Service, I: Io> Turn<S, I> {
         }
         let listener = u8::try_from(listener).expect("a server has at most 255 listeners");
         let id = ConnId { shard: self.shard, generation: token.generation, slot };
-        let mut cx = Cx { now: self.shared.now, id, rng: &mut self.shared.rng };
+        let mut cx = self.shared.cx(id);
         let peer = Peer { address, origin: Origin::Accepted { listener } };
         let Ok(conn) = catch_unwind(AssertUnwindSafe(|| self.service.on_open(&peer, &mut cx))) else {
-            self.shared.metrics.add(Counter::Panics, 1);
-            self.shared.panics += 1;
+            self.shared.note_panic();
             io.close(stream);
             self.seats.give_back();
             return;
@@ -211,13 +210,15 @@ impl<S: Service, I: Io> Turn<S, I> {
             lingered: 0,
             input: None,
             output: None,
+            slots: None,
+            greeting: None,
             conn,
         });
         self.slots_used = self.slots_used.max(slot + 1);
         self.shared.metrics.add(Counter::Accepted, 1);
         self.arm(slot);
         if let Some(until) = self.shared.drain_until {
-            self.drain(slot, until);
+            self.drain(io, slot, until);
         }
     }
 
@@ -239,6 +240,7 @@ impl<S: Service, I: Io> Turn<S, I> {
     fn refusal(&self, out: &mut Vec<u8>, listener: u32, text: &str) {
         let status = Status::OVERLOADED;
         match self.listeners[listener as usize].framing.protocol {
+            Protocol::Bare => {}
             Protocol::Frame => {
                 Control::GoAway { status, reconnect_after_ms: ACCEPT_BACKOFF_MS.1, text }
                     .encode(out, self.shared.outbox.crc());
@@ -248,7 +250,7 @@ impl<S: Service, I: Io> Turn<S, I> {
     }
 
     /// Counts connections; 0 is the listeners'.
-    fn take_generation(&mut self) -> u32 {
+    pub(super) fn take_generation(&mut self) -> u32 {
         self.next_generation = match self.next_generation.wrapping_add(1) {
             0 => 1,
             next => next,

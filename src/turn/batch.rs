@@ -2,14 +2,22 @@
 //!
 //! The service is called here and nowhere else with a request, and its panics end here: the batch goes on behind the
 //! request whose handler panicked. An answer that it had given stands; without one, the answer is INTERNAL.
+//!
+//! Always holds: a message is handed over once, whole and verified, and every request that was handed over is
+//! answered, failed, silenced or deferred when the batch goes on. Never: a socket.
+
+mod control;
 
 use crate::base::limits::{BATCH_US_MAX, FRAMES_PER_BATCH, FRAMES_PER_CLOCK_READ};
-use crate::base::{CloseReason, ConnId, Rng, Time};
-use crate::service::{Cx, Frame, Replied, Reply, Service};
-use crate::session::{Envelope, Framing, Outbox, Protocol, Source, Step};
+use crate::base::{CloseReason, ConnId, Ms, Rng, Text, Time};
+use crate::buffer::Pool;
+use crate::mailbox::Mailbox;
+use crate::service::{Cx, Desk, Effects, Frame, Incoming, Replied, Reply, Service};
+use crate::session::{Envelope, Framing, Greeting, Outbox, Protocol, ReplyTo, Role, Slots, Source, Step};
 use crate::wire::frame::{PREFIX_BYTES, TRAILER_BYTES};
-use crate::wire::{Control, Header, Status};
+use crate::wire::{Control, Extension, Header, Status, Unsupported};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 /// What the replies of a batch may come to, should the socket take none of them.
 #[derive(Clone, Copy, Debug)]
@@ -25,16 +33,40 @@ pub(super) struct Batch<'a, S: Service> {
     pub(super) service: &'a mut S,
     pub(super) conn: &'a mut S::Conn,
     pub(super) outbox: &'a mut Outbox,
+    pub(super) slots: &'a mut Option<Box<Slots>>,
+    pub(super) greeting: &'a mut Option<Box<Greeting>>,
+    pub(super) desk: &'a mut Desk,
+    pub(super) pool: &'a mut Pool,
+    pub(super) effects: &'a mut Effects,
+    pub(super) mailbox: &'a Arc<Mailbox>,
     pub(super) rng: &'a mut Rng,
     pub(super) framing: Framing,
     pub(super) id: ConnId,
     pub(super) now: Time,
+    /// When the input was read.
+    pub(super) arrived: Ms,
     /// Reads the clock.
     pub(super) clock: &'a mut dyn FnMut() -> Time,
     pub(super) room: Room,
     pub(super) counts: Counts,
-    /// Where the message behind the request in hand begins.
-    pub(super) next_at: usize,
+    pub(super) rules: Rules,
+    /// Where the message in hand begins and ends.
+    pub(super) hand: (usize, usize),
+}
+
+/// What holds for a connection's messages beyond its framing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    /// Requests that may be open.
+    pub(super) open_max: usize,
+    /// No message has come yet.
+    pub(super) is_fresh: bool,
+    /// The first message must be a HELLO that is accepted.
+    pub(super) wants_hello: bool,
+    /// Requests are answered DRAINING: the peer was told to go elsewhere.
+    pub(super) is_leaving: bool,
+    /// What peers that say HELLO are told, in milliseconds; 0 for none.
+    pub(super) heartbeat_ms: u32,
 }
 
 /// What a batch did.
@@ -42,10 +74,14 @@ pub(super) struct Batch<'a, S: Service> {
 pub(super) struct Counts {
     /// Whole, valid messages.
     pub(super) frames: u32,
-    /// Of these, what needs no service.
-    pub(super) pings: u32,
+    /// Of these, what is no request.
+    pub(super) others: u32,
     pub(super) unasked_pongs: u32,
-    /// Requests whose handler panicked.
+    /// Heartbeats that were answered, and how long that took.
+    pub(super) pongs: u32,
+    pub(super) rtt_us: u32,
+    pub(super) welcomed: u32,
+    /// Messages whose handler panicked.
     pub(super) panics: u32,
     /// Of these, the ones that had not been answered, and were answered INTERNAL.
     pub(super) answered_for: u32,
@@ -54,7 +90,7 @@ pub(super) struct Counts {
 impl Counts {
     /// Requests that were handed to the service.
     pub(super) const fn started(&self) -> u32 {
-        self.frames - self.pings - self.unasked_pongs
+        self.frames - self.others
     }
 }
 
@@ -63,7 +99,7 @@ impl Counts {
 pub(super) enum Stop {
     /// The input holds no further whole message; it must grow to `bytes` (0: unknown).
     NeedMore { bytes: usize },
-    /// A budget ended: frames, time, or room for replies. There may be more whole messages.
+    /// A budget ended: frames, time, room for replies, open requests. There may be more whole messages.
     Budget,
     /// Memory is short, and the reply to what comes next may not fit what is left.
     Starved,
@@ -77,13 +113,18 @@ impl<S: Service> Batch<'_, S> {
     /// `scanned` leading bytes are known to hold no line end.
     #[inline]
     pub(super) fn run(&mut self, input: &[u8], source: Source, scanned: usize) -> (usize, Stop) {
+        if self.rules.wants_hello
+            && let Some(stop) = self.check_first(input)
+        {
+            return (0, stop);
+        }
         let (mut at, mut scanned) = (0, scanned);
         loop {
             // The service may be torn afterwards: `Service::on_panic` says what becomes of it.
             match catch_unwind(AssertUnwindSafe(|| self.run_until_panic(input, source, at, scanned))) {
                 Ok(ran) => return ran,
                 Err(_panic) => {
-                    at = self.answer_for_panicked();
+                    at = self.answer_for_panicked(input);
                     scanned = 0;
                     if self.is_spent() {
                         return (at, Stop::Budget);
@@ -105,23 +146,38 @@ impl<S: Service> Batch<'_, S> {
         loop {
             let rest = &input[at..];
             match self.framing.next(rest, scanned, self.outbox.crc()) {
-                Step::Message { used, .. }
+                Step::Message { used, .. } | Step::Extended { used, .. }
                     if self.room.is_short && self.outbox.bytes() + used > self.room.bytes =>
                 {
                     return (at, Stop::Starved);
                 }
                 Step::Message { header, payload, used } => {
-                    self.next_at = at + used;
-                    let Replied { .. } = self.request(header, payload, source, at, used);
+                    self.hand = (at, at + used);
+                    self.message(header, payload, source, used);
+                    at += used;
+                }
+                Step::Extended { header, extension, payload, block_bytes, used } => {
+                    self.hand = (at, at + used);
+                    self.extended(header, &extension, payload, block_bytes, source);
                     at += used;
                 }
                 Step::Ping { payload, used } => {
                     self.outbox.control(&Control::Pong(payload));
-                    self.counts.pings += 1;
+                    self.counts.others += 1;
                     at += used;
                 }
-                Step::Pong { used } => {
-                    self.counts.unasked_pongs += 1;
+                Step::Pong { payload, used } => {
+                    self.pong(payload);
+                    self.counts.others += 1;
+                    at += used;
+                }
+                Step::Control { frame, used } => {
+                    self.hand = (at, at + used);
+                    self.counts.others += 1;
+                    if let Err(why) = self.control(&frame) {
+                        self.counts.others -= 1;
+                        return (at, Stop::Fault(why));
+                    }
                     at += used;
                 }
                 Step::NeedMore { bytes } => return (at, Stop::NeedMore { bytes }),
@@ -129,45 +185,151 @@ impl<S: Service> Batch<'_, S> {
             }
             scanned = 0;
             self.counts.frames += 1;
+            if self.framing.protocol == Protocol::Bare && self.outbox.unheard().is_some() {
+                return (at, Stop::Fault(CloseReason::RequestFailed));
+            }
             if self.is_spent() {
                 return (at, Stop::Budget);
             }
         }
     }
 
-    #[inline]
-    fn request(&mut self, header: Header, payload: &[u8], source: Source, at: usize, used: usize) -> Replied {
-        let Batch { service, conn, outbox, rng, framing, id, now, .. } = self;
-        let (before, envelope) = match framing.protocol {
-            Protocol::Frame => (PREFIX_BYTES, Some(FRAME_ENVELOPE)),
+    #[inline(always)]
+    fn message(&mut self, header: Header, payload: &[u8], source: Source, used: usize) {
+        let (before, envelope, is_full) = match self.framing.protocol {
+            Protocol::Frame => (PREFIX_BYTES, Some(FRAME_ENVELOPE), false),
+            Protocol::Bare => (PREFIX_BYTES, Some(FRAME_ENVELOPE), true),
             // Only a bare line feed may go out again as it came.
-            Protocol::Line => (0, (used == payload.len() + 1).then_some(LINE_ENVELOPE)),
+            Protocol::Line => (0, (used == payload.len() + 1).then_some(LINE_ENVELOPE), false),
         };
-        let frame = Frame { header, payload, source, at: at + before, envelope };
-        let reply = Reply { outbox, header };
-        if header.is_ext() {
-            return reply.fail(Status::UNSUPPORTED, "this version reads no extension blocks");
+        let frame =
+            Frame { header, payload, source, at: self.hand.0 + before, envelope, block: &[], is_full };
+        if self.framing.role == Role::Client || self.rules.is_leaving {
+            return self.unusual(frame, ReplyTo::plain(header));
         }
-        service.on_frame(conn, frame, reply, &mut Cx { now: *now, id: *id, rng })
+        let Replied { .. } = self.request(frame, ReplyTo::plain(header), None);
+    }
+
+    #[inline(always)]
+    fn extended(
+        &mut self,
+        header: Header,
+        extension: &Extension<'_>,
+        payload: &[u8],
+        block: usize,
+        source: Source,
+    ) {
+        let (block, body) = payload.split_at(block);
+        let at = self.hand.0 + PREFIX_BYTES + block.len();
+        let frame = Frame { header, payload: body, source, at, envelope: None, block, is_full: false };
+        let to = ReplyTo::extended(header, extension);
+        if self.framing.role == Role::Client || self.rules.is_leaving {
+            return self.unusual(frame, to);
+        }
+        let mut deadline_ms = None;
+        if extension.unsupported.is_some() || extension.deadline_ms.is_some() {
+            match self.look_closer(extension) {
+                Ok(left_ms) => deadline_ms = left_ms,
+                Err((status, text)) => {
+                    let Replied { .. } = self.reply(to, None).fail(status, text.as_str());
+                    return;
+                }
+            }
+        }
+        let Replied { .. } = self.request(frame, to, deadline_ms);
+    }
+
+    /// What is left of a request's deadline, or why it is not started.
+    #[cold]
+    #[expect(clippy::result_large_err, reason = "a text on the stack, on the cold path")]
+    fn look_closer(&self, extension: &Extension<'_>) -> Result<Option<u32>, (Status, Text)> {
+        match extension.unsupported {
+            Some(Unsupported::Flags(flags)) => {
+                let text =
+                    Text::of(format_args!("this version does not know the extension flags {flags:#04x}"));
+                return Err((Status::UNSUPPORTED, text));
+            }
+            Some(Unsupported::Tag(tag)) => {
+                let text = Text::of(format_args!("this version does not know the critical tag {tag}"));
+                return Err((Status::UNSUPPORTED, text));
+            }
+            None => {}
+        }
+        let Some(deadline_ms) = extension.deadline_ms else { return Ok(None) };
+        let waited_ms = self.now.ms().since(self.arrived);
+        match deadline_ms.saturating_sub(waited_ms) {
+            0 => {
+                let text =
+                    Text::of(format_args!("the deadline of {deadline_ms} ms passed before it was started"));
+                Err((Status::DEADLINE_EXCEEDED, text))
+            }
+            left_ms => Ok(Some(left_ms)),
+        }
+    }
+
+    #[inline(always)]
+    fn request(&mut self, frame: Frame<'_>, to: ReplyTo, deadline_ms: Option<u32>) -> Replied {
+        let Batch { service, conn, outbox, slots, desk, pool, effects, mailbox, rng, id, now, .. } = self;
+        let reply = Reply { outbox, slots, desk, pool, to, deadline_ms };
+        service.on_frame(conn, frame, reply, &mut Cx { now: *now, id: *id, rng, effects, mailbox })
+    }
+
+    fn reply(&mut self, to: ReplyTo, deadline_ms: Option<u32>) -> Reply<'_> {
+        let Batch { outbox, slots, desk, pool, .. } = self;
+        Reply { outbox, slots, desk, pool, to, deadline_ms }
+    }
+
+    /// A message of a server that we dialed, or a request that is no longer taken.
+    #[cold]
+    fn unusual(&mut self, frame: Frame<'_>, to: ReplyTo) {
+        if self.framing.role == Role::Client {
+            self.counts.others += 1;
+            self.incoming(Incoming::Reply(frame));
+        } else {
+            let Replied { .. } = self.reply(to, None).fail(Status::DRAINING, "the server is shutting down");
+        }
+    }
+
+    fn incoming(&mut self, incoming: Incoming<'_>) {
+        let Batch { service, conn, effects, mailbox, rng, id, now, .. } = self;
+        let mut cx = Cx { now: *now, id: *id, rng, effects, mailbox };
+        service.on_incoming(conn, incoming, &mut cx);
     }
 
     /// A request whose handler panicked is answered INTERNAL, unless it was answered before. Gives where to go on.
     #[cold]
-    fn answer_for_panicked(&mut self) -> usize {
+    fn answer_for_panicked(&mut self, input: &[u8]) -> usize {
         self.counts.frames += 1;
-        let tally = self.outbox.tally();
-        if tally.answered + tally.failed + tally.silent < self.counts.started() {
-            self.outbox.failure(Status::INTERNAL, "the handler of this request panicked");
+        self.counts.panics += 1;
+        let (start, end) = self.hand;
+        if self.outbox.tally().total() < self.counts.started() {
+            let to = match self.framing.next(&input[start..], 0, self.outbox.crc()) {
+                Step::Extended { header, extension, .. } => ReplyTo::extended(header, &extension),
+                Step::Message { header, .. } => ReplyTo::plain(header),
+                // What panicked was a request.
+                Step::Ping { .. }
+                | Step::Pong { .. }
+                | Step::Control { .. }
+                | Step::NeedMore { .. }
+                | Step::Fault(_) => ReplyTo::plain(Header::route(0)),
+            };
+            let Replied { .. } =
+                self.reply(to, None).fail(Status::INTERNAL, "the handler of this request panicked");
             self.counts.answered_for += 1;
         }
-        self.counts.panics += 1;
-        self.next_at
+        end
     }
 
     /// Whether this connection has had its share.
     #[inline]
     fn is_spent(&mut self) -> bool {
         if self.outbox.bytes() >= self.room.bytes || self.counts.frames >= FRAMES_PER_BATCH {
+            return true;
+        }
+        if let Some(slots) = self.slots
+            && (slots.len() >= self.rules.open_max
+                || self.outbox.bytes() + self.desk.held_bytes >= self.room.bytes)
+        {
             return true;
         }
         self.counts.frames.is_multiple_of(FRAMES_PER_CLOCK_READ)

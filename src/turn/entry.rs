@@ -5,7 +5,7 @@
 
 use crate::base::{Address, Ms, Token};
 use crate::buffer::{OutQueue, Ring};
-use crate::session::{Pauses, Phase};
+use crate::session::{Greeting, Pauses, Phase, Slots};
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// One connection.
@@ -29,6 +29,10 @@ pub(super) struct Entry<C, St> {
     pub(super) lingered: u32,
     pub(super) input: Option<Box<Inbound>>,
     pub(super) output: Option<Box<Outbound>>,
+    /// There exactly while requests are open.
+    pub(super) slots: Option<Box<Slots>>,
+    /// There from a HELLO on.
+    pub(super) greeting: Option<Box<Greeting>>,
     pub(super) conn: C,
 }
 
@@ -37,10 +41,17 @@ impl<C, St> Entry<C, St> {
         Token { generation: self.generation, slot }
     }
 
-    /// Bytes that wait to be written.
+    /// Bytes that wait to be written, for the socket or behind open requests.
     #[inline]
     pub(super) fn queued_bytes(&self) -> u32 {
-        self.output.as_ref().map_or(0, |output| output.queue.queued_bytes())
+        let held = self.slots.as_ref().map_or(0, |slots| slots.held_bytes());
+        held + self.output.as_ref().map_or(0, |output| output.queue.queued_bytes())
+    }
+
+    /// Requests that are open.
+    #[inline]
+    pub(super) fn open_requests(&self) -> u32 {
+        self.slots.as_ref().map_or(0, |slots| slots.open_count())
     }
 
     /// Whether whole messages may lie in the ring, left there by a stopped batch.
@@ -57,8 +68,10 @@ pub(super) struct Inbound {
     pub(super) ring: Option<Ring>,
     /// What they must grow to before there is a message, as far as is known; 0 for lines.
     pub(super) wanted: usize,
-    /// When the first byte of the message in front came.
+    /// When the first byte of the message in front came; moves on while the connection is paused.
     pub(super) since: Ms,
+    /// When the last byte came.
+    pub(super) arrived: Ms,
     /// A batch was stopped: there may be whole messages, and no new edge will tell.
     pub(super) unparsed: bool,
 }
@@ -150,7 +163,7 @@ impl PeerAddress {
 }
 
 /// An idle connection of a service without state costs this, 12 bytes of timer links, and its kernel objects.
-const _: () = assert!(size_of::<Entry<(), i32>>() <= 72);
+const _: () = assert!(size_of::<Entry<(), i32>>() <= 88);
 
 #[cfg(test)]
 mod tests {

@@ -6,21 +6,20 @@
 //! number, and one that leaves some behind is not followed by a wait; a letter for a connection that is gone finds
 //! nothing and is counted. Never: more trust in a letter than in its token's generation.
 
+use super::visit::Said;
 use super::{Io, Turn};
-use crate::base::Token;
 use crate::base::limits::LETTERS_PER_TURN;
-use crate::mailbox::{Answer, Command, Whom};
-use crate::metrics::Counter;
+use crate::mailbox::{Answer, Body, Command};
+use crate::metrics::Outcome;
 use crate::service::Service;
 use crate::wire::Status;
-use bytes::Bytes;
 use std::sync::Arc;
 
 impl<S: Service, I: Io> Turn<S, I> {
     /// Takes the letters that wait, a bounded number of them.
     #[cold]
     pub(super) fn take_letters(&mut self, io: &mut I) {
-        let mailbox = Arc::clone(&self.mailbox);
+        let mailbox = Arc::clone(&self.shared.mailbox);
         mailbox.begin_drain();
         for _ in 0..LETTERS_PER_TURN {
             // At every ring: the letter that tells of newcomers may have found no place.
@@ -37,7 +36,7 @@ impl<S: Service, I: Io> Turn<S, I> {
                 self.obey(io, command);
             }
             if let Some(answer) = answer {
-                self.apply_answer(io, answer);
+                self.take_answer(io, answer);
             }
         }
         mailbox.ring();
@@ -46,27 +45,28 @@ impl<S: Service, I: Io> Turn<S, I> {
     fn obey(&mut self, io: &mut I, command: Command) {
         match command {
             Command::Drain { grace } => self.begin_drain(io, self.shared.ms.after(grace)),
-            Command::Send { to, bytes, whom } => self.apply_send(io, to, &bytes, whom),
-            Command::Close { to, status, text } => self.apply_close(io, to, status, &text),
-            Command::Publish(bytes) => self.apply_publish(io, &bytes),
+            Command::Send { to, bytes, whom } => self.deliver(io, to, whom, Said::Shared(bytes)),
+            Command::Close { to, status, text } => self.end_connection(io, to, status, &text),
+            Command::Publish(bytes) => self.publish_here(&bytes),
             // Newcomers are taken at every ring, and this was one.
             Command::Arrived => {}
         }
     }
 
-    fn apply_send(&mut self, _io: &mut I, _to: Token, _bytes: &Bytes, _whom: Whom) {
-        self.shared.metrics.add(Counter::LettersStale, 1);
-    }
-
-    fn apply_close(&mut self, _io: &mut I, _to: Token, _status: Status, _text: &str) {
-        self.shared.metrics.add(Counter::LettersStale, 1);
-    }
-
-    fn apply_publish(&mut self, _io: &mut I, _bytes: &Bytes) {
-        self.shared.metrics.add(Counter::LettersStale, 1);
-    }
-
-    fn apply_answer(&mut self, _io: &mut I, _answer: Answer) {
-        self.shared.metrics.add(Counter::LettersStale, 1);
+    fn take_answer(&mut self, io: &mut I, answer: Answer) {
+        let Answer { ticket, body } = answer;
+        match body {
+            Body::Inline(inline) => {
+                self.complete(io, ticket, Said::Copy(inline.as_slice()), Outcome::Answered);
+            }
+            Body::Shared(bytes) => self.complete(io, ticket, Said::Shared(bytes), Outcome::Answered),
+            Body::Failed { status, text } => {
+                self.complete(io, ticket, Said::Failed(status, &text), Outcome::Failed);
+            }
+            Body::Dropped => {
+                let said = Said::Failed(Status::INTERNAL, "the handler of this request gave no answer");
+                self.complete(io, ticket, said, Outcome::Dropped);
+            }
+        }
     }
 }

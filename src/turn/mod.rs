@@ -19,6 +19,7 @@
 mod accept;
 mod balance;
 mod batch;
+mod effects;
 mod entry;
 mod io;
 mod journal;
@@ -34,15 +35,18 @@ pub use io::{Accepted, Io, Readiness};
 pub use seats::Seats;
 
 use crate::base::limits::{
-    BUDGET_BYTES_DEFAULT, CONNECTIONS_PER_SHARD_MAX, HOT_PER_TURN, Limits, SCRATCH_BYTES,
+    BUDGET_BYTES_DEFAULT, CONNECTIONS_PER_SHARD_MAX, DIALED_PER_SHARD, HOT_PER_TURN, Limits,
+    PAYLOAD_BYTES_DEFAULT, SCRATCH_BYTES,
 };
 use crate::base::planted::{Bug, is_planted};
+use crate::base::time::whole_ms;
 use crate::base::{CloseReason, ConnId, Ms, Rng, Time, Token};
 use crate::buffer::{Pool, Side, Spares};
 use crate::mailbox::Mailbox;
 use crate::metrics::{Counter, Gauge, Recorder, ShardMetrics};
-use crate::service::{AfterPanic, Cx, Service};
+use crate::service::{AfterPanic, Cx, Desk, Effects, NoWorkers, Service, Workers};
 use crate::session::{Event, Framing, Outbox, Phase};
+use crate::wire::{Control, Status};
 use accept::ListenerState;
 use entry::{Entry, Flag, Inbound, Outbound};
 use journal::Journal;
@@ -51,7 +55,7 @@ use slab::Slab;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use visit::{Verdict, Visit};
+use visit::{DRAINED, Verdict, Visit};
 use wheel::Wheel;
 
 /// One listener, as a loop sees it.
@@ -59,6 +63,15 @@ use wheel::Wheel;
 pub struct ListenerConfig {
     /// How its streams are cut into messages.
     pub framing: Framing,
+    /// Whether a peer's first message must be a HELLO that the service accepts.
+    pub wants_hello: bool,
+}
+
+impl ListenerConfig {
+    /// Open to everybody.
+    pub const fn new(framing: Framing) -> ListenerConfig {
+        ListenerConfig { framing, wants_hello: false }
+    }
 }
 
 /// What a loop is built with.
@@ -82,6 +95,8 @@ pub struct TurnConfig {
     pub peers: Vec<Arc<Mailbox>>,
     /// The connections that all loops together may have.
     pub seats: Arc<Seats>,
+    /// Who does what handlers offload.
+    pub workers: Arc<dyn Workers>,
 }
 
 impl TurnConfig {
@@ -99,6 +114,7 @@ impl TurnConfig {
             peers: vec![Arc::clone(&mailbox)],
             mailbox,
             seats: Arc::new(Seats::new(connections_max)),
+            workers: Arc::new(NoWorkers),
         }
     }
 }
@@ -124,7 +140,11 @@ struct Shared {
     rng: Rng,
     metrics: Recorder,
     journal: Journal,
+    desk: Desk,
+    effects: Effects,
+    mailbox: Arc<Mailbox>,
     limits: Limits,
+    heartbeat_ms: u32,
     stall_us: u64,
     now: Time,
     /// `now`, as deadlines count it.
@@ -140,6 +160,17 @@ impl Shared {
     fn set_now(&mut self, now: Time) {
         self.now = now;
         self.ms = now.ms();
+    }
+
+    /// What a callback for this connection may know.
+    fn cx(&mut self, id: ConnId) -> Cx<'_> {
+        Cx { now: self.now, id, rng: &mut self.rng, effects: &mut self.effects, mailbox: &self.mailbox }
+    }
+
+    /// A callback panicked that had no request in hand.
+    fn note_panic(&mut self) {
+        self.metrics.add(Counter::Panics, 1);
+        self.panics += 1;
     }
 
     fn linger_until(&self) -> Ms {
@@ -169,8 +200,8 @@ pub struct Turn<S: Service, I: Io> {
     next_generation: u32,
     shard: u16,
     connections_max: usize,
-    mailbox: Arc<Mailbox>,
-    #[expect(dead_code, reason = "for letters to connections of other loops")]
+    /// Connections in the table that we dialed.
+    dialed: usize,
     peers: Vec<Arc<Mailbox>>,
     seats: Arc<Seats>,
 }
@@ -191,8 +222,13 @@ impl<S: Service, I: Io> Turn<S, I> {
             "{} connections",
             config.connections_max
         );
-        let capacity = config.connections_max as usize;
+        let capacity = config.connections_max as usize + DIALED_PER_SHARD;
         let accepting = config.listeners.iter().map(|_| ListenerState::default()).collect();
+        let mut listeners = config.listeners;
+        // Behind the listeners, for connections that we dial.
+        listeners.push(ListenerConfig::new(Framing::frames(PAYLOAD_BYTES_DEFAULT).of_server()));
+        let request_deadline_ms = whole_ms(config.limits.request_deadline);
+        let desk = Desk::new(Arc::clone(&config.mailbox), config.workers, config.shard, request_deadline_ms);
         Turn {
             // All of it at once: pages that are never touched cost nothing, and growing would stall a turn.
             table: Slab::with_capacity(capacity),
@@ -207,6 +243,10 @@ impl<S: Service, I: Io> Turn<S, I> {
                 rng: Rng::new(config.seed),
                 metrics: Recorder::new(),
                 journal: Journal::default(),
+                desk,
+                effects: Effects::new(),
+                mailbox: config.mailbox,
+                heartbeat_ms: config.limits.heartbeat.map_or(0, whole_ms),
                 stall_us: u64::try_from(config.limits.stall.as_micros()).unwrap_or(u64::MAX),
                 limits: config.limits,
                 now,
@@ -214,7 +254,7 @@ impl<S: Service, I: Io> Turn<S, I> {
                 drain_until: None,
                 panics: 0,
             },
-            listeners: config.listeners,
+            listeners,
             accepting,
             accept_again: false,
             wheel: Wheel::new(capacity, now.ms()),
@@ -225,8 +265,8 @@ impl<S: Service, I: Io> Turn<S, I> {
             starved: Starved::default(),
             next_generation: 0,
             shard: config.shard,
-            connections_max: capacity,
-            mailbox: config.mailbox,
+            connections_max: capacity - DIALED_PER_SHARD,
+            dialed: 0,
             peers: config.peers,
             seats: config.seats,
         }
@@ -278,15 +318,17 @@ impl<S: Service, I: Io> Turn<S, I> {
         self.visit(io, token.slot);
     }
 
-    /// The turn ends: letters are taken, what was left unfinished goes on once, deadlines are looked at, ended connections are buried.
+    /// The turn ends: letters are taken, effects carried out, what was left unfinished goes on once, deadlines are looked
+    /// at, ended connections are buried.
     #[inline]
     pub fn end(&mut self, io: &mut I) {
         if self.accept_again {
             self.accept_pending(io);
         }
-        if self.mailbox.is_rung() {
+        if self.shared.mailbox.is_rung() {
             self.take_letters(io);
         }
+        self.apply_effects(io);
         for _ in 0..self.hot.len().min(HOT_PER_TURN) {
             let Some(token) = self.hot.pop_front() else { break };
             match self.table.get_mut(token.slot as usize) {
@@ -297,20 +339,25 @@ impl<S: Service, I: Io> Turn<S, I> {
         }
         self.run_timers(io);
         self.relieve(io);
+        self.apply_effects(io);
         if self.shared.panics > 0 {
             self.answer_panics(io);
         }
         if !self.graves.is_empty() {
             self.bury(io);
         }
-        self.publish();
+        if self.dialed > 0 && self.dialed == self.table.len() && self.shared.drain_until.is_some() {
+            self.end_dialed(io);
+        }
+        self.publish_figures();
     }
 
     /// How long the owner may wait for events now.
     #[inline]
     pub fn wait(&self) -> Wait {
         if !self.hot.is_empty()
-            || self.mailbox.is_rung()
+            || self.shared.mailbox.is_rung()
+            || !self.shared.effects.is_empty()
             || (self.accept_again && self.accepting.iter().any(ListenerState::is_hot))
         {
             return Wait::Not;
@@ -329,23 +376,46 @@ impl<S: Service, I: Io> Turn<S, I> {
             None => until,
         });
         self.stop_accepting(io);
-        let slots: Vec<u32> = self.table.iter().map(|(slot, _)| slot_of(slot)).collect();
-        for slot in slots {
-            self.drain(slot, until);
+        for slot in self.slots() {
+            self.drain(io, slot, until);
         }
     }
 
-    /// A connection's part in the drain: read once more, to would-block, then finish.
-    fn drain(&mut self, slot: u32, until: Ms) {
+    /// A connection's part in the drain: read once more, to would-block, then finish. Who said HELLO is told to go
+    /// elsewhere, and goes by itself. Who we dialed is needed until nobody else is left.
+    fn drain(&mut self, io: &mut I, slot: u32, until: Ms) {
         let entry = &mut self.table[slot as usize];
-        if matches!(entry.phase, Phase::Closed(_)) {
-            // It is buried at the end of this turn, and must have no timer then.
+        if matches!(entry.phase, Phase::Closed(_)) || usize::from(entry.listener) == self.accepting.len() {
+            // An ended one is buried at the end of this turn, and must have no timer then.
             return;
         }
+        let is_told = matches!(entry.phase, Phase::Draining { .. });
         entry.phase = entry.phase.step(Event::DrainBy(until));
         entry.flags.set(Flag::Readable);
         self.wheel.arm(slot, until, self.shared.ms);
-        self.push_hot(slot);
+        if entry.greeting.is_some() && !is_told && entry.phase.is_serving() {
+            let control = Control::GoAway { status: Status::DRAINING, reconnect_after_ms: 0, text: DRAINED };
+            let verdict = self.begin_visit(io, slot).tell(&control);
+            self.settle(io, slot, verdict);
+        }
+        if !matches!(self.table[slot as usize].phase, Phase::Closed(_)) {
+            self.push_hot(slot);
+        }
+    }
+
+    /// The drain has only our own dialed connections left: nobody needs them any more.
+    #[cold]
+    fn end_dialed(&mut self, io: &mut I) {
+        for slot in self.slots() {
+            if self.table[slot as usize].phase.is_reachable() {
+                let verdict = self.begin_visit(io, slot).finish(CloseReason::Drained, DRAINED);
+                self.settle(io, slot, verdict);
+            }
+        }
+    }
+
+    fn slots(&self) -> Vec<u32> {
+        self.table.iter().map(|(slot, _)| slot_of(slot)).collect()
     }
 
     /// Visits a connection and sees to it that it is visited again when it needs to be.
@@ -396,6 +466,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             visit.release(input);
         }
         visit.release_output();
+        visit.abandon();
         self.shared.metrics.closed(why);
         self.wheel.disarm(slot);
         self.graves.push(slot);
@@ -408,16 +479,19 @@ impl<S: Service, I: Io> Turn<S, I> {
             let mut entry = self.table.remove(slot as usize);
             if let Phase::Closed(why) = entry.phase {
                 let id = ConnId { shard: self.shard, generation: entry.generation, slot };
-                let mut cx = Cx { now: self.shared.now, id, rng: &mut self.shared.rng };
+                let mut cx = self.shared.cx(id);
                 let told =
                     catch_unwind(AssertUnwindSafe(|| self.service.on_close(&mut entry.conn, why, &mut cx)));
                 if told.is_err() {
-                    self.shared.metrics.add(Counter::Panics, 1);
-                    self.shared.panics += 1;
+                    self.shared.note_panic();
                 }
             }
             io.close(entry.stream);
-            self.seats.give_back();
+            if usize::from(entry.listener) == self.accepting.len() {
+                self.dialed -= 1;
+            } else {
+                self.seats.give_back();
+            }
         }
         self.graves = graves;
         self.accept_after_close();
@@ -433,8 +507,8 @@ impl<S: Service, I: Io> Turn<S, I> {
             return;
         }
         self.service = (self.make_service)();
-        let slots: Vec<u32> = self.table.iter().map(|(slot, _)| slot_of(slot)).collect();
-        for slot in slots {
+        self.shared.effects.forget_timers();
+        for slot in self.slots() {
             if !self.table[slot as usize].phase.is_serving() {
                 continue;
             }
@@ -446,12 +520,13 @@ impl<S: Service, I: Io> Turn<S, I> {
     }
 
     #[inline]
-    fn publish(&mut self) {
-        let Shared { metrics, pool, .. } = &mut self.shared;
+    fn publish_figures(&mut self) {
+        let Shared { metrics, pool, desk, .. } = &mut self.shared;
         metrics.set(Gauge::Open, self.table.len() as u64);
         metrics.set(Gauge::InputBytes, pool.used_bytes(Side::Input) as u64);
         metrics.set(Gauge::OutputBytes, pool.used_bytes(Side::Output) as u64);
         metrics.set(Gauge::ReserveBytes, pool.reserve_used_bytes() as u64);
+        metrics.set(Gauge::InFlight, desk.open);
         metrics.end_turn();
     }
 }

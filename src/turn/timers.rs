@@ -4,7 +4,8 @@
 //! a deadline that has moved on meanwhile is armed anew. While a connection is paused by us, its idle and frame
 //! deadlines stand still, so that no peer is closed for our own pause.
 
-use super::entry::Entry;
+use super::entry::{Entry, Flag};
+use super::visit::DRAINED;
 use super::{Io, Turn};
 use crate::base::limits::Limits;
 use crate::base::limits::{FRAME_BYTES_PER_SECOND_MIN, TRIM_MS};
@@ -24,6 +25,10 @@ enum Due {
     Idle,
     /// The socket should have taken a byte by now.
     WriteStall,
+    /// An open request should have been answered by now.
+    Request,
+    /// A peer that said HELLO should have said something by now.
+    Heartbeat,
 }
 
 /// The next of a connection's deadlines.
@@ -32,18 +37,24 @@ fn next_deadline<C, St>(entry: &Entry<C, St>, framing: &Framing, limits: &Limits
         entry.phase.is_serving() && (entry.pauses.is_empty() || is_planted(Bug::DeadlineWhilePaused));
     let frame = entry.input.as_ref().filter(|input| is_read && !input.unparsed).map(|input| {
         let bytes = match framing.protocol {
-            Protocol::Frame => u32::try_from(input.wanted).unwrap_or(u32::MAX),
+            Protocol::Frame | Protocol::Bare => u32::try_from(input.wanted).unwrap_or(u32::MAX),
             Protocol::Line => framing.payload_max,
         };
         let transfer_ms = u64::from(bytes) * 1000 / u64::from(FRAME_BYTES_PER_SECOND_MIN);
         let transfer_ms = u32::try_from(transfer_ms).unwrap_or(u32::MAX / 4);
         (input.since.after(limits.frame_deadline).plus(transfer_ms), Due::Frame)
     });
-    let idle = limits.idle.filter(|_| is_read && entry.phase == Phase::Open);
+    let is_awaited = is_read && !entry.flags.has(Flag::PeerEnded);
+    let open = entry.slots.as_ref().and_then(|slots| slots.next_due());
+    let idle = limits.idle.filter(|_| is_awaited && entry.phase == Phase::Open && open.is_none());
     let idle = idle.map(|idle| (entry.heard.after(idle), Due::Idle));
     let stall = entry.output.as_ref().map(|output| (output.moved.after(limits.write_stall), Due::WriteStall));
     let phase = entry.phase.deadline().map(|until| (until, Due::Phase));
-    [phase, frame, idle, stall]
+    let request = open.map(|due| (due, Due::Request));
+    let greeting = entry.greeting.as_ref().filter(|_| is_awaited);
+    let heartbeat = limits.heartbeat.zip(greeting);
+    let heartbeat = heartbeat.map(|(every, peer)| (peer.due(entry.heard, whole_ms(every)), Due::Heartbeat));
+    [phase, frame, idle, stall, request, heartbeat]
         .into_iter()
         .flatten()
         .reduce(|least, other| if other.0.min(least.0) == least.0 { least } else { other })
@@ -56,6 +67,8 @@ impl<S: Service, I: Io> Turn<S, I> {
         let entry = &self.table[slot as usize];
         if entry.input.is_none()
             && entry.output.is_none()
+            && entry.slots.is_none()
+            && entry.greeting.is_none()
             && entry.phase == Phase::Open
             && self.shared.limits.idle.is_none()
         {
@@ -72,6 +85,9 @@ impl<S: Service, I: Io> Turn<S, I> {
     pub(super) fn run_timers(&mut self, io: &mut I) {
         while let Some(slot) = self.wheel.pop_due(self.shared.ms) {
             self.look_at(io, slot);
+        }
+        if self.shared.effects.next_due().is_some_and(|at| at <= self.shared.now) {
+            self.call_timers();
         }
         if self.trim_at.is_some() || self.shared.pool.retained_bytes() > 0 {
             self.trim();
@@ -93,6 +109,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         let idle_ms = self.shared.limits.idle.map_or(0, whole_ms);
         let mut visit = self.begin_visit(io, slot);
         let verdict = match due {
+            Due::Phase if visit.is_done() => visit.finish(CloseReason::Drained, DRAINED),
             Due::Phase => {
                 visit.entry.phase = visit.entry.phase.step(Event::Tick(now));
                 super::Verdict::Closed
@@ -107,6 +124,11 @@ impl<S: Service, I: Io> Turn<S, I> {
                 visit.finish(CloseReason::Idle, text.as_str())
             }
             Due::WriteStall => visit.lost(CloseReason::WriteStall),
+            Due::Request => match visit.expire() {
+                Err(why) => visit.lost(why),
+                Ok(()) => super::Verdict::Again,
+            },
+            Due::Heartbeat => visit.beat(),
         };
         self.settle(io, slot, verdict);
     }
@@ -120,6 +142,7 @@ impl<S: Service, I: Io> Turn<S, I> {
                 self.shared.pool.trim();
                 self.shared.inbound.trim();
                 self.shared.outbound.trim();
+                self.shared.desk.trim();
                 self.trim_at = (self.shared.pool.retained_bytes() > 0).then(|| now.plus(TRIM_MS));
             }
             Some(_) => {}
@@ -130,6 +153,11 @@ impl<S: Service, I: Io> Turn<S, I> {
     #[inline]
     pub(super) fn next_due(&self) -> Option<Ms> {
         let mut least = self.wheel.next_due();
+        if let Some(at) = self.shared.effects.next_due() {
+            // The first millisecond at which it is due for sure.
+            let at = at.plus_us(999).ms();
+            least = Some(least.map_or(at, |least| least.min(at)));
+        }
         if !self.accept_again && self.trim_at.is_none() && self.starved.retry_at().is_none() {
             return least;
         }

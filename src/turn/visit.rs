@@ -13,20 +13,23 @@
 //! Always holds: whoever leaves with work undone says so by its [`Verdict`], since no further edge will come for it.
 //! Never: more than one batch a visit, waits, touches another connection.
 
+mod answering;
 mod ending;
 mod reading;
 mod writing;
 
-use super::batch::{Batch, Counts, Room};
+use super::batch::{Batch, Counts, Room, Rules};
 use super::entry::{Entry, Flag};
 use super::{Io, ListenerConfig, Shared};
-use crate::base::limits::{DRAIN_READS, INTERRUPTED_RETRIES};
+use crate::base::limits::{DRAIN_READS, INTERRUPTED_RETRIES, PAYLOAD_BYTES_MAX};
 use crate::base::planted::{Bug, is_planted};
-use crate::base::{CloseReason, ConnId};
+use crate::base::{CloseReason, ConnId, Ms, Text, Token};
 use crate::buffer::Side;
 use crate::metrics::{Counter, Outcome};
 use crate::service::Service;
-use crate::session::Phase;
+use crate::session::{Framing, Phase, Role};
+use crate::wire::Control;
+pub(super) use answering::Said;
 use std::io::{self, ErrorKind, IoSlice};
 
 /// What a connection waits for after a visit.
@@ -66,6 +69,8 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     pub(super) fn run(&mut self) -> Verdict {
         match self.entry.phase {
             Phase::Open | Phase::Draining { .. } => self.serve(),
+            Phase::Connecting { .. } => self.connect(),
+            Phase::Answering { .. } => self.await_answers(),
             Phase::Flushing { .. } => self.flush(),
             Phase::Lingering { .. } => self.linger(),
             Phase::Closed(_) => Verdict::Wait,
@@ -106,16 +111,22 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             return self.finish(CloseReason::PeerClosed, "");
         }
         let is_draining = matches!(self.entry.phase, Phase::Draining { .. });
-        if self.entry.flags.has(Flag::Readable)
-            && !(is_draining && u32::from(self.entry.drain_reads) >= DRAIN_READS)
+        // Who was told to go elsewhere goes by itself, and is read until then.
+        let ends = is_draining && self.entry.greeting.is_none() && self.listener.framing.role == Role::Server;
+        if self.entry.flags.has(Flag::Readable) && !(ends && u32::from(self.entry.drain_reads) >= DRAIN_READS)
         {
             return Verdict::Again;
         }
-        if is_draining {
-            self.finish(CloseReason::Drained, "the server is shutting down")
-        } else {
-            self.wait_for_space()
-        }
+        if ends { self.finish(CloseReason::Drained, DRAINED) } else { self.wait_for_space() }
+    }
+
+    /// Whether a peer that was told of the drain has been given all that it is owed, and only has not gone by itself.
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self.entry.phase, Phase::Draining { .. })
+            && (self.entry.greeting.is_some() || self.listener.framing.role == Role::Client)
+            && self.entry.input.is_none()
+            && self.entry.output.is_none()
+            && self.entry.open_requests() == 0
     }
 
     /// A connection with nothing to read waits for an edge, unless output waits that the socket has not refused.
@@ -125,29 +136,62 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         if may_write { Verdict::Again } else { Verdict::Wait }
     }
 
-    /// Runs a batch and gives its counts beside its result.
+    /// Runs a batch over input that `arrived` then, and gives its counts beside its result.
     #[inline(always)]
-    fn batch<R>(&mut self, room: Room, run: impl FnOnce(&mut Batch<'_, S>) -> R) -> (Counts, R) {
-        let framing = self.listener.framing;
-        debug_assert!(self.shared.outbox.is_empty(), "replies of another batch");
-        self.shared.outbox.set_protocol(framing.protocol);
+    fn batch<R>(&mut self, room: Room, arrived: Ms, run: impl FnOnce(&mut Batch<'_, S>) -> R) -> (Counts, R) {
+        let framing = self.prepare_outbox();
+        let shared = &mut *self.shared;
+        shared.desk.begin_batch(Token { generation: self.id.generation, slot: self.id.slot }, shared.now);
+        let rules = Rules {
+            open_max: shared.limits.open_requests as usize,
+            is_fresh: self.entry.flags.has(Flag::Fresh),
+            wants_hello: self.listener.wants_hello,
+            is_leaving: self.entry.greeting.is_some() && matches!(self.entry.phase, Phase::Draining { .. }),
+            heartbeat_ms: shared.heartbeat_ms,
+        };
         let io = &mut *self.io;
         let mut clock = || io.now();
         let mut batch = Batch {
             service: self.service,
             conn: &mut self.entry.conn,
-            outbox: &mut self.shared.outbox,
-            rng: &mut self.shared.rng,
+            outbox: &mut shared.outbox,
+            slots: &mut self.entry.slots,
+            greeting: &mut self.entry.greeting,
+            desk: &mut shared.desk,
+            pool: &mut shared.pool,
+            effects: &mut shared.effects,
+            mailbox: &shared.mailbox,
+            rng: &mut shared.rng,
             framing,
             id: self.id,
-            now: self.shared.now,
+            now: shared.now,
+            arrived,
             clock: &mut clock,
             room,
             counts: Counts::default(),
-            next_at: 0,
+            rules,
+            hand: (0, 0),
         };
         let result = run(&mut batch);
         (batch.counts, result)
+    }
+
+    /// Makes the outbox ready for replies to this peer, and gives how it is read.
+    #[inline(always)]
+    fn prepare_outbox(&mut self) -> Framing {
+        let framing = self.listener.framing;
+        debug_assert!(self.shared.outbox.is_empty(), "replies of another batch");
+        self.shared.outbox.set_protocol(framing.protocol);
+        match &self.entry.greeting {
+            None => {
+                self.shared.outbox.set_payload_max(PAYLOAD_BYTES_MAX);
+                framing
+            }
+            Some(greeting) => {
+                self.shared.outbox.set_payload_max(greeting.max_receive);
+                framing.welcomed()
+            }
+        }
     }
 
     /// Books what a batch did, and looks at the clock: a batch that held up the loop is told by name.
@@ -159,12 +203,15 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         metrics.add(Counter::Started, u64::from(counts.started()));
         metrics.ended(Outcome::Answered, u64::from(tally.answered));
         if counts.frames == tally.answered {
-            debug_assert_eq!((tally.failed, tally.silent, counts.panics), (0, 0, 0));
+            debug_assert_eq!((tally.failed, tally.silent, tally.deferred), (0, 0, 0));
         } else {
             metrics.ended(Outcome::Failed, u64::from(tally.failed - counts.answered_for));
             metrics.ended(Outcome::Silent, u64::from(tally.silent));
             metrics.ended(Outcome::Panicked, u64::from(counts.answered_for));
             metrics.add(Counter::UnaskedPongs, u64::from(counts.unasked_pongs));
+            metrics.add(Counter::HeartbeatsAnswered, u64::from(counts.pongs));
+            metrics.add(Counter::RttUs, u64::from(counts.rtt_us));
+            metrics.add(Counter::Welcomed, u64::from(counts.welcomed));
         }
         if counts.panics > 0 {
             self.shared.panics += counts.panics;
@@ -174,12 +221,32 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             self.entry.heard = self.shared.ms;
             self.entry.flags.clear(Flag::Fresh);
         }
+        if self.shared.outbox.unheard().is_some() {
+            self.count_unheard();
+        }
+        if self.entry.slots.is_some() {
+            self.hold_back();
+        }
         let before = self.shared.now;
         self.shared.set_now(self.io.now());
         let took_us = self.shared.now.since_us(before);
         if took_us >= self.shared.stall_us {
             self.shared.metrics.add(Counter::Stalls, 1);
             self.shared.journal.stall(self.shared.ms, self.id, took_us, counts.frames);
+        }
+    }
+
+    /// Refusals that nobody heard are counted, and a peer that said HELLO is told of the last one now and then.
+    #[cold]
+    fn count_unheard(&mut self) {
+        let Some((status, header)) = self.shared.outbox.unheard() else { return };
+        let now = self.shared.ms;
+        self.shared.metrics.add(Counter::Unheard, u64::from(self.shared.outbox.unheard_count()));
+        if let Some(greeting) = self.entry.greeting.as_mut()
+            && greeting.may_notice(now)
+        {
+            let text = Text::of(format_args!("{} on {header}", status.name()));
+            self.shared.outbox.control(&Control::Notice { status, header, text: text.as_str() });
         }
     }
 
@@ -205,6 +272,9 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         }
     }
 }
+
+/// What a peer is told when all that it was owed is done.
+pub(super) const DRAINED: &str = "the server is shutting down";
 
 /// What a write did.
 #[derive(Clone, Copy)]

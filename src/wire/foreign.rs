@@ -208,7 +208,7 @@ mod tests {
         fn good_frames_have_no_name(bits in prop_oneof![any::<u16>(), Just(0x1603), Just(0x2a31), Just(0x0d0a),
             Just(0x4745), Just(0x5052)], payload in prop_oneof![vec(any::<u8>(), 0..300), vec(Just(b'\r'), 0..300)]) {
             let crc = Crc::new();
-            let limits = FrameLimits { payload_max: PAYLOAD_BYTES_DEFAULT };
+            let limits = FrameLimits::new(PAYLOAD_BYTES_DEFAULT);
             prop_assume!(payload.len() <= CONTROL_BYTES_MAX as usize);
             let mut stream = Vec::new();
             encode(&mut stream, &crc, Header::from_bits(bits), &payload);

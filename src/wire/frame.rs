@@ -12,7 +12,7 @@
 //! next frame behind a broken one. After a wrong CRC the length can't be trusted either, and with it no boundary.
 
 use crate::base::Fault;
-use crate::base::limits::{CONTROL_BYTES_MAX, EXTENSION_BYTES_MAX, PAYLOAD_BYTES_MAX};
+use crate::base::limits::{CONTROL_BYTES_MAX, CONTROL_EXTRA_BYTES, EXTENSION_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use crate::base::planted::{Bug, is_planted};
 use crate::wire::{Crc, Header};
 
@@ -25,25 +25,51 @@ pub const TRAILER_BYTES: usize = 4;
 /// What a frame has more than its payload, in bytes.
 pub const OVERHEAD_BYTES: usize = PREFIX_BYTES + TRAILER_BYTES;
 
-/// How large a listener lets frames be.
+/// How large a listener lets frames be, by their kind. The kinds are fields, not rules, so that a look at a length
+/// costs one choice and one comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameLimits {
     /// The largest payload of a plain frame, in bytes, `0..=`[`PAYLOAD_BYTES_MAX`].
     pub payload_max: u32,
+    /// The same with an extension block in front of the body.
+    pub extended_max: u32,
+    /// The same for control frames, with or without a block.
+    pub control_max: u32,
 }
 
 impl FrameLimits {
-    /// The largest payload, in bytes, that a frame with this header may have.
+    /// For a peer that was not welcomed, with bodies of at most `payload_max` bytes.
     ///
     /// An extension block comes on top, so that the limit is on the body and a gateway can add a block. Control
-    /// frames have a small limit of their own: there is nothing large to say in them.
+    /// frames have a small limit of their own: there is nothing large to say in them yet.
+    #[inline]
+    pub const fn new(payload_max: u32) -> FrameLimits {
+        debug_assert!(payload_max <= PAYLOAD_BYTES_MAX);
+        let extended_max = payload_max.saturating_add(EXTENSION_BYTES_MAX);
+        FrameLimits { payload_max, extended_max, control_max: CONTROL_BYTES_MAX }
+    }
+
+    /// From WELCOME on, in both directions: a control frame may carry a body, too.
+    #[inline]
+    pub const fn welcomed(payload_max: u32) -> FrameLimits {
+        let control_max = payload_max.saturating_add(CONTROL_EXTRA_BYTES);
+        FrameLimits { control_max, ..FrameLimits::new(payload_max) }
+    }
+
+    /// Where all 16 bits of a header are the route: every frame is a plain one.
+    #[inline]
+    pub const fn full(payload_max: u32) -> FrameLimits {
+        debug_assert!(payload_max <= PAYLOAD_BYTES_MAX);
+        FrameLimits { payload_max, extended_max: payload_max, control_max: payload_max }
+    }
+
+    /// The largest payload, in bytes, that a frame with this header may have.
     #[inline]
     pub const fn allowed(self, header: Header) -> u32 {
-        debug_assert!(self.payload_max <= PAYLOAD_BYTES_MAX);
         if header.is_control() {
-            CONTROL_BYTES_MAX
+            self.control_max
         } else if header.is_ext() {
-            self.payload_max.saturating_add(EXTENSION_BYTES_MAX)
+            self.extended_max
         } else {
             self.payload_max
         }

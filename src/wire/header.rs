@@ -54,6 +54,12 @@ impl Header {
         Header(Header::CONTROL | (code & Header::ROUTE_MAX))
     }
 
+    /// Whether neither bit 15 nor bit 14 is set: a request or a reply without a block.
+    #[inline]
+    pub const fn is_plain(self) -> bool {
+        self.0 <= Header::ROUTE_MAX
+    }
+
     /// Whether bit 15 is set.
     #[inline]
     pub const fn is_ext(self) -> bool {

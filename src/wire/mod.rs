@@ -5,8 +5,11 @@
 //!       \    /
 //!       frame           one frame of a stream      line      one text line of a stream
 //!         |
-//!      control          what the frames with bit 14 carry     status     how a request or a connection ended
+//!   control  extension  what the frames with bit 14 carry; the block of those with bit 15
+//!         \  /
+//!         tlv           tags with values, at the end of both
 //!
+//!      status           how a request or a connection ended
 //!      foreign          names for first bytes that are some other protocol
 //! ```
 //!
@@ -20,16 +23,20 @@
 
 pub mod control;
 pub mod crc;
+pub mod extension;
 pub mod foreign;
 pub mod frame;
 pub mod header;
 pub mod line;
 pub mod status;
+pub mod tlv;
 
-pub use control::{Control, ControlError};
+pub use control::{ClientId, Control, ControlError, ControlFrame, Hello, Subscription, Welcome};
 pub use crc::{Crc, CrcStream};
+pub use extension::{Extension, ExtensionError, Trace, Unsupported};
 pub use foreign::{Foreign, TLS_ALERT};
 pub use frame::{DecodeError, Decoded, FrameLimits, RawFrame, decode, encode};
 pub use header::Header;
 pub use line::{Line, LineError, decode_line, encode_error_line, last_line};
 pub use status::Status;
+pub use tlv::{TlvError, TlvWriter, Tlvs};

@@ -5,8 +5,8 @@
 
 use std::fmt;
 
-/// A status code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A status code. The default is [`OK`](Self::OK).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Status(u16);
 
 impl Status {

@@ -1,4 +1,9 @@
 //! The frame: `header u16 | length u32 | payload | crc u32`, big-endian, CRC-32/ISO-HDLC over all that precedes it.
+//!
+//! With `EXT` in the header the payload is an extension block and the body: `words u8 | flags u8 | status u16 |
+//! correlation u64`.
+
+use std::ops::RangeInclusive;
 
 use crc32fast::Hasher;
 
@@ -12,6 +17,29 @@ pub const OVERHEAD_BYTES: usize = PREFIX_BYTES + CRC_BYTES;
 pub const PAYLOAD_BYTES_MAX: usize = 4 << 20;
 /// The header whose reply is the payload with its first byte XOR 1.
 pub const ROUTE_FLIP: u16 = 3;
+/// More routes that do the same, so that a run can go over several.
+pub const ROUTES_FLIP_TOO: RangeInclusive<u16> = 16..=23;
+/// The header bit that says that the payload begins with an extension block.
+pub const EXT: u16 = 0x8000;
+/// How the only block begins that anything here sends: 3 words, a correlation id and nothing else, status 0.
+pub const BLOCK_START: [u8; 4] = [3, 1, 0, 0];
+/// That block: its start and the id.
+pub const BLOCK_BYTES: usize = BLOCK_START.len() + size_of::<u64>();
+
+/// Whether the reply on `route` is the body with its first byte XOR 1.
+#[inline]
+pub fn flips(route: u16) -> bool {
+    route == ROUTE_FLIP || ROUTES_FLIP_TOO.contains(&route)
+}
+
+/// An extension block.
+pub fn block(correlation: u64) -> [u8; BLOCK_BYTES] {
+    let mut block = [0; BLOCK_BYTES];
+    let (start, id) = block.split_at_mut(BLOCK_START.len());
+    start.copy_from_slice(&BLOCK_START);
+    id.copy_from_slice(&correlation.to_be_bytes());
+    block
+}
 
 /// The bytes of one frame.
 pub fn encode(header: u16, payload: &[u8]) -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! What the programs of this package share: argument parsing, frames, sockets, process accounting.
+//! What the programs of this package share: argument parsing, frames, sockets, loops, process accounting.
 //!
 //! The package holds no code of the server it is compared with, so that a fault in one can't hide in the other.
 
@@ -6,3 +6,4 @@ pub mod args;
 pub mod frame;
 pub mod net;
 pub mod procfs;
+pub mod serve;

@@ -15,10 +15,11 @@ pub fn loopback_only(addr: SocketAddr) -> Result<SocketAddr, String> {
     if addr.ip().is_loopback() { Ok(addr) } else { Err(format!("{addr} is not a loopback address")) }
 }
 
-/// A listening, non-blocking socket.
-pub fn listen(addr: SocketAddr) -> io::Result<mio::net::TcpListener> {
+/// A listening, non-blocking socket; `shared` (SO_REUSEPORT): others of this user may listen beside it.
+pub fn listen(addr: SocketAddr, shared: bool) -> io::Result<mio::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;

@@ -3,8 +3,8 @@
 use super::*;
 use crate::wire::{Status, encode};
 
-const FRAMES: Framing = Framing { protocol: Protocol::Frame, payload_max: 8, line_route: Header::route(0) };
-const LINES: Framing = Framing { protocol: Protocol::Line, payload_max: 8, line_route: Header::route(5) };
+const FRAMES: Framing = Framing::frames(8);
+const LINES: Framing = Framing::lines(8, 5);
 
 fn frame(bits: u16, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -30,12 +30,14 @@ fn every_fault_of_a_frame_has_its_reason_and_words_with_numbers() {
         ("crc",             &flipped,            CloseReason::BadCrc,         "crc"),
         ("code",            &frame(0x4077, b""), CloseReason::UnknownControl, "119"),
         ("long ping",       &ping_too_long,      CloseReason::BadControl,     "64"),
+        ("bad block",       &frame(0xc002, b"\0"), CloseReason::BadExtension, "0 words"),
+        ("bad greeting",    &frame(0x4002, b""),  CloseReason::BadControl,     "2"),
         ("direction",       &go_away,            CloseReason::WrongDirection, "0x4005"),
     ];
     let crc = Crc::new();
     for (name, input, why, words) in table {
         assert_eq!(FRAMES.next(input, 0, &crc), Step::Fault(*why), "case: {name}");
-        let told = FRAMES.explain(input, 0, &crc);
+        let told = FRAMES.explain(*why, input, 0, &crc);
         assert!(told.as_str().contains(words), "case: {name}: {told}");
     }
 }
@@ -49,7 +51,7 @@ fn messages_are_told_from_what_needs_no_reply() {
         Step::Message { header: Header::route(3), payload: b"abc", used: 13 }
     );
     assert_eq!(FRAMES.next(&control(Control::Ping(b"x")), 0, &crc), Step::Ping { payload: b"x", used: 11 });
-    assert_eq!(FRAMES.next(&control(Control::Pong(b"x")), 0, &crc), Step::Pong { used: 11 });
+    assert_eq!(FRAMES.next(&control(Control::Pong(b"x")), 0, &crc), Step::Pong { payload: b"x", used: 11 });
     assert_eq!(FRAMES.next(&request[..5], 0, &crc), Step::NeedMore { bytes: 6 });
     assert_eq!(FRAMES.next(&request[..6], 0, &crc), Step::NeedMore { bytes: 13 });
 }
@@ -61,7 +63,7 @@ fn lines_go_to_their_listeners_route() {
     assert_eq!(LINES.next(b"ab\r\nc", 0, &crc), Step::Message { header, payload: b"ab", used: 4 });
     assert_eq!(LINES.next(b"ab", 2, &crc), Step::NeedMore { bytes: 0 });
     assert_eq!(LINES.next(b"123456789\n", 0, &crc), Step::Fault(CloseReason::LineTooLong));
-    assert!(LINES.explain(b"123456789\n", 0, &crc).as_str().contains('8'));
+    assert!(LINES.explain(CloseReason::LineTooLong, b"123456789\n", 0, &crc).as_str().contains('8'));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::wire::encode;
 use proptest::prelude::*;
 
 const ROUTE: Header = Header::route(7);
+const TO: ReplyTo = ReplyTo::plain(ROUTE);
 
 /// A request of `payload_bytes` in an input, behind some other bytes.
 fn input_with(payload_bytes: usize) -> (Vec<u8>, Envelope, usize) {
@@ -58,33 +59,31 @@ fn apply(outbox: &mut Outbox, op: &Op, inputs: Inputs<'_>, envelope: Envelope, a
     let cut = |from: usize| from.min(payload.len());
     match op {
         Op::Reply(bytes) => {
-            outbox.reply(ROUTE, &vec![5; *bytes]).expect("it is not too large");
+            outbox.reply(TO, &vec![5; *bytes]).expect("it is not too large");
             frame(&vec![5; *bytes])
         }
         Op::Gather { first, from } => {
             let part = inputs.part(Source::Scratch, at + cut(*from)..end, None);
             let own = vec![9; *first];
-            outbox
-                .reply_gathered(ROUTE, &[Segment::Copy(&own), Segment::Forward(part)])
-                .expect("not too large");
+            outbox.reply_gathered(TO, &[Segment::Copy(&own), Segment::Forward(part)]).expect("not too large");
             frame(&[&own, &payload[cut(*from)..]].concat())
         }
         Op::Forward => {
             let part = inputs.part(Source::Scratch, at..end, Some(envelope));
-            outbox.reply_forward(ROUTE, part).expect("not too large");
+            outbox.reply_forward(TO, part).expect("not too large");
             frame(payload)
         }
         Op::ForwardPart(from) => {
             let part = inputs.part(Source::Scratch, at + cut(*from)..end, None);
-            outbox.reply_forward(ROUTE, part).expect("not too large");
+            outbox.reply_forward(TO, part).expect("not too large");
             frame(&payload[cut(*from)..])
         }
         Op::Shared(bytes) => {
-            outbox.reply_shared(ROUTE, Bytes::from(vec![6; *bytes])).expect("not too large");
+            outbox.reply_shared(TO, Bytes::from(vec![6; *bytes])).expect("not too large");
             frame(&vec![6; *bytes])
         }
         Op::Failure => {
-            outbox.failure(Status::NO_ROUTE, "none");
+            outbox.failure(TO, Status::NO_ROUTE, Failure { text: "none", retry_after_ms: None });
             let mut bytes = Vec::new();
             Control::Error { status: Status::NO_ROUTE, text: "none" }.encode(&mut bytes, &Crc::new());
             bytes
@@ -150,13 +149,13 @@ fn replies_that_follow_each_other_in_the_input_are_one_slice() {
     for start in (0..input.len()).step_by(one.len()) {
         let envelope = Envelope { before: 6, after: 4 };
         let part = inputs.part(Source::Scratch, start + 6..start + one.len() - 4, Some(envelope));
-        outbox.reply_forward(ROUTE, part).expect("not too large");
+        outbox.reply_forward(TO, part).expect("not too large");
     }
     outbox.seal();
     let mut slices = [IoSlice::new(&[]); 64];
     assert_eq!(outbox.slices(inputs, &mut slices), 1);
     assert_eq!(&*slices[0], &input[..]);
-    assert_eq!(outbox.tally(), Tally { answered: 100, failed: 0, silent: 0 });
+    assert_eq!(outbox.tally(), Tally { answered: 100, failed: 0, silent: 0, deferred: 0 });
 }
 
 #[test]
@@ -166,10 +165,10 @@ fn a_line_is_answered_by_a_line_however_it_is_kept() {
     let input = b"hello\nworld\r\n";
     let inputs = Inputs { ring: &[], scratch: input };
     let line_feed = Some(Envelope { before: 0, after: 1 });
-    outbox.reply_forward(ROUTE, inputs.part(Source::Scratch, 0..5, line_feed)).expect("not too large");
-    outbox.reply_forward(ROUTE, inputs.part(Source::Scratch, 6..11, None)).expect("not too large");
-    outbox.reply(ROUTE, b"").expect("not too large");
-    outbox.failure(Status::OVERLOADED, "later");
+    outbox.reply_forward(TO, inputs.part(Source::Scratch, 0..5, line_feed)).expect("not too large");
+    outbox.reply_forward(TO, inputs.part(Source::Scratch, 6..11, None)).expect("not too large");
+    outbox.reply(TO, b"").expect("not too large");
+    outbox.failure(TO, Status::OVERLOADED, Failure { text: "later", retry_after_ms: None });
     outbox.seal();
     assert_eq!(gathered(&outbox, inputs), b"hello\nworld\n\nERR 5 OVERLOADED later\n");
 }
@@ -179,7 +178,7 @@ fn a_reply_over_the_limit_is_refused_and_leaves_no_trace() {
     let mut outbox = Outbox::new();
     // Zero pages that nobody touches.
     let huge = vec![0; PAYLOAD_BYTES_MAX as usize + 1];
-    let refused = outbox.reply(ROUTE, &huge).expect_err("it is too large");
+    let refused = outbox.reply(TO, &huge).expect_err("it is too large");
     assert_eq!(refused.to_string(), "reply of 268435457 bytes exceeds the 268435456 byte limit");
     assert_eq!((outbox.bytes(), outbox.tally()), (0, Tally::default()));
 }
@@ -187,7 +186,7 @@ fn a_reply_over_the_limit_is_refused_and_leaves_no_trace() {
 #[test]
 fn memory_of_a_huge_batch_is_not_kept() {
     let mut outbox = Outbox::new();
-    outbox.reply(ROUTE, &vec![1; CORK_BYTES_KEPT + 1]).expect("it fits");
+    outbox.reply(TO, &vec![1; CORK_BYTES_KEPT + 1]).expect("it fits");
     assert!(outbox.cork.len() > CORK_BYTES_KEPT);
     outbox.clear();
     assert_eq!(outbox.cork.len(), CORK_BYTES);

@@ -10,7 +10,7 @@ use crate::base::planted::{Bug, is_planted};
 use crate::base::{CloseReason, Text};
 use crate::metrics::Counter;
 use crate::service::Service;
-use crate::session::{Event, Inputs, Phase};
+use crate::session::{Event, Inputs, Leave, Phase, Role};
 use crate::turn::Io;
 use crate::turn::entry::Flag;
 use std::fmt;
@@ -23,36 +23,90 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     /// A batch ended at bytes that break the protocol: last words, with the number and the limit in them.
     #[cold]
     pub(super) fn accuse(&mut self, why: CloseReason, at: &[u8]) {
-        let text = if why.is_foreign() {
+        let refusal = self.shared.desk.refusal.take();
+        let text = if let Some(text) = refusal {
+            Text::of(format_args!("{text}"))
+        } else if why.is_foreign() {
             Text::of(format_args!(
                 "another protocol's first bytes ({}): {}",
                 why.name(),
                 Hex(&at[..at.len().min(8)])
             ))
         } else {
-            self.listener.framing.explain(at, 0, self.shared.outbox.crc())
+            self.listener.framing.explain(why, at, 0, self.shared.outbox.crc())
         };
-        self.take_leave(why, text.as_str());
+        self.take_leave(Leave::new(why, text.as_str()));
     }
 
-    /// From here on nothing is read, and what is due leaves.
-    fn take_leave(&mut self, why: CloseReason, text: &str) {
+    /// From here on nothing is read. What is open is answered first, if that is still wanted; then what is due leaves.
+    fn take_leave(&mut self, leave: Leave) {
+        let until = self.shared.ms.after(FLUSH_GRACE);
+        let why = leave.why;
+        self.shared.journal.leave(
+            self.shared.ms,
+            self.id,
+            self.entry.address.get(),
+            why,
+            leave.text.as_str(),
+        );
+        if answers_first(why)
+            && let Some(slots) = self.entry.slots.as_mut()
+        {
+            slots.leave_with(leave);
+            self.entry.phase = self.entry.phase.step(Event::Await { why, until });
+            return;
+        }
+        self.say_farewell(&leave);
+    }
+
+    /// The last words, after which there is only the flush.
+    pub(super) fn say_farewell(&mut self, leave: &Leave) {
+        let why = leave.why;
         let until = self.shared.ms.after(FLUSH_GRACE);
         self.entry.phase = self.entry.phase.step(Event::Finish { why, until });
-        self.shared.outbox.set_protocol(self.listener.framing.protocol);
-        self.shared.outbox.farewell(why, text);
-        self.shared.journal.leave(self.shared.ms, self.id, self.entry.address.get(), why, text);
+        // Who said HELLO was told of the drain when it began; a server is told nothing by its clients.
+        let is_told = why == CloseReason::Drained && self.entry.greeting.is_some();
+        if !is_told && self.listener.framing.role == Role::Server {
+            self.shared.outbox.set_protocol(self.listener.framing.protocol);
+            self.shared.outbox.farewell(leave);
+        }
     }
 
-    /// Ends the connection in order: last words, flush, shut, linger.
+    /// Ends the connection in order: open requests, last words, flush, shut, linger.
     pub(in crate::turn) fn finish(&mut self, why: CloseReason, text: &str) -> Verdict {
-        self.take_leave(why, text);
+        self.finish_with(Leave::new(why, text))
+    }
+
+    /// The same with a status of the caller's choice.
+    pub(in crate::turn) fn finish_with(&mut self, leave: Leave) -> Verdict {
+        if !self.entry.phase.is_answering() {
+            // It ends already, or was never connected.
+            self.entry.phase = self.entry.phase.step(Event::Finish { why: leave.why, until: self.shared.ms });
+            return if matches!(self.entry.phase, Phase::Closed(_)) {
+                Verdict::Closed
+            } else {
+                Verdict::Wait
+            };
+        }
+        self.take_leave(leave);
         if let Some(input) = self.entry.input.take() {
             self.release(input);
         }
         match self.send(Inputs::default()) {
             Err(why) => self.lost(why),
-            Ok(()) => self.flush(),
+            Ok(()) => self.await_answers_or_flush(),
+        }
+    }
+
+    pub(super) fn await_answers_or_flush(&mut self) -> Verdict {
+        match self.entry.phase {
+            Phase::Answering { .. } => self.await_answers(),
+            Phase::Connecting { .. }
+            | Phase::Open
+            | Phase::Draining { .. }
+            | Phase::Flushing { .. }
+            | Phase::Lingering { .. }
+            | Phase::Closed(_) => self.flush(),
         }
     }
 
@@ -124,6 +178,43 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         self.entry.phase = self.entry.phase.step(event);
         debug_assert!(matches!(self.entry.phase, Phase::Closed(_)), "{event:?} ends a connection");
         Verdict::Closed
+    }
+}
+
+/// Whether requests that are open are answered before a connection ends so.
+const fn answers_first(why: CloseReason) -> bool {
+    match why {
+        CloseReason::PeerClosed
+        | CloseReason::Truncated
+        | CloseReason::BadCrc
+        | CloseReason::TooLarge
+        | CloseReason::LineTooLong
+        | CloseReason::UnknownControl
+        | CloseReason::BadControl
+        | CloseReason::BadExtension
+        | CloseReason::WrongDirection
+        | CloseReason::LateHello
+        | CloseReason::NoCommonVersion
+        | CloseReason::Unauthenticated
+        | CloseReason::TlsOnPlain
+        | CloseReason::Http
+        | CloseReason::Resp
+        | CloseReason::Proxy
+        | CloseReason::FrameDeadline
+        | CloseReason::Idle
+        | CloseReason::Heartbeat
+        | CloseReason::RequestFailed
+        | CloseReason::ClosedByService
+        | CloseReason::Drained => true,
+        // Their memory, or the service that they belong to, is needed or gone; or nobody is there.
+        CloseReason::Memory
+        | CloseReason::Panicked
+        | CloseReason::Reset
+        | CloseReason::WriteStall
+        | CloseReason::SlowConsumer
+        | CloseReason::DrainForced
+        | CloseReason::DialFailed
+        | CloseReason::Failed => false,
     }
 }
 

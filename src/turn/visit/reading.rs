@@ -41,7 +41,8 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         };
         let ring = input.ring.as_mut().expect("an input box in use has its ring");
         let bytes = ring.make_contiguous();
-        let (counts, (used, stop)) = self.batch(room, |batch| batch.run(bytes, Source::Ring, 0));
+        let (counts, (used, stop)) =
+            self.batch(room, input.arrived, |batch| batch.run(bytes, Source::Ring, 0));
         self.count(counts);
         let is_faulty = self.accuse_if(stop, &bytes[used..]);
         let sent = self.send(Inputs { ring: bytes, scratch: &[] });
@@ -54,7 +55,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             if let Stop::NeedMore { bytes } = stop {
                 ring.rewind();
                 input.wanted = bytes;
-                input.since = self.shared.ms;
+                (input.since, input.arrived) = (self.shared.ms, self.shared.ms);
             }
             self.entry.input = Some(input);
         }
@@ -70,7 +71,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         match stop {
             Stop::NeedMore { .. } | Stop::Budget => self.rest(),
             Stop::Starved => Verdict::Starved,
-            Stop::Fault(_) => self.flush(),
+            Stop::Fault(_) => self.await_answers_or_flush(),
         }
     }
 
@@ -156,7 +157,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         let is_fresh = self.entry.flags.has(Flag::Fresh);
         let (counts, (used, mut stop)) = match self.foreign_line(is_fresh, bytes) {
             Some(why) => (Counts::default(), (0, Stop::Fault(why))),
-            None => self.batch(room, |batch| batch.run(bytes, Source::Scratch, held)),
+            None => self.batch(room, self.shared.ms, |batch| batch.run(bytes, Source::Scratch, held)),
         };
         self.count(counts);
         if is_fresh {
@@ -244,7 +245,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         }
         let whole = ring.make_contiguous();
         let (counts, (used_behind, stop)) =
-            self.batch(room, |batch| match batch.run(whole, Source::Ring, 0) {
+            self.batch(room, self.shared.ms, |batch| match batch.run(whole, Source::Ring, 0) {
                 (used, Stop::NeedMore { .. }) if used == whole.len() => batch.run(behind, Source::Scratch, 0),
                 (_, stop) => (0, stop),
             });
@@ -354,7 +355,8 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
                 input
             }
             None => self.shared.inbound.take().unwrap_or_else(|| {
-                Box::new(Inbound { ring: None, wanted: 0, since: self.shared.ms, unparsed: false })
+                let now = self.shared.ms;
+                Box::new(Inbound { ring: None, wanted: 0, since: now, arrived: now, unparsed: false })
             }),
         };
         let lease = self.shared.pool.lease(Side::Input, size);
@@ -365,7 +367,8 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         let mut ring = Ring::over(lease);
         let kept = bytes.len() - usize::from(is_planted(Bug::TailCut) && !unparsed);
         ring.push(&bytes[..kept]);
-        *input = Inbound { ring: Some(ring), wanted, since: self.shared.ms, unparsed };
+        let now = self.shared.ms;
+        *input = Inbound { ring: Some(ring), wanted, since: now, arrived: now, unparsed };
         self.entry.input = Some(input);
         Ok(())
     }

@@ -5,7 +5,7 @@
 
 use super::{Visit, Wrote, write_some};
 use crate::base::CloseReason;
-use crate::base::limits::SLICES_PER_WRITE;
+use crate::base::limits::{FAILURE_BYTES_SPARE, SLICES_PER_WRITE};
 use crate::base::planted::{Bug, is_planted};
 use crate::buffer::{OutQueue, QueueError};
 use crate::metrics::Counter;
@@ -13,7 +13,6 @@ use crate::service::Service;
 use crate::session::{Inputs, Outbox, Pause, Phase, Unwritten};
 use crate::turn::Io;
 use crate::turn::entry::{Flag, Outbound};
-use crate::wire::frame::OVERHEAD_BYTES;
 use std::io::IoSlice;
 
 /// Vectored writes of one visit to a connection with queued output.
@@ -59,7 +58,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
 
     /// Queues what the socket did not take.
     #[cold]
-    fn queue_rest(&mut self, inputs: Inputs<'_>, wrote: Wrote) -> Result<(), CloseReason> {
+    pub(super) fn queue_rest(&mut self, inputs: Inputs<'_>, wrote: Wrote) -> Result<(), CloseReason> {
         let now = self.shared.ms;
         if self.entry.output.is_none() {
             let mut output = self.shared.outbound.take().unwrap_or_else(|| {
@@ -68,10 +67,8 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             (output.moved, output.since, output.taken) = (now, now, 0);
             self.entry.output = Some(output);
         }
+        let hard = self.hard_bytes().saturating_add(FAILURE_BYTES_SPARE);
         let output = self.entry.output.as_mut().expect("made above");
-        let frame_max = (self.listener.framing.payload_max as usize + OVERHEAD_BYTES) as u64;
-        let hard =
-            u32::try_from(u64::from(self.shared.limits.output_high_bytes) + frame_max).unwrap_or(u32::MAX);
         let pool = &mut self.shared.pool;
         let kept = self.shared.outbox.unwritten(inputs, wrote.bytes, |rest| match rest {
             Unwritten::Bytes(bytes) => output.queue.push_bytes(pool, bytes, hard),
@@ -84,8 +81,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             // The connection ends for it, and with it what was pushed before.
             Err(_) => self.shared.metrics.add(Counter::RepliesUnsent, u64::from(replies)),
         }
-        if output.queue.queued_bytes() > self.shared.limits.output_high_bytes && self.entry.phase.is_serving()
-        {
+        if self.entry.queued_bytes() > self.shared.limits.output_high_bytes && self.entry.phase.is_serving() {
             self.pause(Pause::Output);
         }
         kept.map_err(|error| match error {
@@ -119,7 +115,9 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         if queued == 0 {
             self.release_output();
         }
-        if queued <= self.shared.limits.output_low_bytes && !is_planted(Bug::PauseNeverCleared) {
+        if self.entry.queued_bytes() <= self.shared.limits.output_low_bytes
+            && !is_planted(Bug::PauseNeverCleared)
+        {
             self.unpause(Pause::Output);
         }
         Ok(())
@@ -147,6 +145,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
                 match pause {
                     Pause::Output => Counter::PausedOutput,
                     Pause::Memory => Counter::PausedMemory,
+                    Pause::Slots => Counter::PausedSlots,
                 },
                 1,
             );

@@ -2,7 +2,7 @@ use super::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-const SMALL: FrameLimits = FrameLimits { payload_max: 4 };
+const SMALL: FrameLimits = FrameLimits::new(4);
 
 fn encoded(header: Header, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
@@ -45,6 +45,27 @@ fn decode_tells_frame_from_partial_from_fault() {
     ];
     for (name, input, want) in table {
         assert_eq!(&decode(input, SMALL, &Crc::new()), want, "case: {name}");
+    }
+}
+
+/// Name, limits, headers with the most that their payloads may have.
+type LimitsCase<'a> = (&'a str, FrameLimits, [(u16, u32); 4]);
+
+#[test]
+fn limits_are_those_of_the_kind() {
+    let (plain, ext, control, both) = (0x0001, 0x8001, 0x4002, 0xc002);
+    #[rustfmt::skip]
+    let table: &[LimitsCase<'_>] = &[
+        ("before WELCOME", FrameLimits::new(100),      [(plain, 100), (ext, 1120), (control, 4096), (both, 4096)]),
+        ("after it",       FrameLimits::welcomed(100), [(plain, 100), (ext, 1120), (control, 612), (both, 612)]),
+        ("all bits",       FrameLimits::full(100),     [(plain, 100), (ext, 100), (control, 100), (both, 100)]),
+        ("the largest",    FrameLimits::welcomed(PAYLOAD_BYTES_MAX),
+            [(plain, 256 << 20), (ext, (256 << 20) + 1020), (control, (256 << 20) + 512), (both, (256 << 20) + 512)]),
+    ];
+    for (name, limits, want) in table {
+        for (bits, most) in want {
+            assert_eq!(limits.allowed(Header::from_bits(*bits)), *most, "case: {name}, {bits:#06x}");
+        }
     }
 }
 
@@ -91,7 +112,7 @@ proptest! {
     #[test]
     fn decode_inverts_encode(bits in any::<u16>(), payload in vec(any::<u8>(), 0..2000)) {
         let header = Header::from_bits(bits);
-        let limits = FrameLimits { payload_max: 2000 };
+        let limits = FrameLimits::new(2000);
         let stream = encoded(header, &payload);
         let want = RawFrame { header, payload: &payload };
         prop_assert_eq!(stream.len(), frame_bytes(payload.len()));
@@ -102,7 +123,7 @@ proptest! {
     /// TCP may cut the stream anywhere; where it cuts must not matter.
     #[test]
     fn chunking_never_changes_the_frames(frames in frames(300), cut in 1usize..64) {
-        let (crc, limits) = (Crc::new(), FrameLimits { payload_max: 300 });
+        let (crc, limits) = (Crc::new(), FrameLimits::new(300));
         let (mut got, mut waiting) = (Vec::new(), Vec::new());
         for chunk in stream_of(&frames).chunks(cut) {
             waiting.extend_from_slice(chunk);
@@ -119,7 +140,7 @@ proptest! {
     /// Every part of a frame asks for the prefix, then for the whole frame, and never for less than it has.
     #[test]
     fn every_split_point_asks_for_the_right_size(bits in any::<u16>(), payload in vec(any::<u8>(), 0..200)) {
-        let limits = FrameLimits { payload_max: 200 };
+        let limits = FrameLimits::new(200);
         let stream = encoded(Header::from_bits(bits), &payload);
         for cut in 0..stream.len() {
             let want = if cut < PREFIX_BYTES { PREFIX_BYTES } else { stream.len() };
@@ -134,14 +155,14 @@ proptest! {
         let mut stream = encoded(Header::route(1), &payload);
         let at = at.index(stream.len());
         stream[at] ^= 1 << bit;
-        let got = decode(&stream, FrameLimits { payload_max: 200 }, &Crc::new());
+        let got = decode(&stream, FrameLimits::new(200), &Crc::new());
         prop_assert!(!matches!(got, Ok(Decoded::Frame(_))), "got {:?}", got);
     }
 
     /// Any bytes are answered without a panic, and what is asked for is more than there is, within the limit.
     #[test]
     fn garbage_is_answered(input in vec(any::<u8>(), 0..64), payload_max in 0u32..100) {
-        let limits = FrameLimits { payload_max };
+        let limits = FrameLimits::new(payload_max);
         if let Ok(Decoded::NeedMore { frame_bytes: want }) = decode(&input, limits, &Crc::new()) {
             let most = payload_max.max(CONTROL_BYTES_MAX) + EXTENSION_BYTES_MAX;
             prop_assert!(want > input.len());

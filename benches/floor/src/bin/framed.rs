@@ -1,9 +1,10 @@
 //! `framed ADDR`: the best bare framed loop that we can write by hand: the bar for a server that does more.
 //!
-//! Every frame's CRC is verified and every reply is made anew: payload copied, first byte XOR 1 on route 3 (`flip`),
-//! new CRC. No limits but the one on length, no timers, no counters, no fairness between connections, no word to a
-//! peer before a close. A reply is never the request's own bytes altered in place, nor is its CRC derived from the
-//! request's: a handler that makes its own payload could do neither.
+//! Every frame's CRC is verified and every reply is made anew: payload copied, first byte of the body XOR 1 on the
+//! routes of `flip`, new CRC. It knows one extension block, that with a correlation id alone, and returns it; on any
+//! other it closes. No limits but the one on length, no timers, no counters, no fairness between connections, no word
+//! to a peer before a close. A reply is never the request's own bytes altered in place, nor is its CRC derived from
+//! the request's: a handler that makes its own payload could do neither.
 //!
 //! ```text
 //!  socket --read--> scratch --verify, copy, flip, seal--> replies --one write--> socket
@@ -14,18 +15,16 @@
 //! Invariant: `Conn::kept` is there only while the connection has a partial frame or unsent replies; while it has
 //! unsent replies, nothing more is read from it.
 
-use std::io::{self, ErrorKind, IoSliceMut, Read, Write};
-use std::net::SocketAddr;
+use std::io::{IoSliceMut, Read};
 use std::process::ExitCode;
 
 use crc32fast::Hasher;
-use floor::args::Args;
-use floor::frame::{CRC_BYTES, OVERHEAD_BYTES, PAYLOAD_BYTES_MAX, PREFIX_BYTES, ROUTE_FLIP};
-use floor::net;
+use floor::frame::{
+    self, BLOCK_BYTES, BLOCK_START, CRC_BYTES, EXT, OVERHEAD_BYTES, PAYLOAD_BYTES_MAX, PREFIX_BYTES,
+    ROUTE_FLIP,
+};
+use floor::serve::{self, Gone, Serve};
 use mio::event::Event;
-use mio::net::{TcpListener, TcpStream};
-use mio::{Events, Interest, Poll, Token};
-use slab::Slab;
 
 /// Two of these, input and replies, fit a 1 MiB L2 beside what the kernel needs.
 const SCRATCH_BYTES: usize = 256 << 10;
@@ -39,28 +38,11 @@ const PIECE_BYTES: usize = 16 << 10;
 /// just flipped and has to wait for the store: 32 ns a 64 B message against 26 ns. Taken at the end of a large batch,
 /// the replies have left L1 again.
 const SEAL_BYTES: usize = 4 << 10;
-const LISTENER: Token = Token(usize::MAX);
+
+type Conn = serve::Conn<Kept>;
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            eprintln!("framed: {why}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn run() -> Result<(), String> {
-    let mut args = Args::from_env();
-    let addr: SocketAddr = args.word("ADDR")?;
-    args.finish()?;
-    serve(net::loopback_only(addr)?).map_err(|why| why.to_string())
-}
-
-struct Conn {
-    stream: TcpStream,
-    kept: Option<Box<Kept>>,
+    serve::main("framed", Loop::new)
 }
 
 /// What a connection couldn't finish in one turn.
@@ -75,53 +57,7 @@ struct Kept {
     sent: usize,
 }
 
-/// The connection is over: closed by its peer, failed, or not speaking frames.
-#[derive(Debug, PartialEq)]
-struct Gone;
-
-fn serve(addr: SocketAddr) -> io::Result<()> {
-    net::raise_descriptor_limit()?;
-    let mut poll = Poll::new()?;
-    let mut listener = net::listen(addr)?;
-    poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-    let mut events = Events::with_capacity(1024);
-    let mut conns: Slab<Conn> = Slab::new();
-    let mut server = Loop::new();
-    loop {
-        match poll.poll(&mut events, None) {
-            Err(why) if why.kind() != ErrorKind::Interrupted => return Err(why),
-            _ => {}
-        }
-        for event in &events {
-            if event.token() == LISTENER {
-                accept(&poll, &listener, &mut conns)?;
-            } else if let Some(conn) = conns.get_mut(event.token().0)
-                && server.on_event(conn, event).is_err()
-            {
-                conns.remove(event.token().0);
-            }
-        }
-    }
-}
-
-fn accept(poll: &Poll, listener: &TcpListener, conns: &mut Slab<Conn>) -> io::Result<()> {
-    loop {
-        match listener.accept() {
-            Ok((mut stream, _)) => {
-                stream.set_nodelay(true)?;
-                let entry = conns.vacant_entry();
-                let interest = Interest::READABLE | Interest::WRITABLE;
-                poll.registry().register(&mut stream, Token(entry.key()), interest)?;
-                entry.insert(Conn { stream, kept: None });
-            }
-            Err(why) if why.kind() == ErrorKind::WouldBlock => return Ok(()),
-            Err(why) if matches!(why.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
-            Err(why) => return Err(why),
-        }
-    }
-}
-
-/// What all connections share.
+/// What all connections of a loop share.
 struct Loop {
     scratch: Box<[u8]>,
     replies: Box<[u8]>,
@@ -139,23 +75,16 @@ struct Arrived {
     short: bool,
 }
 
-impl Loop {
-    fn new() -> Loop {
-        Loop {
-            scratch: vec![0; SCRATCH_BYTES].into(),
-            replies: vec![0; SCRATCH_BYTES].into(),
-            spare: Vec::new(),
-            codec: Codec { fresh: Hasher::new() },
-        }
-    }
+impl Serve for Loop {
+    type Kept = Kept;
 
     fn on_event(&mut self, conn: &mut Conn, event: &Event) -> Result<(), Gone> {
-        if conn.is_blocked() {
+        if is_blocked(conn) {
             self.flush(conn)?;
         } else if !event.is_readable() {
             return Ok(());
         }
-        while !conn.is_blocked() {
+        while !is_blocked(conn) {
             let Some(arrived) = self.read(conn)? else { break };
             if arrived.large_is_whole {
                 self.answer_large(conn)?;
@@ -170,13 +99,24 @@ impl Loop {
         }
         Ok(())
     }
+}
+
+impl Loop {
+    fn new() -> Loop {
+        Loop {
+            scratch: vec![0; SCRATCH_BYTES].into(),
+            replies: vec![0; SCRATCH_BYTES].into(),
+            spare: Vec::new(),
+            codec: Codec { fresh: Hasher::new() },
+        }
+    }
 
     /// One read, behind what the connection has of a partial frame. `None`: the socket is empty.
     #[inline]
     fn read(&mut self, conn: &mut Conn) -> Result<Option<Arrived>, Gone> {
         match &mut conn.kept {
             None => {
-                let count = read_into(|| conn.stream.read(&mut self.scratch))?;
+                let count = serve::read(|| conn.stream.read(&mut self.scratch))?;
                 let short = |count| count < self.scratch.len();
                 Ok(count.map(|count| Arrived {
                     in_scratch: count,
@@ -188,7 +128,7 @@ impl Loop {
                 let had = kept.filled;
                 self.scratch[..had].copy_from_slice(&kept.partial[..had]);
                 let room = &mut self.scratch[had..];
-                let Some(count) = read_into(|| conn.stream.read(room))? else { return Ok(None) };
+                let Some(count) = serve::read(|| conn.stream.read(room))? else { return Ok(None) };
                 let short = count < room.len();
                 conn.kept = None;
                 Ok(Some(Arrived { in_scratch: had + count, large_is_whole: false, short }))
@@ -198,7 +138,7 @@ impl Loop {
                 let missing = rest.len();
                 let room = missing + self.scratch.len();
                 let mut slices = [IoSliceMut::new(rest), IoSliceMut::new(&mut self.scratch)];
-                let Some(count) = read_into(|| conn.stream.read_vectored(&mut slices))? else {
+                let Some(count) = serve::read(|| conn.stream.read_vectored(&mut slices))? else {
                     return Ok(None);
                 };
                 kept.filled += count.min(missing);
@@ -232,11 +172,11 @@ impl Loop {
             }
         }
         let replies = &self.replies[..batch.made];
-        if conn.is_blocked() {
+        if is_blocked(conn) {
             conn.kept.get_or_insert_default().unsent.extend_from_slice(replies);
             return Ok(());
         }
-        let sent = write(&mut conn.stream, replies)?;
+        let sent = serve::write(&mut conn.stream, replies)?;
         if sent < replies.len() {
             let kept = conn.kept.get_or_insert_default();
             kept.sent = 0;
@@ -253,7 +193,7 @@ impl Loop {
         self.codec.answer_large(&request[..kept.large_bytes], &mut reply)?;
         (kept.filled, kept.large_bytes) = (0, 0);
         self.recycle(request);
-        let sent = write(&mut conn.stream, &reply)?;
+        let sent = serve::write(&mut conn.stream, &reply)?;
         if sent < reply.len() {
             kept.unsent = reply;
             kept.sent = sent;
@@ -266,7 +206,7 @@ impl Loop {
 
     fn flush(&mut self, conn: &mut Conn) -> Result<(), Gone> {
         let Some(kept) = &mut conn.kept else { return Ok(()) };
-        kept.sent += write(&mut conn.stream, &kept.unsent[kept.sent..])?;
+        kept.sent += serve::write(&mut conn.stream, &kept.unsent[kept.sent..])?;
         if kept.sent < kept.unsent.len() {
             return Ok(());
         }
@@ -285,38 +225,10 @@ impl Loop {
     }
 }
 
-impl Conn {
-    #[inline]
-    fn is_blocked(&self) -> bool {
-        self.kept.as_ref().is_some_and(|kept| !kept.unsent.is_empty())
-    }
-}
-
-fn read_into(mut read: impl FnMut() -> io::Result<usize>) -> Result<Option<usize>, Gone> {
-    loop {
-        match read() {
-            Ok(0) => return Err(Gone),
-            Ok(count) => return Ok(Some(count)),
-            Err(why) if why.kind() == ErrorKind::WouldBlock => return Ok(None),
-            Err(why) if why.kind() == ErrorKind::Interrupted => {}
-            Err(_) => return Err(Gone),
-        }
-    }
-}
-
-/// How much the kernel took; edge-triggered, so after a short write a writable event follows.
-fn write(stream: &mut TcpStream, bytes: &[u8]) -> Result<usize, Gone> {
-    if bytes.is_empty() {
-        return Ok(0);
-    }
-    loop {
-        match stream.write(bytes) {
-            Ok(count) => return Ok(count),
-            Err(why) if why.kind() == ErrorKind::WouldBlock => return Ok(0),
-            Err(why) if why.kind() == ErrorKind::Interrupted => {}
-            Err(_) => return Err(Gone),
-        }
-    }
+/// Whether the connection has unsent replies.
+#[inline]
+fn is_blocked(conn: &Conn) -> bool {
+    conn.kept.as_ref().is_some_and(|kept| !kept.unsent.is_empty())
 }
 
 /// Frames in, replies out. Pure.
@@ -365,9 +277,7 @@ impl Codec {
             let (body, header) = self.verified(&rest[..frame_bytes])?;
             let reply = &mut replies[batch.made..][..body.len()];
             reply.copy_from_slice(body);
-            if header == ROUTE_FLIP && body.len() > PREFIX_BYTES {
-                reply[PREFIX_BYTES] ^= 1;
-            }
+            flip(header, reply)?;
             batch.used += frame_bytes;
             batch.made += frame_bytes;
         }
@@ -395,8 +305,8 @@ impl Codec {
         for piece in body.chunks(PIECE_BYTES) {
             let from = reply.len();
             reply.extend_from_slice(piece);
-            if from == 0 && header == ROUTE_FLIP && body.len() > PREFIX_BYTES {
-                reply[PREFIX_BYTES] ^= 1;
+            if from == 0 {
+                flip(header, reply)?;
             }
             crc.update(&reply[from..]);
         }
@@ -420,6 +330,26 @@ impl Codec {
     }
 }
 
+/// Makes a reply of a copy of its request; both without CRC. An unknown extension block is refused.
+#[inline]
+fn flip(header: u16, reply: &mut [u8]) -> Result<(), Gone> {
+    let body = match header {
+        ROUTE_FLIP => reply.get_mut(PREFIX_BYTES),
+        _ if header & EXT == 0 => reply.get_mut(PREFIX_BYTES).filter(|_| frame::flips(header)),
+        _ => {
+            let Some(block) = reply[PREFIX_BYTES..].first_chunk::<BLOCK_BYTES>() else { return Err(Gone) };
+            if !block.starts_with(&BLOCK_START) {
+                return Err(Gone);
+            }
+            reply.get_mut(PREFIX_BYTES + BLOCK_BYTES).filter(|_| frame::flips(header & !EXT))
+        }
+    };
+    if let Some(first) = body {
+        *first ^= 1;
+    }
+    Ok(())
+}
+
 /// Bytes of the whole frame.
 #[inline]
 fn frame_bytes([_, _, length @ ..]: [u8; PREFIX_BYTES]) -> Result<usize, Gone> {
@@ -430,7 +360,7 @@ fn frame_bytes([_, _, length @ ..]: [u8; PREFIX_BYTES]) -> Result<usize, Gone> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use floor::frame::encode;
+    use floor::frame::{block, encode};
 
     fn codec() -> Codec {
         Codec { fresh: Hasher::new() }
@@ -487,6 +417,39 @@ mod tests {
             codec().answer(&request, &mut small).expect("the frame is sound");
             codec().answer_large(&request, &mut large).expect("the frame is sound");
             assert_eq!(small, large);
+        }
+    }
+
+    /// However many EXT frames stand between plain ones, each gets its own block back and its body flipped.
+    #[test]
+    fn a_block_is_returned_as_it_came() {
+        let (mut input, mut want) = (Vec::new(), Vec::new());
+        for (header, payload, reply) in [
+            (ROUTE_FLIP, b"plain".to_vec(), b"qlain".to_vec()),
+            (EXT | 16, [&block(7)[..], b"body"].concat(), [&block(7)[..], b"cody"].concat()),
+            (EXT | 23, [&block(u64::MAX)[..], b"x"].concat(), [&block(u64::MAX)[..], b"y"].concat()),
+            (EXT | ROUTE_FLIP, block(0).to_vec(), block(0).to_vec()),
+            (EXT | 1, [&block(9)[..], b"echo"].concat(), [&block(9)[..], b"echo"].concat()),
+            (16, b"plain".to_vec(), b"qlain".to_vec()),
+        ] {
+            input.extend(encode(header, &payload));
+            want.extend(encode(header, &reply));
+            let mut large = Vec::new();
+            let answered = codec().answer_large(&encode(header, &payload), &mut large);
+            assert_eq!((answered, large), (Ok(()), encode(header, &reply)), "{header:#x}");
+        }
+        let mut replies = vec![0; input.len()];
+        codec().answer(&input, &mut replies).expect("the frames are sound");
+        assert_eq!(replies, want);
+    }
+
+    #[test]
+    fn a_block_that_is_cut_or_other_ends_the_connection() {
+        let deadline = [4, 2, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0];
+        let status = [3, 1, 0, 5, 0, 0, 0, 0, 0, 0, 0, 9];
+        for payload in [&[][..], &block(9)[..11], &deadline, &status] {
+            let request = encode(EXT | 16, payload);
+            assert_eq!(codec().answer(&request, &mut vec![0; request.len()]), Err(Gone), "{payload:?}");
         }
     }
 

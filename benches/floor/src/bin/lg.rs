@@ -2,7 +2,11 @@
 //!
 //! One thread that never sleeps, so that the server alone decides how long a reply takes. Requests that become due
 //! together leave in one write. Every reply is compared byte for byte with what it must be; requests differ within a
-//! connection and between neighbours, so a reply that is missing, doubled, swapped or misdirected is seen.
+//! connection and between neighbours, so a reply that is missing, doubled, swapped or misdirected is seen. So is one
+//! that overtakes another: what correlation ids would allow is a fault here, where every reply is made at once.
+//!
+//! With `--ext` each request begins with an extension block that holds a correlation id, and its reply must return
+//! it. `--routes` takes the routes in turn. Requests are made before the run, so neither costs anything during it.
 //!
 //! Always ends: by `--time` or `--count`, and in any case `--deadline` seconds after its start. Prints one line of
 //! JSON. Exit status 0 only if every reply was right.
@@ -12,10 +16,10 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use floor::args::Args;
-use floor::frame::{self, OVERHEAD_BYTES, PAYLOAD_BYTES_MAX};
+use floor::args::{Args, List};
+use floor::frame::{self, BLOCK_BYTES, EXT, PAYLOAD_BYTES_MAX};
 use floor::net;
-use floor::procfs::Sched;
+use floor::procfs::{self, Sched};
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
@@ -24,12 +28,16 @@ use rustix::time::{ClockId, clock_gettime};
 const SCRATCH_BYTES: usize = 256 << 10;
 /// Different requests that a connection goes through in turn; a prime, so that no depth hides a slip.
 const PATTERNS: usize = 7;
+/// Odd, so that all ids differ; large, so that all their bytes do (2^64 over the golden ratio).
+const CORRELATION_STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 /// Bounds the request bytes that a connection may have in flight.
 const IN_FLIGHT_BYTES_MAX: usize = 64 << 20;
+/// The bits of a header that aren't its route: extension block and control frame.
+const FLAG_BITS: u16 = 0xC000;
 const CONNS_MAX: usize = 19_000;
 
-const USAGE: &str = "usage: lg --addr A --conns C --depth D --size BYTES --route R \
-    (--time SECS --warmup SECS | --count MESSAGES) [--expect same|flip] [--pid SERVER] [--deadline SECS]";
+const USAGE: &str = "usage: lg --addr A --conns C --depth D --size BYTES (--route R | --routes A,B,..) [--ext] \
+    (--time SECS --warmup SECS | --count MESSAGES) [--expect same|flip] [--pid SERVER [--dealt]] [--deadline SECS]";
 
 fn main() -> ExitCode {
     match Plan::from_args(Args::from_env()).map_err(|why| format!("{why}\n{USAGE}")).and_then(run) {
@@ -49,11 +57,16 @@ struct Plan {
     addr: SocketAddr,
     conns: usize,
     depth: usize,
+    /// Of a body: the block of `ext` comes on top.
     size: usize,
-    route: u16,
+    /// Never empty.
+    routes: Vec<u16>,
+    ext: bool,
     flip: bool,
     span: Span,
     server: Option<u32>,
+    /// Report also how the server has dealt the connections to its loops.
+    dealt: bool,
     deadline: Duration,
 }
 
@@ -65,7 +78,12 @@ enum Span {
 
 impl Plan {
     fn from_args(mut args: Args) -> Result<Plan, String> {
-        let route = args.required("--route")?;
+        let routes = match args.option("--routes")? {
+            Some(List(routes)) => routes,
+            None => vec![args.required("--route")?],
+        };
+        let ext = args.flag("--ext");
+        let block_bytes = if ext { BLOCK_BYTES } else { 0 };
         let span = match args.option("--count")? {
             Some(count) => Span::Count(count),
             None => Span::Time {
@@ -81,20 +99,26 @@ impl Plan {
             addr: net::loopback_only(args.required("--addr")?)?,
             conns: within("--conns", args.required("--conns")?, CONNS_MAX)?,
             depth: within("--depth", args.required("--depth")?, 1 << 16)?,
-            size: within("--size", args.required("--size")?, PAYLOAD_BYTES_MAX)?,
-            route,
+            size: within("--size", args.required("--size")?, PAYLOAD_BYTES_MAX - block_bytes)?,
+            ext,
             flip: match args.option::<String>("--expect")?.as_deref() {
                 Some("flip") => true,
                 Some("same") => false,
-                None => route == frame::ROUTE_FLIP,
+                None => routes.iter().copied().all(frame::flips),
                 Some(other) => return Err(format!("--expect {other}: neither same nor flip")),
             },
+            routes,
             span,
             server: args.option("--pid")?,
+            dealt: args.flag("--dealt"),
             deadline: args.option("--deadline")?.map(seconds).transpose()?.unwrap_or(least),
         };
         args.finish()?;
         within("--depth times --size", plan.depth * plan.size, IN_FLIGHT_BYTES_MAX)?;
+        within("routes times --size", plan.routes.len() * plan.size, IN_FLIGHT_BYTES_MAX)?;
+        if let Some(route) = plan.routes.iter().find(|route| *route & FLAG_BITS != 0) {
+            return Err(format!("route {route}: over {}", !FLAG_BITS));
+        }
         match plan.span {
             Span::Count(count) if count < plan.conns as u64 => Err("--count is less than --conns".into()),
             Span::Time { window, .. } if window.is_zero() => Err("--time is 0".into()),
@@ -113,10 +137,10 @@ fn seconds(value: f64) -> Result<Duration, String> {
 }
 
 fn run(plan: Plan) -> Result<Report, String> {
-    let (span, server) = (plan.span, plan.server);
+    let Plan { addr, span, server, dealt, .. } = plan;
     let mut load = Load::new(plan).map_err(|why| format!("cannot set up: {why}"))?;
     let failed = |why: io::Error| format!("cannot measure: {why}");
-    match span {
+    let before = match span {
         Span::Time { warmup, window } => {
             load.run_until(|load| load.silent == 0);
             let warm = Instant::now() + warmup;
@@ -124,14 +148,19 @@ fn run(plan: Plan) -> Result<Report, String> {
             let before = Snapshot::take(&load, server).map_err(failed)?;
             let end = before.at + window;
             load.run_until(|_| Instant::now() >= end);
-            Ok(Report::between(before, Snapshot::take(&load, server).map_err(failed)?, &load))
+            before
         }
         Span::Count(count) => {
             let before = Snapshot::take(&load, server).map_err(failed)?;
             load.run_until(|load| load.received == count);
-            Ok(Report::between(before, Snapshot::take(&load, server).map_err(failed)?, &load))
+            before
         }
+    };
+    let mut report = Report::between(before, Snapshot::take(&load, server).map_err(failed)?, &load);
+    if let (true, Some(pid)) = (dealt, server) {
+        report.dealt = procfs::conns_by_epoll(pid, addr.port()).map_err(failed)?;
     }
+    Ok(report)
 }
 
 /// All connections and what they share.
@@ -156,6 +185,7 @@ impl Load {
         let deadline = Instant::now() + plan.deadline;
         net::raise_descriptor_limit()?;
         let poll = Poll::new()?;
+        let traffic = Traffic::new(&plan);
         let mut conns = Vec::with_capacity(plan.conns);
         for index in 0..plan.conns {
             let patience = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
@@ -163,14 +193,14 @@ impl Load {
             stream.set_nonblocking(true)?;
             let mut stream = TcpStream::from_std(stream);
             poll.registry().register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
-            let at = index % PATTERNS * (plan.size + OVERHEAD_BYTES);
+            let at = traffic.start(index);
             conns.push(Conn { stream, send_at: at, receive_at: at, due_bytes: 0, silent: true, dead: false });
         }
         let mut load = Load {
             poll,
             silent: conns.len(),
             conns,
-            traffic: Traffic::new(&plan),
+            traffic,
             scratch: vec![0; SCRATCH_BYTES].into(),
             budget: match plan.span {
                 Span::Time { .. } => u64::MAX,
@@ -295,17 +325,29 @@ struct Traffic {
 impl Traffic {
     fn new(plan: &Plan) -> Traffic {
         let (mut requests, mut replies) = (Vec::new(), Vec::new());
-        for pattern in 0..PATTERNS {
-            let mut payload: Vec<u8> =
-                (0..plan.size).map(|i| (i * 31 + pattern * 17 + i / 251) as u8).collect();
-            requests.extend(frame::encode(plan.route, &payload));
-            payload[0] ^= u8::from(plan.flip);
-            replies.extend(frame::encode(plan.route, &payload));
+        let frames = PATTERNS * plan.routes.len();
+        for index in 0..frames {
+            let (pattern, route) = (index % PATTERNS, plan.routes[index % plan.routes.len()]);
+            let (mut header, mut payload) = (route, Vec::with_capacity(BLOCK_BYTES + plan.size));
+            if plan.ext {
+                header |= EXT;
+                payload.extend(frame::block((index as u64 + 1).wrapping_mul(CORRELATION_STEP)));
+            }
+            let body = payload.len();
+            payload.extend((0..plan.size).map(|i| (i * 31 + pattern * 17 + i / 251) as u8));
+            requests.extend(frame::encode(header, &payload));
+            payload[body] ^= u8::from(plan.flip);
+            replies.extend(frame::encode(header, &payload));
         }
-        let (frame_bytes, period_bytes) = (plan.size + OVERHEAD_BYTES, requests.len());
+        let (frame_bytes, period_bytes) = (requests.len() / frames, requests.len());
         lengthen(&mut requests, period_bytes + plan.depth * frame_bytes);
         lengthen(&mut replies, period_bytes + SCRATCH_BYTES);
         Traffic { requests, replies, frame_bytes, period_bytes }
+    }
+
+    /// Where in its cycles a connection begins: neighbours never at the same request.
+    fn start(&self, conn: usize) -> usize {
+        conn * self.frame_bytes % self.period_bytes
     }
 }
 
@@ -346,6 +388,8 @@ struct Report {
     own_wait: f64,
     errors: u64,
     overdue: bool,
+    /// Connections of each of the server's loops; empty if that was not asked for.
+    dealt: Vec<usize>,
 }
 
 impl Report {
@@ -358,11 +402,12 @@ impl Report {
             own_wait: after.own.since(before.own).wait_ns as f64 / 1e9,
             errors: load.errors + u64::from(load.overdue),
             overdue: load.overdue,
+            dealt: Vec::new(),
         }
     }
 
     fn json(&self) -> String {
-        let Report { msgs, secs, errors, overdue, .. } = self;
+        let Report { msgs, secs, errors, overdue, dealt, .. } = self;
         let per_s = *msgs as f64 / secs;
         let server = |value: fn(Sched) -> u64, per: f64| match self.server {
             Some(server) if per > 0.0 => format!("{:.4}", value(server) as f64 / per),
@@ -375,7 +420,71 @@ impl Report {
         format!(
             "{{\"msgs\":{msgs},\"secs\":{secs:.6},\"msgs_per_s\":{per_s:.1},\"server_cpu_ns_per_msg\":{cpu_ns},\
              \"server_cpu_share\":{cpu_share},\"server_delay_share\":{delay_share},\"lg_cpu_share\":{own_cpu:.4},\
-             \"lg_delay_share\":{own_delay:.4},\"errors\":{errors},\"overdue\":{overdue}}}"
+             \"lg_delay_share\":{own_delay:.4},\"errors\":{errors},\"overdue\":{overdue},\
+             \"dealt\":{dealt:?}}}"
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(line: &str) -> Result<Plan, String> {
+        let line = format!("--addr 127.0.0.1:7 --conns 3 --depth 2 --size 5 --count 12 {line}");
+        Plan::from_args(Args::from_words(line.split(' ').map(str::to_owned)))
+    }
+
+    /// The payload of each frame of a cycle, by its header.
+    fn frames(mut cycle: &[u8], frame_bytes: usize) -> Vec<(u16, Vec<u8>)> {
+        let mut frames = Vec::new();
+        while let Some((one, rest)) = cycle.split_at_checked(frame_bytes) {
+            let payload = &one[frame::PREFIX_BYTES..frame_bytes - frame::CRC_BYTES];
+            let header = u16::from_be_bytes([one[0], one[1]]);
+            assert_eq!(one, frame::encode(header, payload));
+            frames.push((header, payload.to_vec()));
+            cycle = rest;
+        }
+        frames
+    }
+
+    #[test]
+    fn extension_blocks_come_back_with_their_ids_and_bodies_flipped() {
+        let traffic = Traffic::new(&plan("--ext --routes 16,17,18").expect("it is sound"));
+        let period = traffic.period_bytes;
+        let requests = frames(&traffic.requests[..period], traffic.frame_bytes);
+        let replies = frames(&traffic.replies[..period], traffic.frame_bytes);
+        assert_eq!(requests.len(), 3 * PATTERNS);
+        let mut blocks = std::collections::HashSet::new();
+        for (index, ((header, payload), (reply_header, reply))) in requests.iter().zip(&replies).enumerate() {
+            assert_eq!((*header, *reply_header), (EXT | [16, 17, 18][index % 3], *header));
+            let (block, body) = payload.split_at(BLOCK_BYTES);
+            assert!(block.starts_with(&[3, 1, 0, 0]) && blocks.insert(block));
+            assert_eq!(&reply[..BLOCK_BYTES], block);
+            assert_eq!((reply[BLOCK_BYTES], &reply[BLOCK_BYTES + 1..]), (body[0] ^ 1, &body[1..]));
+        }
+    }
+
+    #[test]
+    fn plain_frames_hold_the_body_alone() {
+        for (line, header, flip) in
+            [("--route 3", 3, 1), ("--route 1", 1, 0), ("--routes 3 --expect same", 3, 0)]
+        {
+            let traffic = Traffic::new(&plan(line).expect("it is sound"));
+            assert_eq!(traffic.period_bytes, PATTERNS * (5 + frame::OVERHEAD_BYTES));
+            let (request, reply) = (&traffic.requests, &traffic.replies);
+            assert_eq!(request[..6], [0, header, 0, 0, 0, 5]);
+            assert_eq!(reply[6], request[6] ^ flip);
+            assert_eq!(reply[7..11], request[7..11]);
+        }
+    }
+
+    #[test]
+    fn a_plan_that_makes_no_sense_is_refused() {
+        for line in
+            ["", "--route 16384", "--routes", "--routes 1,", "--route 1 --routes 1", "--route 1 --expect x"]
+        {
+            assert!(plan(line).is_err(), "{line:?}");
+        }
     }
 }

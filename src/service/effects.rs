@@ -1,0 +1,282 @@
+//! What callbacks want done beyond their own connection: a list, carried out in order when the callback's batch is
+//! over.
+//!
+//! It can't be done at once: the connection in hand is borrowed from the table that all others lie in. So a reply of
+//! a handler goes out before anything that the same handler sends elsewhere.
+//!
+//! Always holds: bounded ([`EFFECTS_WAITING_MAX`], [`EFFECT_BYTES_MAX`], [`TIMERS_PER_SHARD`]); memory is used again.
+//! Never: an effect on half the list. One that does not fit is refused to the callback that wanted it.
+
+use crate::base::limits::{EFFECT_BYTES_MAX, EFFECTS_WAITING_MAX, TIMERS_PER_SHARD};
+use crate::base::{ConnId, Time};
+use crate::mailbox::{Ticket, Whom};
+use crate::wire::{Control, Crc, Extension, Header, Status, frame};
+use bytes::Bytes;
+use core::net::SocketAddr;
+use std::borrow::Cow;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::ops::Range;
+
+/// Something to be done.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// Bytes of the list's own memory, whole frames, for a connection.
+    Send { to: ConnId, whom: Whom, bytes: Range<usize> },
+    /// Shared bytes, whole frames, for a connection.
+    Share { to: ConnId, whom: Whom, bytes: Bytes },
+    /// For the services of all loops.
+    Publish(Bytes),
+    /// Connect.
+    Dial { to: SocketAddr, tag: u64 },
+    /// End a connection in order.
+    Close { id: ConnId, status: Status, text: Cow<'static, str> },
+    /// Answer a deferred request of this loop.
+    Answer { ticket: Ticket, bytes: Range<usize> },
+    /// Fail a deferred request of this loop.
+    Fail { ticket: Ticket, status: Status, text: Cow<'static, str> },
+}
+
+/// A list of effects is full; the one that was asked for is not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EffectsFull {
+    /// Too many at once.
+    #[error("{limit} effects wait already")]
+    Count {
+        /// [`EFFECTS_WAITING_MAX`].
+        limit: usize,
+    },
+    /// Too many bytes at once.
+    #[error("effects hold {held_bytes} bytes already, {more_bytes} more exceed the limit of {limit_bytes}")]
+    Bytes {
+        /// What waits.
+        held_bytes: usize,
+        /// What was to be added.
+        more_bytes: usize,
+        /// [`EFFECT_BYTES_MAX`].
+        limit_bytes: usize,
+    },
+    /// Too many timers.
+    #[error("{limit} timers are armed already")]
+    Timers {
+        /// [`TIMERS_PER_SHARD`].
+        limit: usize,
+    },
+}
+
+/// The effects of a loop that were not carried out yet, and its service's timers.
+#[derive(Debug)]
+pub(crate) struct Effects {
+    list: VecDeque<Effect>,
+    bytes: Vec<u8>,
+    crc: Crc,
+    timers: BinaryHeap<Reverse<(Time, u64, u64)>>,
+    armed: u64,
+    refused: u64,
+}
+
+impl Effects {
+    pub(crate) fn new() -> Effects {
+        Effects {
+            list: VecDeque::new(),
+            bytes: Vec::new(),
+            crc: Crc::new(),
+            timers: BinaryHeap::new(),
+            armed: 0,
+            refused: 0,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// The next to be done. Ranges are [`bytes`](Effects::bytes) until the list was [settled](Effects::settle).
+    pub(crate) fn pop(&mut self) -> Option<Effect> {
+        self.list.pop_front()
+    }
+
+    pub(crate) fn bytes(&self, range: &Range<usize>) -> &[u8] {
+        &self.bytes[range.clone()]
+    }
+
+    /// Lends the bytes, for as long as no callback runs.
+    pub(crate) fn take_bytes(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
+
+    /// Takes them back.
+    pub(crate) fn put_bytes(&mut self, bytes: Vec<u8>) {
+        debug_assert!(self.bytes.is_empty(), "no callback ran meanwhile");
+        self.bytes = bytes;
+    }
+
+    /// Forgets the bytes of what was done, if all is done. Gives how many effects were refused since the last time.
+    pub(crate) fn settle(&mut self) -> u64 {
+        if self.list.is_empty() {
+            self.bytes.clear();
+            if self.bytes.capacity() > BYTES_KEPT {
+                self.bytes.shrink_to(BYTES_KEPT);
+            }
+        }
+        std::mem::take(&mut self.refused)
+    }
+
+    pub(crate) fn push(&mut self, effect: Effect) -> Result<(), EffectsFull> {
+        if self.list.len() >= EFFECTS_WAITING_MAX {
+            self.refused += 1;
+            return Err(EffectsFull::Count { limit: EFFECTS_WAITING_MAX });
+        }
+        self.list.push_back(effect);
+        Ok(())
+    }
+
+    /// Whether one more effect with so many bytes would be taken.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        self.list.len() < EFFECTS_WAITING_MAX && self.bytes.len() + bytes <= EFFECT_BYTES_MAX
+    }
+
+    fn admit_bytes(&mut self, more_bytes: usize) -> Result<(), EffectsFull> {
+        let held_bytes = self.bytes.len();
+        if held_bytes + more_bytes > EFFECT_BYTES_MAX {
+            self.refused += 1;
+            return Err(EffectsFull::Bytes { held_bytes, more_bytes, limit_bytes: EFFECT_BYTES_MAX });
+        }
+        Ok(())
+    }
+
+    pub(super) fn send_request(
+        &mut self,
+        to: ConnId,
+        route: u16,
+        extension: Option<&Extension<'_>>,
+        payload: &[u8],
+    ) -> Result<(), EffectsFull> {
+        let block = extension.map_or(0, Extension::block_bytes);
+        self.admit_bytes(frame::frame_bytes(payload.len() + block))?;
+        let start = self.bytes.len();
+        let header = Header::route(route).bits() | extension.map_or(0, |_| Header::EXT);
+        let length = u32::try_from(payload.len() + block).expect("checked against a limit of 32 bits");
+        self.bytes.extend_from_slice(&frame::prefix(Header::from_bits(header), length));
+        if let Some(extension) = extension {
+            extension.encode(&mut self.bytes);
+        }
+        self.bytes.extend_from_slice(payload);
+        let sum = self.crc.of(&self.bytes[start..]);
+        self.bytes.extend_from_slice(&sum.to_be_bytes());
+        let bytes = start..self.bytes.len();
+        self.push(Effect::Send { to, whom: Whom::Dialed, bytes })
+    }
+
+    pub(super) fn send_control(&mut self, to: ConnId, control: &Control<'_>) -> Result<(), EffectsFull> {
+        self.admit_bytes(control.frame_bytes())?;
+        let start = self.bytes.len();
+        control.encode(&mut self.bytes, &self.crc);
+        let bytes = start..self.bytes.len();
+        self.push(Effect::Send { to, whom: Whom::Dialed, bytes })
+    }
+
+    pub(super) fn answer(&mut self, ticket: Ticket, payload: &[u8]) -> Result<(), EffectsFull> {
+        self.admit_bytes(payload.len())?;
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(payload);
+        let bytes = start..self.bytes.len();
+        self.push(Effect::Answer { ticket, bytes })
+    }
+
+    pub(super) fn arm(&mut self, at: Time, tag: u64) -> Result<(), EffectsFull> {
+        if self.timers.len() >= TIMERS_PER_SHARD {
+            self.refused += 1;
+            return Err(EffectsFull::Timers { limit: TIMERS_PER_SHARD });
+        }
+        self.armed += 1;
+        self.timers.push(Reverse((at, self.armed, tag)));
+        Ok(())
+    }
+
+    /// The tag of a timer whose moment has come.
+    pub(crate) fn pop_due(&mut self, now: Time) -> Option<u64> {
+        match self.timers.peek() {
+            Some(Reverse((at, _, _))) if *at <= now => self.timers.pop().map(|Reverse((_, _, tag))| tag),
+            Some(_) | None => None,
+        }
+    }
+
+    /// When the next timer's moment comes.
+    #[inline]
+    pub(crate) fn next_due(&self) -> Option<Time> {
+        self.timers.peek().map(|Reverse((at, _, _))| *at)
+    }
+
+    /// A service that begins anew knows nothing of the timers of the one before.
+    pub(crate) fn forget_timers(&mut self) {
+        self.timers.clear();
+    }
+}
+
+/// Memory that the list keeps while nothing waits, in bytes.
+const BYTES_KEPT: usize = 256 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOBODY: ConnId = ConnId { shard: 0, generation: 1, slot: 2 };
+
+    #[test]
+    fn every_bound_is_reached_and_refuses_with_its_number() {
+        let mut effects = Effects::new();
+        let body = vec![0; EFFECT_BYTES_MAX];
+        let too_many_bytes = effects.send_request(NOBODY, 1, None, &body);
+        assert!(
+            matches!(too_many_bytes, Err(EffectsFull::Bytes { held_bytes: 0, .. })),
+            "{too_many_bytes:?}"
+        );
+        for count in 0..EFFECTS_WAITING_MAX {
+            assert_eq!(effects.push(Effect::Publish(Bytes::new())), Ok(()), "effect {count}");
+        }
+        let limit = EFFECTS_WAITING_MAX;
+        assert_eq!(effects.push(Effect::Publish(Bytes::new())), Err(EffectsFull::Count { limit }));
+        for tag in 0..TIMERS_PER_SHARD as u64 {
+            assert_eq!(effects.arm(Time(tag), tag), Ok(()));
+        }
+        let limit = TIMERS_PER_SHARD;
+        assert_eq!(effects.arm(Time::ZERO, 0), Err(EffectsFull::Timers { limit }));
+        assert_eq!(effects.settle(), 3);
+    }
+
+    #[test]
+    fn timers_come_in_their_order_and_ties_in_the_order_of_arming() {
+        let mut effects = Effects::new();
+        for (at, tag) in [(5, 50), (3, 30), (5, 51), (9, 90)] {
+            effects.arm(Time(at), tag).expect("room");
+        }
+        assert_eq!(effects.next_due(), Some(Time(3)));
+        let due: Vec<u64> = std::iter::from_fn(|| effects.pop_due(Time(8))).collect();
+        assert_eq!(due, [30, 50, 51]);
+        assert_eq!(effects.next_due(), Some(Time(9)));
+    }
+
+    #[test]
+    fn a_request_is_a_whole_frame() {
+        let mut effects = Effects::new();
+        let extension = Extension { correlation: Some(7), ..Extension::default() };
+        effects.send_request(NOBODY, 5, Some(&extension), b"hi").expect("room");
+        effects.send_request(NOBODY, 5, None, b"hi").expect("room");
+        for is_extended in [true, false] {
+            let Some(Effect::Send { bytes, .. }) = effects.pop() else { panic!("two were sent") };
+            let limits = crate::wire::FrameLimits::new(100);
+            let crc = Crc::new();
+            let crate::wire::Decoded::Frame(frame) =
+                crate::wire::decode(effects.bytes(&bytes), limits, &crc).expect("a frame")
+            else {
+                panic!("a whole frame")
+            };
+            assert_eq!(frame.header.is_ext(), is_extended);
+            assert_eq!(frame.frame_bytes(), bytes.len());
+        }
+        effects.settle();
+        assert!(effects.bytes.is_empty());
+    }
+}

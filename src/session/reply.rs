@@ -1,0 +1,157 @@
+//! One reply as bytes: a frame with or without a block, a failure, a line.
+//!
+//! Two places write replies: the outbox, for what leaves now, and the store of held replies. Both are filled from
+//! here, so a held reply has the same bytes as one that did not have to wait.
+
+use super::{Protocol, ReplyTo, Segment};
+use crate::base::limits::PAYLOAD_BYTES_MAX;
+use crate::wire::control::cut_text;
+use crate::wire::frame::{OVERHEAD_BYTES, PREFIX_BYTES, TRAILER_BYTES, prefix};
+use crate::wire::{Control, Crc, Extension, Status, TlvWriter, Tlvs, encode_error_line};
+
+/// A reply whose payload its requester can't be asked to take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("reply of {got_bytes} bytes exceeds the {limit_bytes} byte limit")]
+pub struct TooLargeReply {
+    /// What the handler wanted to send.
+    pub got_bytes: usize,
+    /// [`PAYLOAD_BYTES_MAX`], or what the peer said that it takes.
+    pub limit_bytes: u32,
+}
+
+impl TooLargeReply {
+    /// How the request fails: for its requester's limit, or for a handler that is out of bounds.
+    pub const fn status(self) -> Status {
+        if self.limit_bytes == PAYLOAD_BYTES_MAX { Status::INTERNAL } else { Status::TOO_LARGE }
+    }
+}
+
+/// What a failure tells besides its status.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Failure<'a> {
+    /// Why, for a human.
+    pub text: &'a str,
+    /// When to try again, in milliseconds, if that is known. Told to requesters that use extension blocks.
+    pub retry_after_ms: Option<u32>,
+}
+
+/// Fills `frame`, which is exactly as large as the frame, but for its CRC.
+#[inline(always)]
+pub(super) fn write_frame<const EXTENDED: bool>(
+    frame: &mut [u8],
+    to: ReplyTo,
+    length: u32,
+    segments: &[Segment<'_>],
+) {
+    let (head, mut rest) = frame.split_at_mut(PREFIX_BYTES);
+    if EXTENDED {
+        head.copy_from_slice(&prefix(to.header(), length + block_length(to)));
+        let (block, behind) = rest.split_at_mut(to.block_bytes());
+        block.copy_from_slice(&to.block(Status::OK)[..block.len()]);
+        rest = behind;
+    } else {
+        head.copy_from_slice(&prefix(to.header(), length));
+    }
+    for segment in segments {
+        let (here, behind) = rest.split_at_mut(segment.bytes().len());
+        match segment.bytes() {
+            // Without the call of a copy: a changed byte in front of the rest is a common reply.
+            [byte] => here[0] = *byte,
+            bytes => here.copy_from_slice(bytes),
+        }
+        rest = behind;
+    }
+}
+
+/// Bytes of a whole reply with a payload of so many.
+pub fn reply_bytes(protocol: Protocol, to: ReplyTo, payload: usize) -> usize {
+    match protocol {
+        Protocol::Frame | Protocol::Bare => payload + to.block_bytes() + OVERHEAD_BYTES,
+        Protocol::Line => payload + 1,
+    }
+}
+
+/// Fills `into`, which has exactly [`reply_bytes`], with a whole reply.
+pub fn write_reply(into: &mut [u8], crc: &Crc, protocol: Protocol, to: ReplyTo, segments: &[Segment<'_>]) {
+    match protocol {
+        Protocol::Frame | Protocol::Bare => {
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "the caller has checked it against a limit of 32 bits"
+            )]
+            let length = (into.len() - OVERHEAD_BYTES - to.block_bytes()) as u32;
+            write_frame::<true>(into, to, length, segments);
+            if let Some((summed, trailer)) = into.split_last_chunk_mut::<TRAILER_BYTES>() {
+                *trailer = crc.of(summed).to_be_bytes();
+            }
+        }
+        Protocol::Line => {
+            let mut at = 0;
+            for segment in segments {
+                let bytes = segment.bytes();
+                into[at..at + bytes.len()].copy_from_slice(bytes);
+                at += bytes.len();
+            }
+            into[at] = b'\n';
+        }
+    }
+}
+
+#[inline]
+pub(super) const fn block_length(to: ReplyTo) -> u32 {
+    #[expect(clippy::cast_possible_truncation, reason = "at most 12")]
+    {
+        to.block_bytes() as u32
+    }
+}
+
+/// Appends the failure of a request as its requester understands it.
+pub fn encode_failure(
+    out: &mut Vec<u8>,
+    crc: &Crc,
+    protocol: Protocol,
+    to: ReplyTo,
+    status: Status,
+    failure: Failure<'_>,
+) {
+    match protocol {
+        Protocol::Line => encode_error_line(out, status, failure.text),
+        Protocol::Frame if to.is_extended() => {
+            let tlvs = failure.retry_after_ms.map(|ms| TlvWriter::new().retry_after_ms(ms));
+            let tlvs = tlvs.as_ref().map_or(Tlvs::default(), TlvWriter::tlvs);
+            let extension = Extension { tlvs, ..to.extension(status) };
+            let text = cut_text(failure.text).as_bytes();
+            let start = out.len();
+            #[expect(clippy::cast_possible_truncation, reason = "a text and a block are short")]
+            let length = (extension.block_bytes() + text.len()) as u32;
+            out.extend_from_slice(&prefix(to.header(), length));
+            extension.encode(out);
+            out.extend_from_slice(text);
+            let sum = crc.of(&out[start..]);
+            out.extend_from_slice(&sum.to_be_bytes());
+        }
+        Protocol::Frame => Control::Error { status, text: failure.text }.encode(out, crc),
+        Protocol::Bare => {}
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "checked against a limit of 32 bits")]
+pub(super) const fn checked_length(payload: usize, limit_bytes: u32) -> Result<u32, TooLargeReply> {
+    if payload > limit_bytes as usize {
+        Err(TooLargeReply { got_bytes: payload, limit_bytes })
+    } else {
+        Ok(payload as u32)
+    }
+}
+
+/// Gives each of these whole frames its CRC.
+#[inline]
+pub(super) fn seal_frames(mut frames: &mut [u8], crc: &Crc) {
+    while let Some(&[_, _, l0, l1, l2, l3]) = frames.first_chunk::<PREFIX_BYTES>() {
+        let length = u32::from_be_bytes([l0, l1, l2, l3]) as usize;
+        let Some((frame, rest)) = frames.split_at_mut_checked(length + OVERHEAD_BYTES) else { return };
+        let Some((summed, trailer)) = frame.split_last_chunk_mut::<TRAILER_BYTES>() else { return };
+        *trailer = crc.of(summed).to_be_bytes();
+        frames = rest;
+    }
+}

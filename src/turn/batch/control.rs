@@ -1,0 +1,125 @@
+//! Control frames of a batch: greetings, heartbeats, and what a dialed server says.
+//!
+//! That a frame of this kind may come from this side at all was decided before, by the session's framing.
+
+use super::{Batch, Stop};
+use crate::base::limits::PAYLOAD_BYTES_MAX;
+use crate::base::{CloseReason, Text};
+use crate::service::{Cx, Incoming, Service, Welcomed};
+use crate::session::{Greeting, Step};
+use crate::wire::{ClientId, Control, ControlFrame, Extension, Header, Hello, Status, Tlvs, Welcome};
+
+/// The version of the protocol that this server speaks.
+const VERSION: u8 = 1;
+
+/// How this server calls itself.
+const SERVER_ID: &str = "tidegate";
+
+impl<S: Service> Batch<'_, S> {
+    /// On a listener that wants a HELLO: whether the first message is something else.
+    #[cold]
+    pub(super) fn check_first(&self, input: &[u8]) -> Option<Stop> {
+        if self.greeting.is_some() {
+            return None;
+        }
+        match self.framing.next(input, 0, self.outbox.crc()) {
+            Step::Control { frame: ControlFrame { control: Control::Hello(_), .. }, .. }
+            | Step::NeedMore { .. }
+            | Step::Fault(_) => None,
+            Step::Message { .. }
+            | Step::Extended { .. }
+            | Step::Ping { .. }
+            | Step::Pong { .. }
+            | Step::Control { .. } => Some(Stop::Fault(CloseReason::Unauthenticated)),
+        }
+    }
+
+    /// A PONG: the answer to a heartbeat, or to nothing.
+    pub(super) fn pong(&mut self, payload: &[u8]) {
+        match self.greeting.as_mut().and_then(|peer| peer.pong(payload, self.now)) {
+            Some(rtt_us) => {
+                self.counts.pongs += 1;
+                self.counts.rtt_us = self.counts.rtt_us.saturating_add(rtt_us);
+            }
+            None => self.counts.unasked_pongs += 1,
+        }
+    }
+
+    /// Any other control frame that the peer may send.
+    #[inline(never)]
+    pub(super) fn control(&mut self, frame: &ControlFrame<'_>) -> Result<(), CloseReason> {
+        match frame.control {
+            Control::Hello(hello) => return self.hello(&hello, frame.extension.as_ref()),
+            Control::Subscribe(_) | Control::Unsubscribe(_) | Control::Publish { .. } => {
+                self.unsupported(frame.control.header(), frame.extension.as_ref());
+            }
+            Control::Welcome(welcome) => self.incoming(Incoming::Welcome(welcome)),
+            Control::Error { status, text } => self.incoming(Incoming::Error { status, text }),
+            Control::GoAway { status, reconnect_after_ms, text } => {
+                self.incoming(Incoming::GoAway { status, reconnect_after_ms, text });
+            }
+            Control::Message { topic, body } => self.incoming(Incoming::Message { topic, body }),
+            Control::Ack { payload } => {
+                let extension = frame.extension.unwrap_or_default();
+                self.incoming(Incoming::Ack { extension, payload });
+            }
+            Control::Missed { count, pattern } => self.incoming(Incoming::Missed { count, pattern }),
+            Control::Notice { status, header: _, text } => self.incoming(Incoming::Notice { status, text }),
+            Control::Ping(_) | Control::Pong(_) => debug_assert!(false, "the framing tells these apart"),
+        }
+        Ok(())
+    }
+
+    fn hello(&mut self, hello: &Hello<'_>, extension: Option<&Extension<'_>>) -> Result<(), CloseReason> {
+        if !self.rules.is_fresh || self.counts.frames > 0 || self.greeting.is_some() {
+            return Err(CloseReason::LateHello);
+        }
+        let is_understood = extension.is_none_or(|extension| extension.unsupported.is_none());
+        if hello.version < VERSION || hello.tlvs.critical().is_some() || !is_understood {
+            return Err(CloseReason::NoCommonVersion);
+        }
+        let Batch { service, conn, desk, effects, mailbox, rng, id, now, .. } = self;
+        let mut cx = Cx { now: *now, id: *id, rng, effects, mailbox };
+        let client_id = match service.on_hello(conn, hello, &mut cx) {
+            Welcomed::Anonymous => made_up(Text::of(format_args!("c-{id}"))),
+            Welcomed::As(client_id) => client_id,
+            Welcomed::Refused(text) => {
+                desk.refusal = Some(text);
+                return Err(CloseReason::Unauthenticated);
+            }
+        };
+        let max_receive = hello.max_receive().unwrap_or(PAYLOAD_BYTES_MAX);
+        *self.greeting = Some(Box::new(Greeting::new(client_id, hello.flags, max_receive)));
+        self.outbox.set_payload_max(max_receive);
+        self.outbox.control(&Control::Welcome(Welcome {
+            version: VERSION,
+            flags: 0,
+            max_payload: self.framing.payload_max,
+            heartbeat_ms: self.rules.heartbeat_ms,
+            server_id: SERVER_ID,
+            client_id: client_id.as_str(),
+            tlvs: Tlvs::default(),
+        }));
+        self.framing = self.framing.welcomed();
+        self.counts.welcomed += 1;
+        Ok(())
+    }
+
+    /// Topics: this server has none yet.
+    fn unsupported(&mut self, header: Header, extension: Option<&Extension<'_>>) {
+        let status = Status::UNSUPPORTED;
+        match extension.and_then(|extension| extension.correlation) {
+            Some(correlation) => {
+                let extension = Extension { status, correlation: Some(correlation), ..Extension::default() };
+                let control = Control::Ack { payload: b"" };
+                self.outbox.control_frame(&ControlFrame { control, extension: Some(extension) });
+            }
+            None => self.outbox.refuse_unheard(status, header),
+        }
+    }
+}
+
+/// The id of a peer that has none of its own: that of its connection, which is unique while it lasts.
+fn made_up(text: Text) -> ClientId {
+    ClientId::parse(text.as_str()).expect("digits and dashes, and fewer than 64")
+}

@@ -1,0 +1,269 @@
+//! Effects of callbacks, carried out: what goes to other connections, other loops, other servers, and later moments.
+//!
+//! Always holds: in the order in which they were asked for; a connection that got something is on the hot list, and is
+//! flushed once. Never: more than [`EFFECTS_PER_TURN`] in one go. Effects of effects come behind all others.
+
+use super::entry::{Entry, Flags, PeerAddress};
+use super::visit::{Said, Verdict};
+use super::{Io, Turn, slot_of};
+use crate::base::limits::{EFFECTS_PER_TURN, TIMERS_PER_TURN};
+use crate::base::{Address, CloseReason, ConnId, Text, Token};
+use crate::mailbox::{Command, Ticket, Whom};
+use crate::metrics::{Counter, Outcome};
+use crate::service::{Effect, Origin, Peer, Service};
+use crate::session::{Leave, Pauses, Phase, Role};
+use crate::wire::Status;
+use crate::wire::frame::OVERHEAD_BYTES;
+use bytes::Bytes;
+use core::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+impl<S: Service, I: Io> Turn<S, I> {
+    /// Carries out what waits.
+    #[inline]
+    pub(super) fn apply_effects(&mut self, io: &mut I) {
+        if !self.shared.effects.is_empty() {
+            self.apply_some(io);
+        }
+    }
+
+    #[cold]
+    fn apply_some(&mut self, io: &mut I) {
+        for _ in 0..EFFECTS_PER_TURN {
+            let Some(effect) = self.shared.effects.pop() else { break };
+            match effect {
+                Effect::Send { to, whom, bytes } if to.shard == self.shard => {
+                    self.deliver_copy(io, to, whom, &bytes);
+                }
+                Effect::Send { to, whom, bytes } => {
+                    let bytes = Bytes::copy_from_slice(self.shared.effects.bytes(&bytes));
+                    self.post(to, Command::Send { to: token_of(to), bytes, whom });
+                }
+                Effect::Share { to, whom, bytes } if to.shard == self.shard => {
+                    self.deliver(io, token_of(to), whom, Said::Shared(bytes));
+                }
+                Effect::Share { to, whom, bytes } => {
+                    self.post(to, Command::Send { to: token_of(to), bytes, whom });
+                }
+                Effect::Close { id, status, text } if id.shard == self.shard => {
+                    self.end_connection(io, token_of(id), status, &text);
+                }
+                Effect::Close { id, status, text } => {
+                    self.post(id, Command::Close { to: token_of(id), status, text: text.into() });
+                }
+                Effect::Publish(bytes) => self.publish(bytes),
+                Effect::Dial { to, tag } => self.dial(io, to, tag),
+                Effect::Answer { ticket, bytes } => self.answer_copy(io, ticket, &bytes),
+                Effect::Fail { ticket, status, text } => {
+                    self.complete(io, ticket, Said::Failed(status, &text), Outcome::Failed);
+                }
+            }
+        }
+        let refused = self.shared.effects.settle();
+        self.shared.metrics.add(Counter::EffectsRefused, refused);
+    }
+
+    /// The slot of a connection that still is what the token names.
+    fn find(&self, token: Token) -> Option<u32> {
+        let entry = self.table.get(token.slot as usize)?;
+        (entry.generation == token.generation).then_some(token.slot)
+    }
+
+    /// Another loop's connection: its loop finds it, or not.
+    fn post(&self, to: ConnId, command: Command) {
+        let posted = self.peers.get(usize::from(to.shard)).map(|mailbox| mailbox.post(command));
+        if posted.is_none_or(|posted| posted.is_err()) {
+            self.shared.metrics.add(Counter::Undeliverable, 1);
+        }
+    }
+
+    fn deliver_copy(&mut self, io: &mut I, to: ConnId, whom: Whom, bytes: &std::ops::Range<usize>) {
+        let Some(slot) = self.receiver(token_of(to), whom, bytes.len()) else { return };
+        let shared = &mut self.shared;
+        shared.outbox.whole_copied(shared.effects.bytes(bytes));
+        self.hand_over(io, slot);
+    }
+
+    /// Queues whole frames for a connection, if it is one that may have them.
+    pub(super) fn deliver(&mut self, io: &mut I, to: Token, whom: Whom, said: Said<'_>) {
+        let Said::Shared(bytes) = said else { return };
+        let Some(slot) = self.receiver(to, whom, bytes.len()) else { return };
+        self.shared.outbox.whole(bytes);
+        self.hand_over(io, slot);
+    }
+
+    /// Whom something is for. `None`, and counted, if there is nobody, or nobody who may have it.
+    fn receiver(&self, to: Token, whom: Whom, bytes: usize) -> Option<u32> {
+        let may_have = |slot: &u32| {
+            let entry = &self.table[*slot as usize];
+            let role = self.listeners[usize::from(entry.listener)].framing.role;
+            entry.phase.is_reachable()
+                && match (whom, role) {
+                    (Whom::Dialed, Role::Client) => true,
+                    (Whom::Greeted, Role::Server) => entry
+                        .greeting
+                        .as_ref()
+                        .is_some_and(|peer| bytes <= peer.max_receive as usize + OVERHEAD_BYTES),
+                    (Whom::Dialed, Role::Server) | (Whom::Greeted, Role::Client) => false,
+                }
+        };
+        let slot = self.find(to).filter(may_have);
+        if slot.is_none() {
+            self.shared.metrics.add(Counter::Undeliverable, 1);
+        }
+        slot
+    }
+
+    /// Moves what the outbox holds to a connection's queue; it is flushed with the hot list.
+    fn hand_over(&mut self, io: &mut I, slot: u32) {
+        let mut visit = self.begin_visit(io, slot);
+        let verdict = match visit.queue() {
+            Ok(()) => Verdict::Again,
+            Err(why) => visit.lost(why),
+        };
+        self.settle(io, slot, verdict);
+    }
+
+    /// Ends a connection because its service, or the program around it, wants it.
+    pub(super) fn end_connection(&mut self, io: &mut I, id: Token, status: Status, text: &str) {
+        let Some(slot) = self.find(id).filter(|slot| self.table[*slot as usize].phase.is_reachable()) else {
+            self.shared.metrics.add(Counter::Undeliverable, 1);
+            return;
+        };
+        let leave = Leave {
+            why: CloseReason::ClosedByService,
+            status: Some(status),
+            text: Text::of(format_args!("{text}")),
+        };
+        let verdict = self.begin_visit(io, slot).finish_with(leave);
+        self.settle(io, slot, verdict);
+    }
+
+    fn answer_copy(&mut self, io: &mut I, ticket: Ticket, bytes: &std::ops::Range<usize>) {
+        // Taken out while they are copied, since what is done with them is the table's business.
+        let held = self.shared.effects.take_bytes();
+        self.complete(io, ticket, Said::Copy(&held[bytes.clone()]), Outcome::Answered);
+        self.shared.effects.put_bytes(held);
+    }
+
+    /// Answers a deferred request, wherever its answer came from. Its place in the mailbox is free again.
+    pub(super) fn complete(&mut self, io: &mut I, ticket: Ticket, said: Said<'_>, outcome: Outcome) {
+        self.shared.desk.give_credit_back();
+        let Some(slot) = self.find(ticket.token) else {
+            self.shared.metrics.add(Counter::LateAnswers, 1);
+            return;
+        };
+        let mut visit = self.begin_visit(io, slot);
+        let verdict = match visit.complete(ticket.serial, said, outcome) {
+            None => {
+                self.shared.metrics.add(Counter::LateAnswers, 1);
+                return;
+            }
+            Some(Ok(())) => Verdict::Again,
+            Some(Err(CloseReason::RequestFailed)) => {
+                visit.finish(CloseReason::RequestFailed, "a deferred request failed")
+            }
+            Some(Err(why)) => visit.lost(why),
+        };
+        self.settle(io, slot, verdict);
+    }
+
+    fn publish(&mut self, bytes: Bytes) {
+        for (shard, mailbox) in self.peers.iter().enumerate() {
+            if shard != usize::from(self.shard) && mailbox.post(Command::Publish(bytes.clone())).is_err() {
+                self.shared.metrics.add(Counter::PublishesLost, 1);
+            }
+        }
+        self.publish_here(&bytes);
+    }
+
+    pub(super) fn publish_here(&mut self, bytes: &Bytes) {
+        let mut cx = self.shared.cx(self.nobody());
+        let told = catch_unwind(AssertUnwindSafe(|| self.service.on_publish(bytes, &mut cx)));
+        if told.is_err() {
+            self.shared.note_panic();
+        }
+    }
+
+    /// Calls the service's timers whose moment has come.
+    #[cold]
+    pub(super) fn call_timers(&mut self) {
+        for _ in 0..TIMERS_PER_TURN {
+            let Some(tag) = self.shared.effects.pop_due(self.shared.now) else { return };
+            let mut cx = self.shared.cx(self.nobody());
+            let told = catch_unwind(AssertUnwindSafe(|| self.service.on_timer(tag, &mut cx)));
+            if told.is_err() {
+                self.shared.note_panic();
+            }
+        }
+    }
+
+    /// No connection of this loop.
+    const fn nobody(&self) -> ConnId {
+        ConnId { shard: self.shard, generation: 0, slot: u32::MAX }
+    }
+
+    /// Begins to connect to another server.
+    fn dial(&mut self, io: &mut I, to: SocketAddr, tag: u64) {
+        self.shared.metrics.add(Counter::Dialed, 1);
+        let token = Token { generation: self.take_generation(), slot: slot_of(self.table.vacant_key()) };
+        let id = ConnId { shard: self.shard, generation: token.generation, slot: token.slot };
+        let peer = Peer { address: Address::Ip(to), origin: Origin::Dialed { tag } };
+        let mut cx = self.shared.cx(id);
+        let Ok(mut conn) = catch_unwind(AssertUnwindSafe(|| self.service.on_open(&peer, &mut cx))) else {
+            self.shared.note_panic();
+            return;
+        };
+        let Some(stream) = self.connect(io, to, token) else {
+            self.shared.metrics.closed(CloseReason::DialFailed);
+            let mut cx = self.shared.cx(id);
+            let why = CloseReason::DialFailed;
+            let told = catch_unwind(AssertUnwindSafe(|| self.service.on_close(&mut conn, why, &mut cx)));
+            if told.is_err() {
+                self.shared.note_panic();
+            }
+            return;
+        };
+        let until = self.shared.ms.after(self.shared.limits.connect_deadline);
+        self.table.insert(Entry {
+            stream,
+            generation: token.generation,
+            address: PeerAddress::of(peer.address),
+            listener: u8::try_from(self.accepting.len()).expect("a server has at most 255 listeners"),
+            flags: Flags::default(),
+            pauses: Pauses::default(),
+            drain_reads: 0,
+            phase: Phase::Connecting { until },
+            heard: self.shared.ms,
+            paused_at: self.shared.ms,
+            lingered: 0,
+            input: None,
+            output: None,
+            slots: None,
+            greeting: None,
+            conn,
+        });
+        self.dialed += 1;
+        self.slots_used = self.slots_used.max(token.slot + 1);
+        self.arm(token.slot);
+    }
+
+    /// A stream that is on its way to be connected, registered; `None` if it failed at once.
+    fn connect(&mut self, io: &mut I, to: SocketAddr, token: Token) -> Option<I::Stream> {
+        if self.dialed >= crate::base::limits::DIALED_PER_SHARD {
+            return None;
+        }
+        let mut stream = io.connect(to).ok()?;
+        match io.register(&mut stream, token) {
+            Ok(()) => Some(stream),
+            Err(_) => {
+                io.close(stream);
+                None
+            }
+        }
+    }
+}
+
+const fn token_of(id: ConnId) -> Token {
+    Token { generation: id.generation, slot: id.slot }
+}

@@ -1,0 +1,323 @@
+//! Deferred requests of a connection: their answers come from elsewhere, and leave in their place.
+//!
+//! ```text
+//!   answer -> correlated, or at the front of the order -> queue, and with it whatever was held right behind
+//!         `-> behind an open request -> held
+//! ```
+//!
+//! Answers are queued and not written here: the hot list flushes a connection once for all that it got in a turn.
+//!
+//! Always holds: an open request ends in exactly one outcome, here or with its connection; replies that wait behind an
+//! open one count as queued output. Never: a reply over the connection's limit. It becomes OUTCOME_UNKNOWN in its
+//! place, since the request was done and its requester is not to blame.
+
+use super::{Verdict, Visit, Wrote};
+use crate::base::limits::{FAILURE_BYTES_SPARE, SCRATCH_BYTES};
+use crate::base::{CloseReason, Text};
+use crate::buffer::Side;
+use crate::metrics::{Counter, Outcome};
+use crate::service::Service;
+use crate::session::{
+    Beat, Ended, Event, Failure, Inputs, NO_ROOM, Pause, Protocol, Ready, ReplyTo, Segment, encode_failure,
+    reply_bytes, write_reply,
+};
+use crate::turn::Io;
+use crate::turn::entry::Flag;
+use crate::wire::frame::OVERHEAD_BYTES;
+use crate::wire::{Control, Status};
+use bytes::Bytes;
+
+/// What is said to an open request.
+#[derive(Debug)]
+pub(in crate::turn) enum Said<'a> {
+    /// A payload, to be copied.
+    Copy(&'a [u8]),
+    /// A shared payload.
+    Shared(Bytes),
+    /// A refusal.
+    Failed(Status, &'a str),
+}
+
+impl Said<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Said::Copy(bytes) => bytes,
+            Said::Shared(bytes) => bytes,
+            Said::Failed(_, text) => text.as_bytes(),
+        }
+    }
+
+    const fn is_failure(&self) -> bool {
+        matches!(self, Said::Failed(..))
+    }
+}
+
+impl<S: Service, I: Io> Visit<'_, S, I> {
+    /// Answers an open request. `None`: there is no such request any more. An error ends the connection.
+    pub(in crate::turn) fn complete(
+        &mut self,
+        serial: u64,
+        said: Said<'_>,
+        outcome: Outcome,
+    ) -> Option<Result<(), CloseReason>> {
+        let ended = self.entry.slots.as_mut()?.end(serial)?;
+        self.shared.desk.open -= 1;
+        self.shared.metrics.ended(outcome, 1);
+        self.entry.heard = self.shared.ms;
+        self.prepare_outbox();
+        let (Ended::Now(to) | Ended::Behind(to)) = ended;
+        let text;
+        let said = match self.must_fail(to, &said) {
+            None => said,
+            Some((status, why)) => {
+                text = why;
+                Said::Failed(status, text.as_str())
+            }
+        };
+        if self.listener.framing.protocol == Protocol::Bare && said.is_failure() {
+            return Some(Err(CloseReason::RequestFailed));
+        }
+        let done = match ended {
+            Ended::Now(to) => {
+                self.write_answer(to, said);
+                self.release_ready()
+            }
+            Ended::Behind(to) => {
+                self.hold_answer(serial, to, &said);
+                Ok(())
+            }
+        };
+        self.relax();
+        Some(done)
+    }
+
+    /// Why a reply can't be what the service said, if it can't.
+    fn must_fail(&self, to: ReplyTo, said: &Said<'_>) -> Option<(Status, Text)> {
+        if said.is_failure() {
+            return None;
+        }
+        let payload = said.bytes().len();
+        if let Err(error) = self.shared.outbox.check_payload(payload) {
+            return Some((error.status(), Text::of(format_args!("{error}"))));
+        }
+        let bytes = reply_bytes(self.listener.framing.protocol, to, payload);
+        let queued = self.entry.queued_bytes() as usize;
+        let hard = self.hard_bytes() as usize;
+        if queued > 0 && queued + bytes > hard {
+            let text = Text::of(format_args!(
+                "a reply of {bytes} bytes with {queued} queued before it exceeds the {hard} byte limit"
+            ));
+            return Some((Status::OUTCOME_UNKNOWN, text));
+        }
+        None
+    }
+
+    /// The most bytes that may be queued for this peer.
+    pub(super) fn hard_bytes(&self) -> u32 {
+        let frame_max = self.listener.framing.payload_max as usize + OVERHEAD_BYTES;
+        let frame_max = u32::try_from(frame_max).unwrap_or(u32::MAX);
+        self.shared.limits.output_high_bytes.saturating_add(frame_max)
+    }
+
+    fn write_answer(&mut self, to: ReplyTo, said: Said<'_>) {
+        let outbox = &mut self.shared.outbox;
+        let sent = match said {
+            Said::Copy(bytes) => outbox.reply(to, bytes),
+            Said::Shared(bytes) => outbox.reply_shared(to, bytes),
+            Said::Failed(status, text) => {
+                outbox.failure(to, status, Failure { text, retry_after_ms: None });
+                Ok(())
+            }
+        };
+        debug_assert_eq!(sent, Ok(()), "its size was looked at before");
+    }
+
+    /// Holds an answer in its place behind an open request.
+    fn hold_answer(&mut self, serial: u64, to: ReplyTo, said: &Said<'_>) {
+        let Some(slots) = self.entry.slots.as_mut() else { return };
+        let shared = &mut *self.shared;
+        let (pool, outbox) = (&mut shared.pool, &shared.outbox);
+        let protocol = outbox.protocol();
+        if let Said::Failed(status, text) = said {
+            let mut frame = Vec::new();
+            let failure = Failure { text, retry_after_ms: None };
+            encode_failure(&mut frame, outbox.crc(), protocol, to, *status, failure);
+            let bytes = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+            slots.hold(pool, serial, bytes, |into| into.copy_from_slice(&frame));
+            return;
+        }
+        let payload = said.bytes();
+        let bytes = u32::try_from(reply_bytes(protocol, to, payload.len())).unwrap_or(u32::MAX);
+        slots.hold(pool, serial, bytes, |into| {
+            write_reply(into, outbox.crc(), protocol, to, &[Segment::Copy(payload)]);
+        });
+    }
+
+    /// Queues the outbox and what was held right behind the request that was answered.
+    fn release_ready(&mut self) -> Result<(), CloseReason> {
+        while let Some(slots) = self.entry.slots.as_mut()
+            && let Some(ready) = slots.ready()
+        {
+            match ready {
+                Ready::Bytes(bytes) => self.shared.outbox.whole_copied(bytes),
+                Ready::Failed(to, status, text) => {
+                    self.shared.outbox.failure(to, status, Failure { text, retry_after_ms: None });
+                }
+            }
+            slots.pop_ready(&mut self.shared.pool);
+            if self.shared.outbox.bytes() >= SCRATCH_BYTES {
+                self.queue()?;
+            }
+        }
+        self.queue()
+    }
+
+    /// Puts what the outbox holds behind all other output, to be flushed by the hot list. Short of memory it is
+    /// written at once, as far as the socket takes it.
+    pub(in crate::turn) fn queue(&mut self) -> Result<(), CloseReason> {
+        let bytes = self.shared.outbox.bytes();
+        if bytes == 0 {
+            self.shared.outbox.clear();
+            return Ok(());
+        }
+        if !self.shared.pool.has_room(Side::Output, bytes) && self.entry.phase.is_answering() {
+            return self.send(Inputs::default());
+        }
+        self.shared.outbox.seal();
+        let queued = self.queue_rest(Inputs::default(), Wrote { bytes: 0, is_full: false });
+        self.shared.outbox.clear();
+        queued
+    }
+
+    /// Ends the pauses whose cause is over, and gives the lists back once nothing is open. The caller sees to it that
+    /// the connection is visited.
+    fn relax(&mut self) {
+        let Some(slots) = self.entry.slots.as_mut() else { return };
+        if slots.len() < self.shared.limits.open_requests as usize {
+            self.unpause(Pause::Slots);
+        }
+        if self.entry.queued_bytes() <= self.shared.limits.output_low_bytes {
+            self.unpause(Pause::Output);
+        }
+        self.release_slots();
+    }
+
+    /// After a batch: too many open requests, or too much held behind them, pause reading.
+    #[cold]
+    pub(super) fn hold_back(&mut self) {
+        let Some(slots) = self.entry.slots.as_ref() else { return };
+        if slots.is_empty() {
+            self.release_slots();
+            return;
+        }
+        let is_full = slots.len() >= self.shared.limits.open_requests as usize;
+        if is_full {
+            self.pause(Pause::Slots);
+        }
+        if self.entry.queued_bytes() > self.shared.limits.output_high_bytes {
+            self.pause(Pause::Output);
+        }
+    }
+
+    fn release_slots(&mut self) {
+        let is_over = |slots: &crate::session::Slots| slots.is_empty() && slots.leave().is_none();
+        if self.entry.slots.as_deref().is_some_and(is_over)
+            && let Some(slots) = self.entry.slots.take()
+        {
+            self.shared.desk.put_back(slots);
+        }
+    }
+
+    /// The connection is over: its open requests are, too.
+    pub(in crate::turn) fn abandon(&mut self) {
+        let Some(mut slots) = self.entry.slots.take() else { return };
+        let open = u64::from(slots.open_count());
+        self.shared.desk.open -= open;
+        self.shared.metrics.ended(Outcome::Abandoned, open);
+        self.shared.metrics.add(Counter::RepliesUnsent, u64::from(slots.held_count()));
+        slots.clear(&mut self.shared.pool);
+        self.shared.desk.put_back(slots);
+    }
+
+    /// Requests whose time is up fail: nobody knows what became of them.
+    pub(in crate::turn) fn expire(&mut self) -> Result<(), CloseReason> {
+        let now = self.shared.ms;
+        while let Some(serial) = self.entry.slots.as_mut().and_then(|slots| slots.overdue(now)) {
+            let said = Said::Failed(Status::OUTCOME_UNKNOWN, "no answer came in time");
+            self.complete(serial, said, Outcome::TimedOut).unwrap_or(Ok(()))?;
+        }
+        Ok(())
+    }
+
+    /// Nothing is read any more; once nothing is open, the last words follow.
+    pub(super) fn await_answers(&mut self) -> Verdict {
+        if let Err(why) = self.write_queued() {
+            return self.lost(why);
+        }
+        if self.entry.flags.has(Flag::Hangup) {
+            return self.lost(CloseReason::Reset);
+        }
+        if self.entry.open_requests() > 0 {
+            return self.wait_for_space();
+        }
+        let leave = self.entry.slots.as_ref().and_then(|slots| slots.leave());
+        if let Some(mut slots) = self.entry.slots.take() {
+            slots.clear(&mut self.shared.pool);
+            self.shared.desk.put_back(slots);
+        }
+        let Some(leave) = leave else {
+            debug_assert!(false, "whoever awaits answers has kept why");
+            return self.lost(CloseReason::Failed);
+        };
+        self.say_farewell(&leave);
+        match self.send(Inputs::default()) {
+            Err(why) => self.lost(why),
+            Ok(()) => self.flush(),
+        }
+    }
+
+    /// A dialed connection: is it there?
+    #[cold]
+    pub(super) fn connect(&mut self) -> Verdict {
+        if !self.entry.flags.has(Flag::Writable) {
+            return Verdict::Wait;
+        }
+        match self.io.finish_connect(&mut self.entry.stream) {
+            Ok(true) => {
+                self.entry.phase = self.entry.phase.step(Event::Connected);
+                self.entry.heard = self.shared.ms;
+                Verdict::Again
+            }
+            Ok(false) => {
+                self.entry.flags.clear(Flag::Writable);
+                Verdict::Wait
+            }
+            Err(_) => self.lost(CloseReason::DialFailed),
+        }
+    }
+
+    /// A heartbeat's deadline: ask, or give up.
+    pub(in crate::turn) fn beat(&mut self) -> Verdict {
+        let (heard, now) = (self.entry.heard, self.shared.now);
+        let Some(greeting) = self.entry.greeting.as_mut() else { return Verdict::Wait };
+        match greeting.beat(heard, now) {
+            Beat::Lost => self.finish(CloseReason::Heartbeat, "no answer to a heartbeat"),
+            Beat::Ping(payload) => {
+                self.shared.metrics.add(Counter::Heartbeats, 1);
+                self.tell(&Control::Ping(&payload))
+            }
+        }
+    }
+
+    /// Sends a control frame by itself.
+    pub(in crate::turn) fn tell(&mut self, control: &Control<'_>) -> Verdict {
+        self.prepare_outbox();
+        self.shared.outbox.control(control);
+        match self.send(Inputs::default()) {
+            Err(why) => self.lost(why),
+            Ok(()) => self.wait_for_space(),
+        }
+    }
+}
+
+const _: () = assert!(NO_ROOM.len() < FAILURE_BYTES_SPARE as usize);
