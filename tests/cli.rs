@@ -92,7 +92,17 @@ fn help_and_version_are_given() {
         (&["--help"][..], &["serve", "Usage: tidegate"][..]),
         (
             &["serve", "--help"],
-            &["--frames", "--lines", "unix:PATH", "--shards", "--pin", "--idle", "--grace", "--log-format"],
+            &[
+                "--frames",
+                "--lines",
+                "unix:PATH",
+                "--shards",
+                "--pin",
+                "--workers",
+                "--idle",
+                "--grace",
+                "--log-format",
+            ],
         ),
     ] {
         let (code, out, errors) = tidegate(arguments);

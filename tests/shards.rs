@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use support::client::{Client, DRAINING, ECHO, GOAWAY, OVERLOADED, frame};
-use support::serving::{Serving, builder};
+use support::serving::{Gate, Serving, builder};
 use support::{PATIENCE, pattern, wait_until};
+use tidegate::base::limits::MAILBOX_COMMANDS;
 use tidegate::metrics::{Counter, Gauge, Snapshot};
 use tidegate::server::{DrainReport, Error, Unreached};
-use tidegate::service::{AfterPanic, Cx, Frame, Peer, Replied, Reply, Service};
+use tidegate::service::{AfterPanic, Cx, Frame, Message, Peer, Replied, Reply, Service};
 use tidegate::{CloseReason, ConnId, Status};
 
 /// Answers every request with the connection's id, but echoes on one route and panics on another.
@@ -22,6 +23,9 @@ struct Namer;
 
 const PANIC: u16 = 13;
 const NAME: u16 = 7;
+const HELLO: u16 = 0x4002;
+const WELCOME: u16 = 0x4003;
+const MESSAGE: u16 = 0x4009;
 
 impl Service for Namer {
     type Conn = ();
@@ -167,12 +171,76 @@ fn ids_go_stale_and_name_nobody_else() {
     let told = handle.clone();
     let elsewhere = std::thread::spawn(move || told.close(id, Status::DRAINING, "you there"));
     assert_eq!(elsewhere.join().expect("no panic"), Ok(()), "that it is gone is no error");
-    serving.wait_for("the letter found nobody", |now| now.counter(Counter::LettersStale) == 1);
+    serving.wait_for("the letter found nobody", |now| now.counter(Counter::Undeliverable) == 1);
     clients.iter_mut().for_each(|named| named.client.echo(b"still here"));
     let foreign = ConnId { shard: 9, ..id };
     let error = handle.close(foreign, Status::DRAINING, "").expect_err("there is no such loop");
     assert_eq!(error, Unreached::NoSuchShard { shard: 9, shards: 2 });
     drop(clients);
+    serving.end();
+}
+
+/// A program's own threads reach a connection wherever it is: what they send and the end that they make.
+#[test]
+fn connections_are_reached_from_other_threads() {
+    let serving = serving(3);
+    let mut clients: Vec<Named> = (0..30)
+        .map(|_| {
+            let mut client = serving.connect();
+            // Version 1, no flags, no name, no token.
+            client.request(HELLO, &[1, 0, 0, 0, 0]);
+            assert_eq!(client.receive().header, WELCOME);
+            Named::of(client)
+        })
+        .collect();
+    let mut plain = Named::connect(&serving);
+    let (handle, ids) = (serving.handle.clone(), clients.iter().map(|named| named.id).collect::<Vec<_>>());
+    let unknown = plain.id;
+    let elsewhere = std::thread::spawn(move || {
+        for id in ids {
+            let message = Message::new("news", id.to_string().as_bytes());
+            assert_eq!(handle.send(id, &message), Ok(()));
+            assert_eq!(handle.close(id, Status::OVERLOADED, "that is all"), Ok(()));
+        }
+        // It never said HELLO, so it would not know what to do with a message.
+        handle.send(unknown, &Message::new("news", b"")).expect("its loop has room");
+    });
+    for named in &mut clients {
+        let text = [&[4][..], b"news", named.id.to_string().as_bytes()].concat();
+        named.client.expect(MESSAGE, &text);
+        assert_eq!(named.client.expect_goaway(OVERLOADED), "that is all");
+    }
+    elsewhere.join().expect("no panic");
+    serving.wait_for("what nobody could have is counted", |now| now.counter(Counter::Undeliverable) == 1);
+    plain.client.echo(b"undisturbed");
+    drop((clients, plain));
+    serving.wait_for_rest(0);
+    assert_eq!(serving.snapshot().closes(CloseReason::ClosedByService), 30);
+    serving.end();
+}
+
+/// A loop that is held up takes no commands, and says so when there are too many.
+#[test]
+fn a_full_mailbox_is_told() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let running = builder().shards(1).start_fn(move |frame, reply| {
+        held.wait();
+        reply.forward(frame.whole())
+    });
+    let serving = Serving::of(running.expect("a server"));
+    let mut client = serving.connect();
+    client.request(ECHO, b"slow");
+    gate.wait_for_handler();
+    let id = ConnId { shard: 0, generation: 77, slot: 77 };
+    for _ in 0..MAILBOX_COMMANDS {
+        assert_eq!(serving.handle.close(id, Status::OK, ""), Ok(()));
+    }
+    let error = serving.handle.close(id, Status::OK, "").expect_err("no room for one more");
+    assert_eq!(error, Unreached::Full { shard: 0, limit: MAILBOX_COMMANDS });
+    gate.open();
+    client.expect(ECHO, b"slow");
+    drop(client);
     serving.end();
 }
 

@@ -1,7 +1,7 @@
 //! `tidegate serve`: the embedded default.
 
 use super::{banner, logs};
-use crate::base::limits::{DRAIN_GRACE, Limits};
+use crate::base::limits::{DRAIN_GRACE, JOBS_WAITING_DEFAULT, Limits};
 use crate::server::{Error, Listener, Server, drain_on_signals};
 use crate::service::Router;
 use anyhow::bail;
@@ -32,6 +32,9 @@ pub(super) struct Options {
     /// Keep each event loop on a processor of its own
     #[arg(long)]
     pin: bool,
+    /// Threads for handlers' offloaded work; 0: none, and the built-in routes need none
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    workers: u16,
     /// Close a connection that sent no whole message for this many seconds [default: never]
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     idle: Option<f64>,
@@ -56,6 +59,9 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         .listen(Listener::lines(options.lines.as_str()))?;
     if let Auto::Number(shards) = options.shards {
         builder = builder.shards(shards);
+    }
+    if options.workers > 0 {
+        builder = builder.workers(options.workers, JOBS_WAITING_DEFAULT);
     }
     let shards = builder.shards_or_default();
     let connections = connections_of_host(shards)?;
