@@ -15,7 +15,7 @@ pub(super) fn print(addresses: &[Endpoint], shards: u16, connections: u32) {
 tidegate {version}
   frames   {frames}   route 0 ack, 1 echo, 2 discard, 3 flip
   lines    {lines}   route 0 ack
-  loops    {shards}
+  shards   {shards} event loops
   memory   {budget} MiB for buffers; up to {connections} connections, {idle} B each when idle;
            the kernel adds at most {kernel} KiB for a connection with both queues full
 try it     {try_it}

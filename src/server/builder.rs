@@ -204,11 +204,12 @@ impl Builder {
         &self.local_addrs
     }
 
-    /// Starts the server beside the caller. `make_service` makes each loop's service.
+    /// Starts the server beside the caller. Each loop has its own copy of `make_service`, which makes its service.
     ///
     /// # Errors
     ///
-    /// [`Error::NoListener`], [`Error::Limit`], or [`Error::Host`] if a loop can't be made.
+    /// [`Error::NoListener`], [`Error::Limit`], [`Error::Host`] if a loop can't be made, [`Error::ShardDied`] if its service
+    /// can't, or why a port can't be listened on once for each loop.
     pub fn start<S, F>(self, make_service: F) -> Result<Running, Error>
     where
         S: Service,
