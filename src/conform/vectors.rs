@@ -17,7 +17,7 @@ pub(super) const ONE_WAY: u16 = 2;
 pub(super) const MISSING: u16 = 0x3fff;
 
 /// A shorter deadline may be over before an honest server has answered.
-const DEADLINE_MS_MIN: u64 = 500;
+const DEADLINE_MS_MIN: u64 = 1000;
 /// From here on a server's `max_payload` decides.
 const LARGE_BYTES: usize = 64 << 10;
 
