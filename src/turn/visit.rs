@@ -18,7 +18,7 @@ mod ending;
 mod reading;
 mod writing;
 
-use super::batch::{Batch, Counts, Room, Rules};
+use super::batch::{Batch, Counts, Room, State};
 use super::entry::{Entry, Flag};
 use super::{Io, ListenerConfig, Shared};
 use crate::base::limits::{DRAIN_READS, INTERRUPTED_RETRIES, PAYLOAD_BYTES_MAX};
@@ -138,39 +138,35 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
 
     /// Runs a batch over input that `arrived` then, and gives its counts beside its result.
     #[inline(always)]
-    fn batch<R>(&mut self, room: Room, arrived: Ms, run: impl FnOnce(&mut Batch<'_, S>) -> R) -> (Counts, R) {
+    fn batch<R>(
+        &mut self,
+        room: Room,
+        arrived: Ms,
+        run: impl FnOnce(&mut Batch<'_, S, I>) -> R,
+    ) -> (Counts, R) {
         let framing = self.prepare_outbox();
         let shared = &mut *self.shared;
         shared.desk.begin_batch(Token { generation: self.id.generation, slot: self.id.slot }, shared.now);
         let is_leaving = self.entry.greeting.is_some() && matches!(self.entry.phase, Phase::Draining { .. });
-        let rules = Rules {
-            open_max: shared.limits.open_requests as usize,
+        let state = State {
             is_fresh: self.entry.flags.has(Flag::Fresh),
-            wants_hello: self.listener.wants_hello,
             is_leaving,
             is_unusual: is_leaving || framing.role == Role::Client,
-            heartbeat_ms: shared.heartbeat_ms,
         };
         shared.desk.slots = self.entry.slots.take();
-        let io = &mut *self.io;
-        let mut clock = || io.now();
         let mut batch = Batch {
             service: self.service,
             conn: &mut self.entry.conn,
             greeting: &mut self.entry.greeting,
-            desk: &mut shared.desk,
-            effects: &mut shared.effects,
-            mailbox: &shared.mailbox,
-            metrics: &shared.metrics,
-            rng: &mut shared.rng,
+            shared,
+            io: self.io,
+            listener: self.listener,
             framing,
             id: self.id,
-            now: shared.now,
             arrived,
-            clock: &mut clock,
             room,
             counts: Counts::default(),
-            rules,
+            state,
             hand: (0, 0),
         };
         let result = run(&mut batch);
