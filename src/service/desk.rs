@@ -67,6 +67,7 @@ impl Desk {
         self.spares.put(slots);
     }
 
+    /// One that no request had before; never [`Ticket::ONE_WAY`].
     pub(crate) const fn serial(&mut self) -> u64 {
         self.next_serial += 1;
         self.next_serial
@@ -86,8 +87,9 @@ impl Desk {
         deadline_ms: Option<u32>,
     ) -> Option<Later> {
         self.credits = self.credits.checked_sub(1)?;
-        let serial = self.serial();
+        let mut serial = Ticket::ONE_WAY;
         if to.is_wanted() {
+            serial = self.serial();
             let due = self.due(deadline_ms);
             self.slots(slots).open(serial, to, due);
             self.open += 1;

@@ -47,7 +47,7 @@ impl Said<'_> {
         }
     }
 
-    const fn is_failure(&self) -> bool {
+    pub(in crate::turn) const fn is_failure(&self) -> bool {
         matches!(self, Said::Failed(..))
     }
 }
