@@ -7,7 +7,8 @@ use crate::base::limits::LATERS_PER_SHARD;
 use crate::base::{Time, Token};
 use crate::buffer::{Pool, Spares};
 use crate::mailbox::{Mailbox, Ticket};
-use crate::session::{Outbox, ReplyTo, Slots};
+use crate::session::{Outbox, Protocol, ReplyTo, Slots};
+use crate::wire::Status;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -129,6 +130,14 @@ impl Desk {
         let count = u32::try_from(bytes).unwrap_or(u32::MAX);
         if slots.hold(pool, serial, count, |into| write(into, outbox)) {
             self.held_bytes += bytes;
+        } else if outbox.protocol() == Protocol::Bare {
+            outbox.refuse_unheard(Status::OUTCOME_UNKNOWN, to.header());
         }
+    }
+
+    /// A request has failed behind open ones: keeps its place.
+    pub(super) fn fail_in_place(&mut self, to: ReplyTo) {
+        let serial = self.serial();
+        self.slots().append_ended(serial, to);
     }
 }

@@ -11,7 +11,7 @@ use super::{Job, Later, Outcome, Overloaded};
 use crate::base::Text;
 use crate::base::limits::LATERS_PER_SHARD;
 use crate::session::{
-    Failure, Part, ReplyTo, Segment, TooLargeReply, encode_failure, reply_bytes, write_reply,
+    Failure, Part, Protocol, ReplyTo, Segment, TooLargeReply, encode_failure, reply_bytes, write_reply,
 };
 use crate::wire::Status;
 use bytes::Bytes;
@@ -150,7 +150,7 @@ impl Reply<'_> {
     }
 
     fn refuse(self, status: Status, failure: Failure<'_>) -> Replied {
-        if self.must_wait() {
+        if self.must_wait() && self.desk.outbox.protocol() != Protocol::Bare {
             let mut frame = Vec::new();
             encode_failure(
                 &mut frame,
@@ -163,6 +163,10 @@ impl Reply<'_> {
             self.desk.outbox.held(true);
             self.desk.hold(self.to, frame.len(), |into, _| into.copy_from_slice(&frame));
             return Replied(());
+        }
+        if self.must_wait() {
+            // It can't be said, so the connection ends in its place.
+            self.desk.fail_in_place(self.to);
         }
         self.desk.outbox.failure(self.to, status, failure);
         Replied(())

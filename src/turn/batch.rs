@@ -124,12 +124,21 @@ impl<S: Service> Batch<'_, S> {
                 Err(_panic) => {
                     at = self.answer_for_panicked(input);
                     scanned = 0;
+                    if self.is_unspeakable() {
+                        return (at, Stop::Fault(CloseReason::RequestFailed));
+                    }
                     if self.is_spent() {
                         return (at, Stop::Budget);
                     }
                 }
             }
         }
+    }
+
+    /// Whether a request failed where there is no way to say so.
+    #[inline]
+    fn is_unspeakable(&self) -> bool {
+        self.framing.protocol == Protocol::Bare && self.desk.outbox.unheard().is_some()
     }
 
     #[inline]
@@ -186,7 +195,7 @@ impl<S: Service> Batch<'_, S> {
             }
             scanned = 0;
             self.counts.frames += 1;
-            if self.framing.protocol == Protocol::Bare && self.desk.outbox.unheard().is_some() {
+            if self.is_unspeakable() {
                 return (at, Stop::Fault(CloseReason::RequestFailed));
             }
             if self.is_spent() {

@@ -164,11 +164,7 @@ impl<S: Service, I: Io> Turn<S, I> {
                 self.shared.metrics.add(Counter::LateAnswers, 1);
                 return;
             }
-            Some(Ok(())) => Verdict::Again,
-            Some(Err(CloseReason::RequestFailed)) => {
-                visit.finish(CloseReason::RequestFailed, "a deferred request failed")
-            }
-            Some(Err(why)) => visit.lost(why),
+            Some(done) => visit.answered(done),
         };
         self.settle(io, slot, verdict);
     }

@@ -30,7 +30,9 @@ pub struct Parking {
 }
 
 impl Parking {
-    fn park(&self, parked: Parked) {
+    /// Parks one.
+    pub fn park(&self, frame: Frame<'_>, later: Later) {
+        let parked = Parked { route: frame.route(), payload: frame.payload().to_vec(), later };
         let mut lot = self.shared.0.lock().expect("nobody panics with it");
         lot.parked.push(parked);
         lot.count += 1;
@@ -87,7 +89,7 @@ impl Service for Parking {
         }
         let (later, replied) = reply.defer();
         if let Ok(later) = later {
-            self.park(Parked { route: frame.route(), payload: frame.payload().to_vec(), later });
+            self.park(frame, later);
         }
         replied
     }
