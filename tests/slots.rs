@@ -194,6 +194,24 @@ fn large_deferred_bodies_are_shared_and_arrive_whole() {
     end(serving);
 }
 
+/// An answer that alone is more than may be queued is no reason to end a connection that reads.
+#[test]
+fn an_answer_that_is_never_to_fit_fails_in_its_place() {
+    let (serving, parking) = serve(Limits::default());
+    let mut client = serving.connect();
+    let fits = pattern(1, (1 << 20) + (256 << 10));
+    client.send(&[frame(5, b"too large"), correlated(5, 1, b"too large"), frame(5, b"fits")].concat());
+    let [large, correlated, fitting] = parking.take(3).try_into().expect("three");
+    fitting.later.share(fits.clone().into());
+    correlated.later.share(pattern(2, 5 << 20).into());
+    client.expect_extended(5, OUTCOME_UNKNOWN, Some(1));
+    large.later.send(&pattern(3, 5 << 20));
+    client.expect_error(OUTCOME_UNKNOWN);
+    client.expect(5, &fits);
+    drop(client);
+    end(serving);
+}
+
 /// A requester that takes nothing has its large answers dropped and is told so in their places; it is not ended,
 /// since its request was no fault.
 #[test]

@@ -123,7 +123,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         let bytes = reply_bytes(self.listener.framing.protocol, to, payload);
         let queued = self.entry.queued_bytes() as usize;
         let hard = self.hard_bytes() as usize;
-        if queued > 0 && queued + bytes > hard {
+        if queued + bytes > hard {
             let text = Text::of(format_args!(
                 "a reply of {bytes} bytes with {queued} queued before it exceeds the {hard} byte limit"
             ));
