@@ -7,7 +7,8 @@ use crate::base::limits::LATERS_PER_SHARD;
 use crate::base::{Time, Token};
 use crate::buffer::{Pool, Spares};
 use crate::mailbox::{Mailbox, Ticket};
-use crate::session::{Outbox, ReplyTo, Slots};
+use crate::session::{Outbox, Protocol, ReplyTo, Slots};
+use crate::wire::Status;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -80,6 +81,7 @@ impl Desk {
         self.spares.put(slots);
     }
 
+    /// One that no request had before; never [`Ticket::ONE_WAY`].
     pub(crate) const fn serial(&mut self) -> u64 {
         self.next_serial += 1;
         self.next_serial
@@ -94,8 +96,9 @@ impl Desk {
     /// Opens a request of this batch's connection. `None`: no place in the mailbox is left.
     pub(super) fn open(&mut self, to: ReplyTo) -> Option<Later> {
         self.credits = self.credits.checked_sub(1)?;
-        let serial = self.serial();
+        let mut serial = Ticket::ONE_WAY;
         if to.is_wanted() {
+            serial = self.serial();
             let due = self.now.ms().plus(self.due_ms());
             self.slots().open(serial, to, due);
             self.open += 1;
@@ -127,6 +130,14 @@ impl Desk {
         let count = u32::try_from(bytes).unwrap_or(u32::MAX);
         if slots.hold(pool, serial, count, |into| write(into, outbox)) {
             self.held_bytes += bytes;
+        } else if outbox.protocol() == Protocol::Bare {
+            outbox.refuse_unheard(Status::OUTCOME_UNKNOWN, to.header());
         }
+    }
+
+    /// A request has failed behind open ones: keeps its place.
+    pub(super) fn fail_in_place(&mut self, to: ReplyTo) {
+        let serial = self.serial();
+        self.slots().append_ended(serial, to);
     }
 }

@@ -11,7 +11,7 @@ use super::{Job, Later, Outcome, Overloaded};
 use crate::base::Text;
 use crate::base::limits::LATERS_PER_SHARD;
 use crate::session::{
-    Failure, Part, ReplyTo, Segment, TooLargeReply, encode_failure, reply_bytes, write_reply,
+    Failure, Part, Protocol, ReplyTo, Segment, TooLargeReply, encode_failure, reply_bytes, write_reply,
 };
 use crate::wire::Status;
 use bytes::Bytes;
@@ -163,12 +163,16 @@ impl Desk {
 
     #[cold]
     fn refuse(&mut self, to: ReplyTo, status: Status, failure: Failure<'_>) -> Replied {
-        if self.must_wait(to) {
+        if self.must_wait(to) && self.outbox.protocol() != Protocol::Bare {
             let mut frame = Vec::new();
             encode_failure(&mut frame, self.outbox.crc(), self.outbox.protocol(), to, status, failure);
             self.outbox.held(true);
             self.hold(to, frame.len(), |into, _| into.copy_from_slice(&frame));
             return Replied(());
+        }
+        if self.must_wait(to) {
+            // It can't be said, so the connection ends in its place.
+            self.fail_in_place(to);
         }
         self.outbox.failure(to, status, failure);
         Replied(())

@@ -107,12 +107,21 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
                 Err(_panic) => {
                     at = self.answer_for_panicked(input);
                     scanned = 0;
+                    if self.is_unspeakable() {
+                        return (at, Stop::Fault(CloseReason::RequestFailed));
+                    }
                     if self.is_spent() {
                         return (at, Stop::Budget);
                     }
                 }
             }
         }
+    }
+
+    /// Whether a request failed where there is no way to say so.
+    #[inline]
+    fn is_unspeakable(&self) -> bool {
+        self.framing.protocol == Protocol::Bare && self.shared.desk.outbox.unheard().is_some()
     }
 
     #[inline]
@@ -158,7 +167,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
             }
             scanned = 0;
             self.counts.frames += 1;
-            if self.framing.protocol == Protocol::Bare && self.shared.desk.outbox.unheard().is_some() {
+            if self.is_unspeakable() {
                 return (at, Stop::Fault(CloseReason::RequestFailed));
             }
             if self.is_spent() {
@@ -246,6 +255,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
     fn answer_for_panicked(&mut self, input: &[u8]) -> usize {
         self.counts.frames += 1;
         self.counts.panics += 1;
+        self.shared.desk.deadline_ms = None;
         let (start, end) = self.hand;
         if self.shared.desk.outbox.tally().total() < self.counts.started() {
             let to = match self.framing.next(&input[start..], 0, self.shared.desk.outbox.crc()) {

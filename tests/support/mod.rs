@@ -8,6 +8,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of this")]
 
 pub mod client;
+pub mod extended;
+pub mod parking;
 #[cfg(feature = "cli")]
 pub mod process;
 pub mod serving;

@@ -47,7 +47,7 @@ impl Said<'_> {
         }
     }
 
-    const fn is_failure(&self) -> bool {
+    pub(in crate::turn) const fn is_failure(&self) -> bool {
         matches!(self, Said::Failed(..))
     }
 }
@@ -74,21 +74,41 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
                 Said::Failed(status, text.as_str())
             }
         };
-        if self.listener.framing.protocol == Protocol::Bare && said.is_failure() {
-            return Some(Err(CloseReason::RequestFailed));
-        }
         let done = match ended {
+            Ended::Now(_) if self.is_unspeakable(&said) => Err(self.give_up()),
             Ended::Now(to) => {
                 self.write_answer(to, said);
                 self.release_ready()
             }
-            Ended::Behind(to) => {
-                self.hold_answer(serial, to, &said);
-                Ok(())
-            }
+            // Its place stays failed: the connection ends there.
+            Ended::Behind(_) if self.is_unspeakable(&said) => Err(CloseReason::RequestFailed),
+            Ended::Behind(to) => self.hold_answer(serial, to, &said),
         };
         self.relax();
         Some(done)
+    }
+
+    /// What becomes of a connection behind [`complete`](Visit::complete).
+    pub(in crate::turn) fn answered(&mut self, done: Result<(), CloseReason>) -> Verdict {
+        match done {
+            Ok(()) => Verdict::Again,
+            Err(CloseReason::RequestFailed) => {
+                self.finish(CloseReason::RequestFailed, "a deferred request failed")
+            }
+            Err(why) => self.lost(why),
+        }
+    }
+
+    /// Whether it is a failure that this protocol has no way to tell.
+    fn is_unspeakable(&self, said: &Said<'_>) -> bool {
+        self.listener.framing.protocol == Protocol::Bare && said.is_failure()
+    }
+
+    /// A failure that can't be told is next in the order: replies are told apart by their order alone, so none of those
+    /// behind it may come.
+    fn give_up(&mut self) -> CloseReason {
+        self.abandon();
+        CloseReason::RequestFailed
     }
 
     /// Why a reply can't be what the service said, if it can't.
@@ -103,7 +123,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         let bytes = reply_bytes(self.listener.framing.protocol, to, payload);
         let queued = self.entry.queued_bytes() as usize;
         let hard = self.hard_bytes() as usize;
-        if queued > 0 && queued + bytes > hard {
+        if queued + bytes > hard {
             let text = Text::of(format_args!(
                 "a reply of {bytes} bytes with {queued} queued before it exceeds the {hard} byte limit"
             ));
@@ -133,8 +153,8 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     }
 
     /// Holds an answer in its place behind an open request.
-    fn hold_answer(&mut self, serial: u64, to: ReplyTo, said: &Said<'_>) {
-        let Some(slots) = self.entry.slots.as_mut() else { return };
+    fn hold_answer(&mut self, serial: u64, to: ReplyTo, said: &Said<'_>) -> Result<(), CloseReason> {
+        let Some(slots) = self.entry.slots.as_mut() else { return Ok(()) };
         let shared = &mut *self.shared;
         let (pool, outbox) = (&mut shared.desk.pool, &shared.desk.outbox);
         let protocol = outbox.protocol();
@@ -144,13 +164,14 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             encode_failure(&mut frame, outbox.crc(), protocol, to, *status, failure);
             let bytes = u32::try_from(frame.len()).unwrap_or(u32::MAX);
             slots.hold(pool, serial, bytes, |into| into.copy_from_slice(&frame));
-            return;
+            return Ok(());
         }
         let payload = said.bytes();
         let bytes = u32::try_from(reply_bytes(protocol, to, payload.len())).unwrap_or(u32::MAX);
-        slots.hold(pool, serial, bytes, |into| {
+        let is_held = slots.hold(pool, serial, bytes, |into| {
             write_reply(into, outbox.crc(), protocol, to, &[Segment::Copy(payload)]);
         });
+        if is_held || protocol != Protocol::Bare { Ok(()) } else { Err(CloseReason::RequestFailed) }
     }
 
     /// Queues the outbox and what was held right behind the request that was answered.
@@ -160,6 +181,10 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         {
             match ready {
                 Ready::Bytes(bytes) => self.shared.desk.outbox.whole_copied(bytes),
+                Ready::Failed(..) if self.listener.framing.protocol == Protocol::Bare => {
+                    self.queue()?;
+                    return Err(self.give_up());
+                }
                 Ready::Failed(to, status, text) => {
                     self.shared.desk.outbox.failure(to, status, Failure { text, retry_after_ms: None });
                 }

@@ -42,13 +42,10 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     fn take_leave(&mut self, leave: Leave) {
         let until = self.shared.ms.after(FLUSH_GRACE);
         let why = leave.why;
-        self.shared.journal.leave(
-            self.shared.ms,
-            self.id,
-            self.entry.address.get(),
-            why,
-            leave.text.as_str(),
-        );
+        if self.entry.phase.is_serving() {
+            let address = self.entry.address.get();
+            self.shared.journal.leave(self.shared.ms, self.id, address, why, leave.text.as_str());
+        }
         if answers_first(why)
             && let Some(slots) = self.entry.slots.as_mut()
         {
@@ -56,6 +53,8 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             self.entry.phase = self.entry.phase.step(Event::Await { why, until });
             return;
         }
+        // Nothing comes behind the last words.
+        self.abandon();
         self.say_farewell(&leave);
     }
 
