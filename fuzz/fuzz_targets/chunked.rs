@@ -70,7 +70,8 @@ impl Receiver {
         loop {
             let input = &self.held[at..];
             let used = match framing.next(input, self.scanned, crc) {
-                Step::Message { header, payload, used } => {
+                Step::Message { to, payload, used, .. } => {
+                    let header = to.header();
                     self.said.push(Said::Request { bits: header.bits(), payload: payload.to_vec() });
                     used
                 }

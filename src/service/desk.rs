@@ -4,15 +4,23 @@
 
 use super::{Later, Workers};
 use crate::base::limits::LATERS_PER_SHARD;
-use crate::base::{Ms, Time, Token};
-use crate::buffer::Spares;
+use crate::base::{Time, Token};
+use crate::buffer::{Pool, Spares};
 use crate::mailbox::{Mailbox, Ticket};
-use crate::session::{ReplyTo, Slots};
+use crate::session::{Outbox, ReplyTo, Slots};
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// A loop's desk for requests that are not answered at once.
+/// A loop's desk, where replies are made: everything that a [`Reply`](super::Reply) needs, so that it is one pointer.
 pub(crate) struct Desk {
+    /// The replies of the batch in hand.
+    pub(crate) outbox: Outbox,
+    /// The loop's buffers.
+    pub(crate) pool: Pool,
+    /// The open requests of the connection in hand; they are the connection's, and lie here during its batch.
+    pub(crate) slots: Option<Box<Slots>>,
+    /// What is left of the deadline of the request in hand, in milliseconds, if it has one.
+    pub(crate) deadline_ms: Option<u32>,
     mailbox: Arc<Mailbox>,
     pub(super) workers: Arc<dyn Workers>,
     spares: Spares<Slots>,
@@ -38,8 +46,13 @@ impl Desk {
         workers: Arc<dyn Workers>,
         shard: u16,
         request_deadline_ms: u32,
+        budget_bytes: usize,
     ) -> Desk {
         Desk {
+            outbox: Outbox::new(),
+            pool: Pool::new(budget_bytes),
+            slots: None,
+            deadline_ms: None,
             mailbox,
             workers,
             spares: Spares::new(),
@@ -79,27 +92,16 @@ impl Desk {
     }
 
     /// Opens a request of this batch's connection. `None`: no place in the mailbox is left.
-    pub(super) fn open(
-        &mut self,
-        slots: &mut Option<Box<Slots>>,
-        to: ReplyTo,
-        deadline_ms: Option<u32>,
-    ) -> Option<Later> {
+    pub(super) fn open(&mut self, to: ReplyTo) -> Option<Later> {
         self.credits = self.credits.checked_sub(1)?;
         let serial = self.serial();
         if to.is_wanted() {
-            let due = self.due(deadline_ms);
-            self.slots(slots).open(serial, to, due);
+            let due = self.now.ms().plus(self.due_ms());
+            self.slots().open(serial, to, due);
             self.open += 1;
         }
         let ticket = Ticket { token: self.token, serial };
         Some(Later::new(ticket, self.shard, Arc::clone(&self.mailbox)))
-    }
-
-    /// When a request of this batch must have its answer.
-    pub(super) fn due(&self, deadline_ms: Option<u32>) -> Ms {
-        let most = self.request_deadline_ms;
-        self.now.ms().plus(deadline_ms.map_or(most, |ms| ms.min(most)))
     }
 
     /// Frees half of the lists that wait to be used again.
@@ -107,8 +109,24 @@ impl Desk {
         self.spares.trim();
     }
 
-    /// The lists of a connection, made if it has none.
-    pub(super) fn slots<'a>(&mut self, slots: &'a mut Option<Box<Slots>>) -> &'a mut Slots {
-        slots.get_or_insert_with(|| self.spares.take().unwrap_or_default())
+    /// How long the answer to the request in hand may take, in milliseconds.
+    pub(super) fn due_ms(&self) -> u32 {
+        self.deadline_ms.map_or(self.request_deadline_ms, |ms| ms.min(self.request_deadline_ms))
+    }
+
+    /// The lists of the connection in hand, made if it has none.
+    fn slots(&mut self) -> &mut Slots {
+        self.slots.get_or_insert_with(|| self.spares.take().unwrap_or_default())
+    }
+
+    /// A reply has its place behind open requests: holds it there. `write` fills exactly `bytes` bytes.
+    pub(super) fn hold(&mut self, to: ReplyTo, bytes: usize, write: impl FnOnce(&mut [u8], &Outbox)) {
+        let serial = self.serial();
+        self.slots().append_ended(serial, to);
+        let Desk { slots: Some(slots), pool, outbox, .. } = self else { return };
+        let count = u32::try_from(bytes).unwrap_or(u32::MAX);
+        if slots.hold(pool, serial, count, |into| write(into, outbox)) {
+            self.held_bytes += bytes;
+        }
     }
 }

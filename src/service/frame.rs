@@ -42,8 +42,22 @@ impl<'a> Frame<'a> {
     }
 
     /// The whole payload, to be forwarded without a copy.
-    pub const fn whole(&self) -> Part<'a> {
-        Part { bytes: self.payload, source: self.source, at: self.at, envelope: self.envelope }
+    #[inline]
+    pub fn whole(&self) -> Part<'a> {
+        let envelope = if self.block.is_empty() { self.envelope } else { self.envelope_of_reply() };
+        Part { bytes: self.payload, source: self.source, at: self.at, envelope }
+    }
+
+    /// With a block, what surrounds the payload can be sent again if the block is the one that its reply has: nothing
+    /// but a correlation, and OK for a status.
+    fn envelope_of_reply(&self) -> Option<Envelope> {
+        match self.block {
+            [3, 1, 0, 0, ..] | [1, 0, 0, 0] => {
+                let before = self.envelope?.before + u8::try_from(self.block.len()).ok()?;
+                Some(Envelope { before, ..self.envelope? })
+            }
+            _ => None,
+        }
     }
 
     /// A range of the payload, to be forwarded without a copy.
@@ -52,7 +66,7 @@ impl<'a> Frame<'a> {
     ///
     /// If the range lies outside the payload, as slicing does.
     pub fn part(&self, range: Range<usize>) -> Part<'a> {
-        let envelope = if range == (0..self.payload.len()) { self.envelope } else { None };
+        let envelope = if range == (0..self.payload.len()) { self.whole().envelope } else { None };
         Part { bytes: &self.payload[range.clone()], source: self.source, at: self.at + range.start, envelope }
     }
 }

@@ -10,9 +10,8 @@ use super::desk::Desk;
 use super::{Job, Later, Outcome, Overloaded};
 use crate::base::Text;
 use crate::base::limits::LATERS_PER_SHARD;
-use crate::buffer::Pool;
 use crate::session::{
-    Failure, Outbox, Part, ReplyTo, Segment, Slots, TooLargeReply, encode_failure, reply_bytes, write_reply,
+    Failure, Part, ReplyTo, Segment, TooLargeReply, encode_failure, reply_bytes, write_reply,
 };
 use crate::wire::Status;
 use bytes::Bytes;
@@ -24,13 +23,8 @@ pub struct Replied(());
 
 /// The right, and the duty, to end one request.
 pub struct Reply<'a> {
-    pub(crate) outbox: &'a mut Outbox,
-    pub(crate) slots: &'a mut Option<Box<Slots>>,
     pub(crate) desk: &'a mut Desk,
-    pub(crate) pool: &'a mut Pool,
     pub(crate) to: ReplyTo,
-    /// What is left until the requester gives up, in milliseconds.
-    pub(crate) deadline_ms: Option<u32>,
 }
 
 impl std::fmt::Debug for Reply<'_> {
@@ -42,37 +36,37 @@ impl std::fmt::Debug for Reply<'_> {
 impl Reply<'_> {
     /// Answers with a copy of these bytes. Beyond 256 MiB the requester gets INTERNAL instead, beyond what it said
     /// that it takes TOO_LARGE.
-    #[inline]
+    #[inline(always)]
     pub fn send(self, payload: &[u8]) -> Replied {
         self.gather(&[Segment::Copy(payload)])
     }
 
     /// Answers with several segments, one behind the other, without joining them in a buffer first.
-    #[inline]
-    pub fn gather(mut self, segments: &[Segment<'_>]) -> Replied {
-        if self.must_wait() {
-            return self.hold(segments);
+    #[inline(always)]
+    pub fn gather(self, segments: &[Segment<'_>]) -> Replied {
+        if self.desk.slots.is_some() {
+            return self.gather_in_order(segments);
         }
-        let sent = self.outbox.reply_gathered(self.to, segments);
+        let sent = self.desk.outbox.reply_gathered(self.to, segments);
         self.told(sent)
     }
 
     /// Answers with a part of the request from where it lies: no copy, and for a whole payload no new checksum.
     #[inline]
-    pub fn forward(mut self, part: Part<'_>) -> Replied {
+    pub fn forward(self, part: Part<'_>) -> Replied {
         if self.must_wait() {
             return self.hold(&[Segment::Copy(part.bytes())]);
         }
-        let sent = self.outbox.reply_forward(self.to, part);
+        let sent = self.desk.outbox.reply_forward(self.to, part);
         self.told(sent)
     }
 
     /// Answers with bytes that are shared with other replies: large ones are not copied.
-    pub fn share(mut self, payload: Bytes) -> Replied {
+    pub fn share(self, payload: Bytes) -> Replied {
         if self.must_wait() {
             return self.hold(&[Segment::Copy(&payload)]);
         }
-        let sent = self.outbox.reply_shared(self.to, payload);
+        let sent = self.desk.outbox.reply_shared(self.to, payload);
         self.told(sent)
     }
 
@@ -94,20 +88,20 @@ impl Reply<'_> {
         if self.to.is_correlated() {
             return self.send(&[]);
         }
-        self.outbox.silence();
+        self.desk.outbox.silence();
         Replied(())
     }
 
     /// Lets the request wait for an answer from anywhere. If too many answers are awaited already, the requester is
     /// told OVERLOADED.
     pub fn defer(self) -> (Result<Later, Overloaded>, Replied) {
-        match self.desk.open(self.slots, self.to, self.deadline_ms) {
+        match self.desk.open(self.to) {
             Some(later) if self.to.is_wanted() => {
-                self.outbox.deferred();
+                self.desk.outbox.deferred();
                 (Ok(later), Replied(()))
             }
             Some(later) => {
-                self.outbox.silence();
+                self.desk.outbox.silence();
                 (Ok(later), Replied(()))
             }
             None => {
@@ -121,10 +115,7 @@ impl Reply<'_> {
     /// Lets a worker thread answer. Refused with OVERLOADED when all are busy and enough wait; a job whose deadline
     /// has passed when its turn comes is not run.
     pub fn offload<O: Into<Outcome>>(self, work: impl FnOnce() -> O + Send + 'static) -> Replied {
-        let due_ms = self
-            .deadline_ms
-            .map_or(self.desk.request_deadline_ms, |ms| ms.min(self.desk.request_deadline_ms));
-        let deadline = self.desk.now.plus_us(u64::from(due_ms) * 1000);
+        let deadline = self.desk.now.plus_us(u64::from(self.desk.due_ms()) * 1000);
         let workers = std::sync::Arc::clone(&self.desk.workers);
         let (later, replied) = self.defer();
         if let Ok(later) = later {
@@ -138,8 +129,8 @@ impl Reply<'_> {
 
     /// Whether this reply's place is behind an open request.
     #[inline]
-    fn must_wait(&mut self) -> bool {
-        match self.slots {
+    fn must_wait(&self) -> bool {
+        match &self.desk.slots {
             None => false,
             Some(slots) => self.to.is_ordered() && slots.is_ordered_open(),
         }
@@ -158,39 +149,47 @@ impl Reply<'_> {
         self.fail(error.status(), Text::of(format_args!("{error}")).as_str())
     }
 
-    fn refuse(mut self, status: Status, failure: Failure<'_>) -> Replied {
+    fn refuse(self, status: Status, failure: Failure<'_>) -> Replied {
         if self.must_wait() {
             let mut frame = Vec::new();
-            encode_failure(&mut frame, self.outbox.crc(), self.outbox.protocol(), self.to, status, failure);
-            self.outbox.held(true);
-            return self.hold_bytes(frame.len(), |into, _| into.copy_from_slice(&frame));
+            encode_failure(
+                &mut frame,
+                self.desk.outbox.crc(),
+                self.desk.outbox.protocol(),
+                self.to,
+                status,
+                failure,
+            );
+            self.desk.outbox.held(true);
+            self.desk.hold(self.to, frame.len(), |into, _| into.copy_from_slice(&frame));
+            return Replied(());
         }
-        self.outbox.failure(self.to, status, failure);
+        self.desk.outbox.failure(self.to, status, failure);
         Replied(())
+    }
+
+    /// The reply of a connection that has open requests: they are rare, so this is apart from the common path.
+    #[inline(never)]
+    fn gather_in_order(self, segments: &[Segment<'_>]) -> Replied {
+        if self.must_wait() {
+            return self.hold(segments);
+        }
+        let sent = self.desk.outbox.reply_gathered(self.to, segments);
+        self.told(sent)
     }
 
     /// The reply waits behind open requests.
     #[cold]
     fn hold(self, segments: &[Segment<'_>]) -> Replied {
         let payload = segments.iter().map(|segment| segment.bytes().len()).sum();
-        if let Err(error) = self.outbox.check_payload(payload) {
+        if let Err(error) = self.desk.outbox.check_payload(payload) {
             return self.too_large(error);
         }
-        let (protocol, to) = (self.outbox.protocol(), self.to);
-        self.outbox.held(false);
-        self.hold_bytes(reply_bytes(protocol, to, payload), |into, outbox| {
+        let (protocol, to) = (self.desk.outbox.protocol(), self.to);
+        self.desk.outbox.held(false);
+        self.desk.hold(to, reply_bytes(protocol, to, payload), |into, outbox| {
             write_reply(into, outbox.crc(), protocol, to, segments);
-        })
-    }
-
-    fn hold_bytes(self, bytes: usize, write: impl FnOnce(&mut [u8], &Outbox)) -> Replied {
-        let serial = self.desk.serial();
-        let slots = self.desk.slots(self.slots);
-        slots.append_ended(serial, self.to);
-        let count = u32::try_from(bytes).unwrap_or(u32::MAX);
-        if slots.hold(self.pool, serial, count, |into| write(into, self.outbox)) {
-            self.desk.held_bytes += bytes;
-        }
+        });
         Replied(())
     }
 }

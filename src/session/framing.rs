@@ -11,6 +11,7 @@
 //!
 //! Never: panics, whatever the bytes; allocates; reserves anything by a declared length.
 
+use super::ReplyTo;
 use crate::base::{CloseReason, Text};
 use crate::wire::{
     Control, ControlError, ControlFrame, Crc, DecodeError, Decoded, Extension, Foreign, FrameLimits, Header,
@@ -56,24 +57,16 @@ pub struct Framing {
 pub enum Step<'a> {
     /// A request, or a reply of a server that we dialed.
     Message {
-        /// Its route.
-        header: Header,
-        /// Its payload.
+        /// Where a reply to it goes.
+        to: ReplyTo,
+        /// Its extension block, which is right; empty if it has none.
+        block: &'a [u8],
+        /// Its payload, without the block.
         payload: &'a [u8],
+        /// The block says something that must be looked at before the request is started: a deadline, or what this
+        /// version does not know.
+        is_special: bool,
         /// Bytes that it takes in the input, its frame or line end included.
-        used: usize,
-    },
-    /// The same with an extension block.
-    Extended {
-        /// Its route, with the bit that says so.
-        header: Header,
-        /// What the block says.
-        extension: Extension<'a>,
-        /// Block and payload.
-        payload: &'a [u8],
-        /// Bytes of the block.
-        block_bytes: usize,
-        /// Bytes that it takes in the input.
         used: usize,
     },
     /// A PING to be answered with its own payload.
@@ -90,10 +83,12 @@ pub enum Step<'a> {
         /// Bytes that it takes in the input.
         used: usize,
     },
-    /// Another control frame that this peer may send.
+    /// Another control frame, one that this peer may send and that parses.
     Control {
+        /// Its code.
+        header: Header,
         /// What it says.
-        frame: ControlFrame<'a>,
+        payload: &'a [u8],
         /// Bytes that it takes in the input.
         used: usize,
     },
@@ -186,7 +181,7 @@ impl Framing {
             Ok(Decoded::Frame(frame)) => {
                 let (header, payload, used) = (frame.header, frame.payload, frame.frame_bytes());
                 if header.is_plain() || self.protocol == Protocol::Bare {
-                    Step::Message { header, payload, used }
+                    plain(header, payload, used)
                 } else if header.is_control() {
                     self.control(header, payload, used)
                 } else {
@@ -200,7 +195,7 @@ impl Framing {
 
     fn next_line<'a>(&self, input: &'a [u8], scanned: usize) -> Step<'a> {
         match decode_line(input, scanned, self.payload_max) {
-            Ok(Line::Whole { payload, used }) => Step::Message { header: self.line_route, payload, used },
+            Ok(Line::Whole { payload, used }) => plain(self.line_route, payload, used),
             Ok(Line::NeedMore) => Step::NeedMore { bytes: 0 },
             Err(error) => Step::Fault(reason_of_line(&error)),
         }
@@ -230,7 +225,7 @@ impl Framing {
         if from == self.role {
             Step::Fault(CloseReason::WrongDirection)
         } else {
-            Step::Control { frame, used }
+            Step::Control { header, payload, used }
         }
     }
 
@@ -289,7 +284,7 @@ impl Framing {
         let mut requests = 0;
         loop {
             match self.next(input, 0, crc) {
-                Step::Message { used, .. } | Step::Extended { used, .. } => {
+                Step::Message { used, .. } => {
                     requests += u64::from(self.role == Role::Server);
                     input = &input[used..];
                 }
@@ -302,10 +297,20 @@ impl Framing {
     }
 }
 
-#[inline]
+#[inline(always)]
+const fn plain(header: Header, payload: &[u8], used: usize) -> Step<'_> {
+    Step::Message { to: ReplyTo::plain(header), block: &[], payload, is_special: false, used }
+}
+
+#[inline(always)]
 fn extended(header: Header, payload: &[u8], used: usize) -> Step<'_> {
     match Extension::parse(payload) {
-        Ok((extension, block_bytes)) => Step::Extended { header, extension, payload, block_bytes, used },
+        Ok((extension, block_bytes)) => {
+            let to = ReplyTo::extended(header, &extension);
+            let (block, payload) = payload.split_at(block_bytes);
+            let is_special = extension.deadline_ms.is_some() || extension.unsupported.is_some();
+            Step::Message { to, block, payload, is_special, used }
+        }
         Err(_) => Step::Fault(CloseReason::BadExtension),
     }
 }

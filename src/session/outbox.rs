@@ -20,7 +20,9 @@
 //!
 //! Never: keeps anything from one batch to the next but its capacity.
 
-use super::reply::{TooLargeReply, block_length, checked_length, encode_failure, seal_frames, write_frame};
+use super::reply::{
+    SLACK_BYTES, TooLargeReply, block_length, checked_length, encode_failure, seal_frames, write_frame,
+};
 use super::{Envelope, Failure, Inputs, Leave, Part, Protocol, ReplyTo, Segment, Source};
 use crate::base::limits::{FORWARD_BYTES_MIN, PAYLOAD_BYTES_MAX, PIECES_PER_BATCH, SCRATCH_BYTES};
 use crate::wire::control::CONTROL_FRAME_BYTES_MAX;
@@ -206,10 +208,8 @@ impl Outbox {
             Protocol::Frame | Protocol::Bare => {
                 if by_range && to.is_wanted() {
                     self.frame_by_range(to, length, segments);
-                } else if to.is_plain() {
-                    self.frame_by_copy::<false>(to, length, segments);
                 } else if to.is_wanted() {
-                    self.frame_by_copy::<true>(to, length, segments);
+                    self.frame_by_copy(to, length, segments);
                 } else {
                     self.silence();
                     return Ok(());
@@ -419,10 +419,9 @@ impl Outbox {
 
     /// The common path: the whole frame in the cork, all but its CRC.
     #[inline(always)]
-    fn frame_by_copy<const EXTENDED: bool>(&mut self, to: ReplyTo, length: u32, segments: &[Segment<'_>]) {
-        let block = if EXTENDED { to.block_bytes() } else { 0 };
-        let total = length as usize + block + OVERHEAD_BYTES;
-        write_frame::<EXTENDED>(self.room(total), to, length, segments);
+    fn frame_by_copy(&mut self, to: ReplyTo, length: u32, segments: &[Segment<'_>]) {
+        let total = length as usize + to.block_bytes() + OVERHEAD_BYTES;
+        write_frame(self.room(total + SLACK_BYTES), to, length, segments);
         self.filled += total;
         self.bytes += total;
         if self.filled - self.sealed >= SEAL_BYTES {

@@ -3,7 +3,7 @@
 //! Two places write replies: the outbox, for what leaves now, and the store of held replies. Both are filled from
 //! here, so a held reply has the same bytes as one that did not have to wait.
 
-use super::{Protocol, ReplyTo, Segment};
+use super::{Protocol, REPLY_BLOCK_BYTES_MAX, ReplyTo, Segment};
 use crate::base::limits::PAYLOAD_BYTES_MAX;
 use crate::wire::control::cut_text;
 use crate::wire::frame::{OVERHEAD_BYTES, PREFIX_BYTES, TRAILER_BYTES, prefix};
@@ -35,23 +35,21 @@ pub struct Failure<'a> {
     pub retry_after_ms: Option<u32>,
 }
 
-/// Fills `frame`, which is exactly as large as the frame, but for its CRC.
+/// Bytes that [`write_frame`] may write behind a frame.
+pub(super) const SLACK_BYTES: usize = REPLY_BLOCK_BYTES_MAX;
+
+/// Writes a frame to the front of `into`, all but its CRC. `into` is [`SLACK_BYTES`] larger than the frame: room for
+/// the largest block is written whether or not there is one, which is cheaper than to ask.
 #[inline(always)]
-pub(super) fn write_frame<const EXTENDED: bool>(
-    frame: &mut [u8],
-    to: ReplyTo,
-    length: u32,
-    segments: &[Segment<'_>],
-) {
-    let (head, mut rest) = frame.split_at_mut(PREFIX_BYTES);
-    if EXTENDED {
-        head.copy_from_slice(&prefix(to.header(), length + block_length(to)));
-        let (block, behind) = rest.split_at_mut(to.block_bytes());
-        block.copy_from_slice(&to.block(Status::OK)[..block.len()]);
-        rest = behind;
-    } else {
-        head.copy_from_slice(&prefix(to.header(), length));
-    }
+pub(super) fn write_frame(into: &mut [u8], to: ReplyTo, length: u32, segments: &[Segment<'_>]) {
+    let (head, rest) = into.split_at_mut(PREFIX_BYTES);
+    head.copy_from_slice(&prefix(to.header(), length + block_length(to)));
+    rest[..REPLY_BLOCK_BYTES_MAX].copy_from_slice(&to.block(Status::OK));
+    write_segments(&mut rest[to.block_bytes()..], segments);
+}
+
+#[inline(always)]
+fn write_segments(mut rest: &mut [u8], segments: &[Segment<'_>]) {
     for segment in segments {
         let (here, behind) = rest.split_at_mut(segment.bytes().len());
         match segment.bytes() {
@@ -75,24 +73,19 @@ pub fn reply_bytes(protocol: Protocol, to: ReplyTo, payload: usize) -> usize {
 pub fn write_reply(into: &mut [u8], crc: &Crc, protocol: Protocol, to: ReplyTo, segments: &[Segment<'_>]) {
     match protocol {
         Protocol::Frame | Protocol::Bare => {
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "the caller has checked it against a limit of 32 bits"
-            )]
-            let length = (into.len() - OVERHEAD_BYTES - to.block_bytes()) as u32;
-            write_frame::<true>(into, to, length, segments);
-            if let Some((summed, trailer)) = into.split_last_chunk_mut::<TRAILER_BYTES>() {
-                *trailer = crc.of(summed).to_be_bytes();
-            }
+            let Some((summed, trailer)) = into.split_last_chunk_mut::<TRAILER_BYTES>() else { return };
+            let (head, rest) = summed.split_at_mut(PREFIX_BYTES);
+            #[expect(clippy::cast_possible_truncation, reason = "its size was checked against 32 bits")]
+            head.copy_from_slice(&prefix(to.header(), rest.len() as u32));
+            let (block, body) = rest.split_at_mut(to.block_bytes());
+            block.copy_from_slice(&to.block(Status::OK)[..block.len()]);
+            write_segments(body, segments);
+            *trailer = crc.of(summed).to_be_bytes();
         }
         Protocol::Line => {
-            let mut at = 0;
-            for segment in segments {
-                let bytes = segment.bytes();
-                into[at..at + bytes.len()].copy_from_slice(bytes);
-                at += bytes.len();
-            }
-            into[at] = b'\n';
+            let Some((end, line)) = into.split_last_mut() else { return };
+            write_segments(line, segments);
+            *end = b'\n';
         }
     }
 }

@@ -14,8 +14,8 @@ enum Shape {
     Plain,
     /// A block without correlation: a reply in its slot.
     Extended,
-    /// A block with this correlation: a reply that leaves when it is ready.
-    Correlated(u64),
+    /// A block with a correlation: a reply that leaves when it is ready.
+    Correlated,
     /// The requester wants no reply.
     Unwanted,
 }
@@ -25,24 +25,28 @@ enum Shape {
 pub struct ReplyTo {
     header: Header,
     shape: Shape,
+    /// Kept and not computed: the common path uses it as it is, without asking for the shape.
+    block_bytes: u8,
+    /// 0 without one.
+    correlation: u64,
 }
 
 impl ReplyTo {
     /// To a request without an extension block.
     #[inline]
     pub const fn plain(header: Header) -> ReplyTo {
-        ReplyTo { header, shape: Shape::Plain }
+        ReplyTo { header, shape: Shape::Plain, block_bytes: 0, correlation: 0 }
     }
 
     /// To a request with this extension block.
     #[inline]
     pub const fn extended(header: Header, extension: &Extension<'_>) -> ReplyTo {
-        let shape = match extension.correlation {
-            _ if extension.one_way => Shape::Unwanted,
-            Some(correlation) => Shape::Correlated(correlation),
-            None => Shape::Extended,
+        let (shape, block_bytes, correlation) = match extension.correlation {
+            _ if extension.one_way => (Shape::Unwanted, 0, 0),
+            Some(correlation) => (Shape::Correlated, BLOCK_BYTES, correlation),
+            None => (Shape::Extended, BARE_BLOCK_BYTES, 0),
         };
-        ReplyTo { header, shape }
+        ReplyTo { header, shape, block_bytes, correlation }
     }
 
     /// The request's header, which is the reply's.
@@ -57,12 +61,6 @@ impl ReplyTo {
         matches!(self.shape, Shape::Plain | Shape::Extended)
     }
 
-    /// Whether it is a reply without a block.
-    #[inline]
-    pub const fn is_plain(self) -> bool {
-        matches!(self.shape, Shape::Plain)
-    }
-
     /// Whether any reply is wanted.
     #[inline]
     pub const fn is_wanted(self) -> bool {
@@ -70,48 +68,42 @@ impl ReplyTo {
     }
 
     /// Whether the requester waits for a reply even where the route has none.
+    #[inline]
     pub const fn is_correlated(self) -> bool {
-        matches!(self.shape, Shape::Correlated(_))
+        matches!(self.shape, Shape::Correlated)
     }
 
     /// Whether the reply carries an extension block.
     #[inline]
     pub const fn is_extended(self) -> bool {
-        matches!(self.shape, Shape::Extended | Shape::Correlated(_))
+        self.block_bytes > 0
     }
 
     /// Bytes of the block that the reply begins with.
     #[inline]
     pub const fn block_bytes(self) -> usize {
-        match self.shape {
-            Shape::Plain | Shape::Unwanted => 0,
-            Shape::Extended => 4,
-            Shape::Correlated(_) => REPLY_BLOCK_BYTES_MAX,
-        }
+        self.block_bytes as usize
     }
 
     /// The block that the reply begins with; its first [`block_bytes`](ReplyTo::block_bytes) count.
     #[inline]
     pub const fn block(self, status: Status) -> [u8; REPLY_BLOCK_BYTES_MAX] {
         let [s0, s1] = status.code().to_be_bytes();
-        match self.shape {
-            Shape::Plain | Shape::Unwanted | Shape::Extended => [1, 0, s0, s1, 0, 0, 0, 0, 0, 0, 0, 0],
-            Shape::Correlated(correlation) => {
-                let [c0, c1, c2, c3, c4, c5, c6, c7] = correlation.to_be_bytes();
-                [3, 1, s0, s1, c0, c1, c2, c3, c4, c5, c6, c7]
-            }
-        }
+        let [c0, c1, c2, c3, c4, c5, c6, c7] = self.correlation.to_be_bytes();
+        [self.block_bytes / 4, self.is_correlated() as u8, s0, s1, c0, c1, c2, c3, c4, c5, c6, c7]
     }
 
     /// The block as a value, for what is rare.
     pub(super) fn extension(self, status: Status) -> Extension<'static> {
-        let correlation = match self.shape {
-            Shape::Plain | Shape::Unwanted | Shape::Extended => None,
-            Shape::Correlated(correlation) => Some(correlation),
-        };
+        let correlation = self.is_correlated().then_some(self.correlation);
         Extension { status, correlation, ..Extension::default() }
     }
 }
+
+#[expect(clippy::cast_possible_truncation, reason = "12")]
+const BLOCK_BYTES: u8 = REPLY_BLOCK_BYTES_MAX as u8;
+/// Words, flags, status.
+const BARE_BLOCK_BYTES: u8 = 4;
 
 #[cfg(test)]
 mod tests {

@@ -243,7 +243,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             Protocol::Bare => {}
             Protocol::Frame => {
                 Control::GoAway { status, reconnect_after_ms: ACCEPT_BACKOFF_MS.1, text }
-                    .encode(out, self.shared.outbox.crc());
+                    .encode(out, self.shared.desk.outbox.crc());
             }
             Protocol::Line => encode_error_line(out, status, text),
         }

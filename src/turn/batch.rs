@@ -10,12 +10,11 @@ mod control;
 
 use crate::base::limits::{BATCH_US_MAX, FRAMES_PER_BATCH, FRAMES_PER_CLOCK_READ};
 use crate::base::{CloseReason, ConnId, Ms, Rng, Text, Time};
-use crate::buffer::Pool;
 use crate::mailbox::Mailbox;
 use crate::service::{Cx, Desk, Effects, Frame, Incoming, Replied, Reply, Service};
-use crate::session::{Envelope, Framing, Greeting, Outbox, Protocol, ReplyTo, Role, Slots, Source, Step};
+use crate::session::{Envelope, Framing, Greeting, Protocol, ReplyTo, Role, Source, Step};
 use crate::wire::frame::{PREFIX_BYTES, TRAILER_BYTES};
-use crate::wire::{Control, Extension, Header, Status, Unsupported};
+use crate::wire::{Control, Header, Status, Unsupported};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -32,11 +31,8 @@ pub(super) struct Room {
 pub(super) struct Batch<'a, S: Service> {
     pub(super) service: &'a mut S,
     pub(super) conn: &'a mut S::Conn,
-    pub(super) outbox: &'a mut Outbox,
-    pub(super) slots: &'a mut Option<Box<Slots>>,
     pub(super) greeting: &'a mut Option<Box<Greeting>>,
     pub(super) desk: &'a mut Desk,
-    pub(super) pool: &'a mut Pool,
     pub(super) effects: &'a mut Effects,
     pub(super) mailbox: &'a Arc<Mailbox>,
     pub(super) rng: &'a mut Rng,
@@ -65,6 +61,8 @@ pub(super) struct Rules {
     pub(super) wants_hello: bool,
     /// Requests are answered DRAINING: the peer was told to go elsewhere.
     pub(super) is_leaving: bool,
+    /// Messages are not simply started: that, or they are what a dialed server says.
+    pub(super) is_unusual: bool,
     /// What peers that say HELLO are told, in milliseconds; 0 for none.
     pub(super) heartbeat_ms: u32,
 }
@@ -145,24 +143,27 @@ impl<S: Service> Batch<'_, S> {
         let mut at = start;
         loop {
             let rest = &input[at..];
-            match self.framing.next(rest, scanned, self.outbox.crc()) {
-                Step::Message { used, .. } | Step::Extended { used, .. }
-                    if self.room.is_short && self.outbox.bytes() + used > self.room.bytes =>
+            match self.framing.next(rest, scanned, self.desk.outbox.crc()) {
+                Step::Message { used, .. }
+                    if self.room.is_short && self.desk.outbox.bytes() + used > self.room.bytes =>
                 {
                     return (at, Stop::Starved);
                 }
-                Step::Message { header, payload, used } => {
+                Step::Message { to, block, payload, is_special, used } => {
                     self.hand = (at, at + used);
-                    self.message(header, payload, source, used);
+                    let frame = self.frame(to, block, payload, source, used);
                     at += used;
-                }
-                Step::Extended { header, extension, payload, block_bytes, used } => {
-                    self.hand = (at, at + used);
-                    self.extended(header, &extension, payload, block_bytes, source);
-                    at += used;
+                    let is_unusual = is_special || self.rules.is_unusual;
+                    if !is_unusual || self.is_started(frame, to) {
+                        // The one call of a handler, so that it can become a part of this loop.
+                        let Replied { .. } = self.request(frame, to);
+                        if is_unusual {
+                            self.desk.deadline_ms = None;
+                        }
+                    }
                 }
                 Step::Ping { payload, used } => {
-                    self.outbox.control(&Control::Pong(payload));
+                    self.desk.outbox.control(&Control::Pong(payload));
                     self.counts.others += 1;
                     at += used;
                 }
@@ -171,10 +172,10 @@ impl<S: Service> Batch<'_, S> {
                     self.counts.others += 1;
                     at += used;
                 }
-                Step::Control { frame, used } => {
+                Step::Control { header, payload, used } => {
                     self.hand = (at, at + used);
                     self.counts.others += 1;
-                    if let Err(why) = self.control(&frame) {
+                    if let Err(why) = self.control(header, payload) {
                         self.counts.others -= 1;
                         return (at, Stop::Fault(why));
                     }
@@ -185,7 +186,7 @@ impl<S: Service> Batch<'_, S> {
             }
             scanned = 0;
             self.counts.frames += 1;
-            if self.framing.protocol == Protocol::Bare && self.outbox.unheard().is_some() {
+            if self.framing.protocol == Protocol::Bare && self.desk.outbox.unheard().is_some() {
                 return (at, Stop::Fault(CloseReason::RequestFailed));
             }
             if self.is_spent() {
@@ -195,99 +196,84 @@ impl<S: Service> Batch<'_, S> {
     }
 
     #[inline(always)]
-    fn message(&mut self, header: Header, payload: &[u8], source: Source, used: usize) {
+    fn frame<'f>(
+        &self,
+        to: ReplyTo,
+        block: &'f [u8],
+        payload: &'f [u8],
+        source: Source,
+        used: usize,
+    ) -> Frame<'f> {
         let (before, envelope, is_full) = match self.framing.protocol {
-            Protocol::Frame => (PREFIX_BYTES, Some(FRAME_ENVELOPE), false),
+            Protocol::Frame => (PREFIX_BYTES + block.len(), Some(FRAME_ENVELOPE), false),
             Protocol::Bare => (PREFIX_BYTES, Some(FRAME_ENVELOPE), true),
             // Only a bare line feed may go out again as it came.
             Protocol::Line => (0, (used == payload.len() + 1).then_some(LINE_ENVELOPE), false),
         };
-        let frame =
-            Frame { header, payload, source, at: self.hand.0 + before, envelope, block: &[], is_full };
-        if self.framing.role == Role::Client || self.rules.is_leaving {
-            return self.unusual(frame, ReplyTo::plain(header));
-        }
-        let Replied { .. } = self.request(frame, ReplyTo::plain(header), None);
+        Frame { header: to.header(), payload, source, at: self.hand.0 + before, envelope, block, is_full }
     }
 
-    #[inline(always)]
-    fn extended(
-        &mut self,
-        header: Header,
-        extension: &Extension<'_>,
-        payload: &[u8],
-        block: usize,
-        source: Source,
-    ) {
-        let (block, body) = payload.split_at(block);
-        let at = self.hand.0 + PREFIX_BYTES + block.len();
-        let frame = Frame { header, payload: body, source, at, envelope: None, block, is_full: false };
-        let to = ReplyTo::extended(header, extension);
-        if self.framing.role == Role::Client || self.rules.is_leaving {
-            return self.unusual(frame, to);
-        }
-        let mut deadline_ms = None;
-        if extension.unsupported.is_some() || extension.deadline_ms.is_some() {
-            match self.look_closer(extension) {
-                Ok(left_ms) => deadline_ms = left_ms,
-                Err((status, text)) => {
-                    let Replied { .. } = self.reply(to, None).fail(status, text.as_str());
-                    return;
-                }
-            }
-        }
-        let Replied { .. } = self.request(frame, to, deadline_ms);
-    }
-
-    /// What is left of a request's deadline, or why it is not started.
+    /// A message that is not simply started. False if it was taken care of here.
     #[cold]
-    #[expect(clippy::result_large_err, reason = "a text on the stack, on the cold path")]
-    fn look_closer(&self, extension: &Extension<'_>) -> Result<Option<u32>, (Status, Text)> {
-        match extension.unsupported {
-            Some(Unsupported::Flags(flags)) => {
-                let text =
-                    Text::of(format_args!("this version does not know the extension flags {flags:#04x}"));
-                return Err((Status::UNSUPPORTED, text));
-            }
-            Some(Unsupported::Tag(tag)) => {
-                let text = Text::of(format_args!("this version does not know the critical tag {tag}"));
-                return Err((Status::UNSUPPORTED, text));
-            }
-            None => {}
-        }
-        let Some(deadline_ms) = extension.deadline_ms else { return Ok(None) };
-        let waited_ms = self.now.ms().since(self.arrived);
-        match deadline_ms.saturating_sub(waited_ms) {
-            0 => {
-                let text =
-                    Text::of(format_args!("the deadline of {deadline_ms} ms passed before it was started"));
-                Err((Status::DEADLINE_EXCEEDED, text))
-            }
-            left_ms => Ok(Some(left_ms)),
-        }
-    }
-
-    #[inline(always)]
-    fn request(&mut self, frame: Frame<'_>, to: ReplyTo, deadline_ms: Option<u32>) -> Replied {
-        let Batch { service, conn, outbox, slots, desk, pool, effects, mailbox, rng, id, now, .. } = self;
-        let reply = Reply { outbox, slots, desk, pool, to, deadline_ms };
-        service.on_frame(conn, frame, reply, &mut Cx { now: *now, id: *id, rng, effects, mailbox })
-    }
-
-    fn reply(&mut self, to: ReplyTo, deadline_ms: Option<u32>) -> Reply<'_> {
-        let Batch { outbox, slots, desk, pool, .. } = self;
-        Reply { outbox, slots, desk, pool, to, deadline_ms }
-    }
-
-    /// A message of a server that we dialed, or a request that is no longer taken.
-    #[cold]
-    fn unusual(&mut self, frame: Frame<'_>, to: ReplyTo) {
+    fn is_started(&mut self, frame: Frame<'_>, to: ReplyTo) -> bool {
         if self.framing.role == Role::Client {
             self.counts.others += 1;
             self.incoming(Incoming::Reply(frame));
-        } else {
-            let Replied { .. } = self.reply(to, None).fail(Status::DRAINING, "the server is shutting down");
+            return false;
         }
+        match self.look_closer(frame) {
+            Ok(deadline_ms) => {
+                self.desk.deadline_ms = deadline_ms;
+                true
+            }
+            Err(refusal) => {
+                let Replied { .. } = self.reply(to).fail(refusal.0, refusal.1.as_str());
+                false
+            }
+        }
+    }
+
+    /// What is left of a request's deadline, or why it is refused.
+    #[expect(clippy::result_large_err, reason = "a text on the stack, on the cold path")]
+    fn look_closer(&self, frame: Frame<'_>) -> Result<Option<u32>, (Status, Text)> {
+        if self.rules.is_leaving {
+            return Err((Status::DRAINING, Text::of(format_args!("the server is shutting down"))));
+        }
+        let Some(extension) = frame.extension() else { return Ok(None) };
+        let refusal = match extension.unsupported {
+            Some(Unsupported::Flags(flags)) => {
+                Text::of(format_args!("this version does not know the extension flags {flags:#04x}"))
+            }
+            Some(Unsupported::Tag(tag)) => {
+                Text::of(format_args!("this version does not know the critical tag {tag}"))
+            }
+            None => return self.time_left(extension.deadline_ms),
+        };
+        Err((Status::UNSUPPORTED, refusal))
+    }
+
+    /// What is left of a deadline that counts from the moment when the request had come.
+    #[expect(clippy::result_large_err, reason = "a text on the stack, on the cold path")]
+    fn time_left(&self, deadline_ms: Option<u32>) -> Result<Option<u32>, (Status, Text)> {
+        let Some(deadline_ms) = deadline_ms else { return Ok(None) };
+        let waited_ms = self.now.ms().since(self.arrived);
+        if deadline_ms > waited_ms {
+            return Ok(Some(deadline_ms - waited_ms));
+        }
+        let text = Text::of(format_args!("the deadline of {deadline_ms} ms passed before it was started"));
+        Err((Status::DEADLINE_EXCEEDED, text))
+    }
+
+    #[inline(always)]
+    fn request(&mut self, frame: Frame<'_>, to: ReplyTo) -> Replied {
+        let Batch { service, conn, desk, effects, mailbox, rng, id, now, .. } = self;
+        let reply = Reply { desk, to };
+        service.on_frame(conn, frame, reply, &mut Cx { now: *now, id: *id, rng, effects, mailbox })
+    }
+
+    fn reply(&mut self, to: ReplyTo) -> Reply<'_> {
+        self.desk.deadline_ms = None;
+        Reply { desk: self.desk, to }
     }
 
     fn incoming(&mut self, incoming: Incoming<'_>) {
@@ -302,10 +288,9 @@ impl<S: Service> Batch<'_, S> {
         self.counts.frames += 1;
         self.counts.panics += 1;
         let (start, end) = self.hand;
-        if self.outbox.tally().total() < self.counts.started() {
-            let to = match self.framing.next(&input[start..], 0, self.outbox.crc()) {
-                Step::Extended { header, extension, .. } => ReplyTo::extended(header, &extension),
-                Step::Message { header, .. } => ReplyTo::plain(header),
+        if self.desk.outbox.tally().total() < self.counts.started() {
+            let to = match self.framing.next(&input[start..], 0, self.desk.outbox.crc()) {
+                Step::Message { to, .. } => to,
                 // What panicked was a request.
                 Step::Ping { .. }
                 | Step::Pong { .. }
@@ -314,7 +299,7 @@ impl<S: Service> Batch<'_, S> {
                 | Step::Fault(_) => ReplyTo::plain(Header::route(0)),
             };
             let Replied { .. } =
-                self.reply(to, None).fail(Status::INTERNAL, "the handler of this request panicked");
+                self.reply(to).fail(Status::INTERNAL, "the handler of this request panicked");
             self.counts.answered_for += 1;
         }
         end
@@ -323,12 +308,12 @@ impl<S: Service> Batch<'_, S> {
     /// Whether this connection has had its share.
     #[inline]
     fn is_spent(&mut self) -> bool {
-        if self.outbox.bytes() >= self.room.bytes || self.counts.frames >= FRAMES_PER_BATCH {
+        if self.desk.outbox.bytes() >= self.room.bytes || self.counts.frames >= FRAMES_PER_BATCH {
             return true;
         }
-        if let Some(slots) = self.slots
+        if let Some(slots) = &self.desk.slots
             && (slots.len() >= self.rules.open_max
-                || self.outbox.bytes() + self.desk.held_bytes >= self.room.bytes)
+                || self.desk.outbox.bytes() + self.desk.held_bytes >= self.room.bytes)
         {
             return true;
         }

@@ -41,11 +41,11 @@ use crate::base::limits::{
 use crate::base::planted::{Bug, is_planted};
 use crate::base::time::whole_ms;
 use crate::base::{CloseReason, ConnId, Ms, Rng, Time, Token};
-use crate::buffer::{Pool, Side, Spares};
+use crate::buffer::{Side, Spares};
 use crate::mailbox::Mailbox;
 use crate::metrics::{Counter, Gauge, Recorder, ShardMetrics};
 use crate::service::{AfterPanic, Cx, Desk, Effects, NoWorkers, Service, Workers};
-use crate::session::{Event, Framing, Outbox, Phase};
+use crate::session::{Event, Framing, Phase};
 use crate::wire::{Control, Status};
 use accept::ListenerState;
 use entry::{Entry, Flag, Inbound, Outbound};
@@ -133,8 +133,6 @@ pub enum Wait {
 /// What all connections of a loop share.
 struct Shared {
     scratch: Box<[u8]>,
-    outbox: Outbox,
-    pool: Pool,
     inbound: Spares<Inbound>,
     outbound: Spares<Outbound>,
     rng: Rng,
@@ -228,7 +226,13 @@ impl<S: Service, I: Io> Turn<S, I> {
         // Behind the listeners, for connections that we dial.
         listeners.push(ListenerConfig::new(Framing::frames(PAYLOAD_BYTES_DEFAULT).of_server()));
         let request_deadline_ms = whole_ms(config.limits.request_deadline);
-        let desk = Desk::new(Arc::clone(&config.mailbox), config.workers, config.shard, request_deadline_ms);
+        let desk = Desk::new(
+            Arc::clone(&config.mailbox),
+            config.workers,
+            config.shard,
+            request_deadline_ms,
+            config.budget_bytes,
+        );
         Turn {
             // All of it at once: pages that are never touched cost nothing, and growing would stall a turn.
             table: Slab::with_capacity(capacity),
@@ -236,8 +240,6 @@ impl<S: Service, I: Io> Turn<S, I> {
             make_service: Box::new(make_service),
             shared: Shared {
                 scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
-                outbox: Outbox::new(),
-                pool: Pool::new(config.budget_bytes),
                 inbound: Spares::new(),
                 outbound: Spares::new(),
                 rng: Rng::new(config.seed),
@@ -289,7 +291,7 @@ impl<S: Service, I: Io> Turn<S, I> {
 
     /// Buffers that are leased out: none when no connection waits for anything.
     pub fn leases_out(&self) -> usize {
-        self.shared.pool.leases_out()
+        self.shared.desk.pool.leases_out()
     }
 
     /// A turn begins, at the moment `now`.
@@ -521,7 +523,8 @@ impl<S: Service, I: Io> Turn<S, I> {
 
     #[inline]
     fn publish_figures(&mut self) {
-        let Shared { metrics, pool, desk, .. } = &mut self.shared;
+        let Shared { metrics, desk, .. } = &mut self.shared;
+        let pool = &desk.pool;
         metrics.set(Gauge::Open, self.table.len() as u64);
         metrics.set(Gauge::InputBytes, pool.used_bytes(Side::Input) as u64);
         metrics.set(Gauge::OutputBytes, pool.used_bytes(Side::Output) as u64);

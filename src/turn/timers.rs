@@ -89,7 +89,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         if self.shared.effects.next_due().is_some_and(|at| at <= self.shared.now) {
             self.call_timers();
         }
-        if self.trim_at.is_some() || self.shared.pool.retained_bytes() > 0 {
+        if self.trim_at.is_some() || self.shared.desk.pool.retained_bytes() > 0 {
             self.trim();
         }
     }
@@ -139,11 +139,11 @@ impl<S: Service, I: Io> Turn<S, I> {
         match self.trim_at {
             None => self.trim_at = Some(now.plus(TRIM_MS)),
             Some(at) if at.reached(now) => {
-                self.shared.pool.trim();
+                self.shared.desk.pool.trim();
                 self.shared.inbound.trim();
                 self.shared.outbound.trim();
                 self.shared.desk.trim();
-                self.trim_at = (self.shared.pool.retained_bytes() > 0).then(|| now.plus(TRIM_MS));
+                self.trim_at = (self.shared.desk.pool.retained_bytes() > 0).then(|| now.plus(TRIM_MS));
             }
             Some(_) => {}
         }

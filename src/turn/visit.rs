@@ -142,23 +142,23 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         let framing = self.prepare_outbox();
         let shared = &mut *self.shared;
         shared.desk.begin_batch(Token { generation: self.id.generation, slot: self.id.slot }, shared.now);
+        let is_leaving = self.entry.greeting.is_some() && matches!(self.entry.phase, Phase::Draining { .. });
         let rules = Rules {
             open_max: shared.limits.open_requests as usize,
             is_fresh: self.entry.flags.has(Flag::Fresh),
             wants_hello: self.listener.wants_hello,
-            is_leaving: self.entry.greeting.is_some() && matches!(self.entry.phase, Phase::Draining { .. }),
+            is_leaving,
+            is_unusual: is_leaving || framing.role == Role::Client,
             heartbeat_ms: shared.heartbeat_ms,
         };
+        shared.desk.slots = self.entry.slots.take();
         let io = &mut *self.io;
         let mut clock = || io.now();
         let mut batch = Batch {
             service: self.service,
             conn: &mut self.entry.conn,
-            outbox: &mut shared.outbox,
-            slots: &mut self.entry.slots,
             greeting: &mut self.entry.greeting,
             desk: &mut shared.desk,
-            pool: &mut shared.pool,
             effects: &mut shared.effects,
             mailbox: &shared.mailbox,
             rng: &mut shared.rng,
@@ -173,22 +173,24 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             hand: (0, 0),
         };
         let result = run(&mut batch);
-        (batch.counts, result)
+        let counts = batch.counts;
+        self.entry.slots = self.shared.desk.slots.take();
+        (counts, result)
     }
 
     /// Makes the outbox ready for replies to this peer, and gives how it is read.
     #[inline(always)]
     fn prepare_outbox(&mut self) -> Framing {
         let framing = self.listener.framing;
-        debug_assert!(self.shared.outbox.is_empty(), "replies of another batch");
-        self.shared.outbox.set_protocol(framing.protocol);
+        debug_assert!(self.shared.desk.outbox.is_empty(), "replies of another batch");
+        self.shared.desk.outbox.set_protocol(framing.protocol);
         match &self.entry.greeting {
             None => {
-                self.shared.outbox.set_payload_max(PAYLOAD_BYTES_MAX);
+                self.shared.desk.outbox.set_payload_max(PAYLOAD_BYTES_MAX);
                 framing
             }
             Some(greeting) => {
-                self.shared.outbox.set_payload_max(greeting.max_receive);
+                self.shared.desk.outbox.set_payload_max(greeting.max_receive);
                 framing.welcomed()
             }
         }
@@ -198,7 +200,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     #[inline(always)]
     fn count(&mut self, counts: Counts) {
         let metrics = &self.shared.metrics;
-        let tally = self.shared.outbox.tally();
+        let tally = self.shared.desk.outbox.tally();
         metrics.add(Counter::FramesIn, u64::from(counts.frames));
         metrics.add(Counter::Started, u64::from(counts.started()));
         metrics.ended(Outcome::Answered, u64::from(tally.answered));
@@ -221,7 +223,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             self.entry.heard = self.shared.ms;
             self.entry.flags.clear(Flag::Fresh);
         }
-        if self.shared.outbox.unheard().is_some() {
+        if self.shared.desk.outbox.unheard().is_some() {
             self.count_unheard();
         }
         if self.entry.slots.is_some() {
@@ -239,14 +241,14 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     /// Refusals that nobody heard are counted, and a peer that said HELLO is told of the last one now and then.
     #[cold]
     fn count_unheard(&mut self) {
-        let Some((status, header)) = self.shared.outbox.unheard() else { return };
+        let Some((status, header)) = self.shared.desk.outbox.unheard() else { return };
         let now = self.shared.ms;
-        self.shared.metrics.add(Counter::Unheard, u64::from(self.shared.outbox.unheard_count()));
+        self.shared.metrics.add(Counter::Unheard, u64::from(self.shared.desk.outbox.unheard_count()));
         if let Some(greeting) = self.entry.greeting.as_mut()
             && greeting.may_notice(now)
         {
             let text = Text::of(format_args!("{} on {header}", status.name()));
-            self.shared.outbox.control(&Control::Notice { status, header, text: text.as_str() });
+            self.shared.desk.outbox.control(&Control::Notice { status, header, text: text.as_str() });
         }
     }
 
@@ -255,7 +257,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     fn room(&self) -> Option<Room> {
         let high = self.shared.limits.output_high_bytes;
         let bytes = high.saturating_sub(self.entry.queued_bytes()).max(1) as usize;
-        if self.shared.pool.has_room(Side::Output, bytes) {
+        if self.shared.desk.pool.has_room(Side::Output, bytes) {
             return Some(Room { bytes, is_short: false });
         }
         self.short_room(bytes)
@@ -263,7 +265,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
 
     #[cold]
     fn short_room(&self, bytes: usize) -> Option<Room> {
-        let pool = &self.shared.pool;
+        let pool = &self.shared.desk.pool;
         // With nothing in use there is nothing to wait for: the budget is just small.
         let is_short = pool.used_bytes(Side::Output) > 0;
         match pool.lease_bytes_max(Side::Output) {

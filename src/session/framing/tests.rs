@@ -46,10 +46,7 @@ fn every_fault_of_a_frame_has_its_reason_and_words_with_numbers() {
 fn messages_are_told_from_what_needs_no_reply() {
     let crc = Crc::new();
     let request = frame(3, b"abc");
-    assert_eq!(
-        FRAMES.next(&request, 0, &crc),
-        Step::Message { header: Header::route(3), payload: b"abc", used: 13 }
-    );
+    assert_eq!(FRAMES.next(&request, 0, &crc), plain(Header::route(3), b"abc", 13));
     assert_eq!(FRAMES.next(&control(Control::Ping(b"x")), 0, &crc), Step::Ping { payload: b"x", used: 11 });
     assert_eq!(FRAMES.next(&control(Control::Pong(b"x")), 0, &crc), Step::Pong { payload: b"x", used: 11 });
     assert_eq!(FRAMES.next(&request[..5], 0, &crc), Step::NeedMore { bytes: 6 });
@@ -60,7 +57,7 @@ fn messages_are_told_from_what_needs_no_reply() {
 fn lines_go_to_their_listeners_route() {
     let crc = Crc::new();
     let header = Header::route(5);
-    assert_eq!(LINES.next(b"ab\r\nc", 0, &crc), Step::Message { header, payload: b"ab", used: 4 });
+    assert_eq!(LINES.next(b"ab\r\nc", 0, &crc), plain(header, b"ab", 4));
     assert_eq!(LINES.next(b"ab", 2, &crc), Step::NeedMore { bytes: 0 });
     assert_eq!(LINES.next(b"123456789\n", 0, &crc), Step::Fault(CloseReason::LineTooLong));
     assert!(LINES.explain(CloseReason::LineTooLong, b"123456789\n", 0, &crc).as_str().contains('8'));

@@ -7,6 +7,7 @@ use crate::base::limits::PAYLOAD_BYTES_MAX;
 use crate::base::{CloseReason, Text};
 use crate::service::{Cx, Incoming, Service, Welcomed};
 use crate::session::{Greeting, Step};
+use crate::wire::control::code;
 use crate::wire::{ClientId, Control, ControlFrame, Extension, Header, Hello, Status, Tlvs, Welcome};
 
 /// The version of the protocol that this server speaks.
@@ -22,15 +23,12 @@ impl<S: Service> Batch<'_, S> {
         if self.greeting.is_some() {
             return None;
         }
-        match self.framing.next(input, 0, self.outbox.crc()) {
-            Step::Control { frame: ControlFrame { control: Control::Hello(_), .. }, .. }
-            | Step::NeedMore { .. }
-            | Step::Fault(_) => None,
-            Step::Message { .. }
-            | Step::Extended { .. }
-            | Step::Ping { .. }
-            | Step::Pong { .. }
-            | Step::Control { .. } => Some(Stop::Fault(CloseReason::Unauthenticated)),
+        match self.framing.next(input, 0, self.desk.outbox.crc()) {
+            Step::Control { header, .. } if header.route_or_code() == code::HELLO => None,
+            Step::NeedMore { .. } | Step::Fault(_) => None,
+            Step::Message { .. } | Step::Ping { .. } | Step::Pong { .. } | Step::Control { .. } => {
+                Some(Stop::Fault(CloseReason::Unauthenticated))
+            }
         }
     }
 
@@ -47,7 +45,11 @@ impl<S: Service> Batch<'_, S> {
 
     /// Any other control frame that the peer may send.
     #[inline(never)]
-    pub(super) fn control(&mut self, frame: &ControlFrame<'_>) -> Result<(), CloseReason> {
+    pub(super) fn control(&mut self, header: Header, payload: &[u8]) -> Result<(), CloseReason> {
+        let Ok(frame) = ControlFrame::parse(header, payload) else {
+            debug_assert!(false, "the framing has parsed it before");
+            return Err(CloseReason::BadControl);
+        };
         match frame.control {
             Control::Hello(hello) => return self.hello(&hello, frame.extension.as_ref()),
             Control::Subscribe(_) | Control::Unsubscribe(_) | Control::Publish { .. } => {
@@ -90,8 +92,8 @@ impl<S: Service> Batch<'_, S> {
         };
         let max_receive = hello.max_receive().unwrap_or(PAYLOAD_BYTES_MAX);
         *self.greeting = Some(Box::new(Greeting::new(client_id, hello.flags, max_receive)));
-        self.outbox.set_payload_max(max_receive);
-        self.outbox.control(&Control::Welcome(Welcome {
+        self.desk.outbox.set_payload_max(max_receive);
+        self.desk.outbox.control(&Control::Welcome(Welcome {
             version: VERSION,
             flags: 0,
             max_payload: self.framing.payload_max,
@@ -112,9 +114,9 @@ impl<S: Service> Batch<'_, S> {
             Some(correlation) => {
                 let extension = Extension { status, correlation: Some(correlation), ..Extension::default() };
                 let control = Control::Ack { payload: b"" };
-                self.outbox.control_frame(&ControlFrame { control, extension: Some(extension) });
+                self.desk.outbox.control_frame(&ControlFrame { control, extension: Some(extension) });
             }
-            None => self.outbox.refuse_unheard(status, header),
+            None => self.desk.outbox.refuse_unheard(status, header),
         }
     }
 }

@@ -97,7 +97,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             return None;
         }
         let payload = said.bytes().len();
-        if let Err(error) = self.shared.outbox.check_payload(payload) {
+        if let Err(error) = self.shared.desk.outbox.check_payload(payload) {
             return Some((error.status(), Text::of(format_args!("{error}"))));
         }
         let bytes = reply_bytes(self.listener.framing.protocol, to, payload);
@@ -120,7 +120,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     }
 
     fn write_answer(&mut self, to: ReplyTo, said: Said<'_>) {
-        let outbox = &mut self.shared.outbox;
+        let outbox = &mut self.shared.desk.outbox;
         let sent = match said {
             Said::Copy(bytes) => outbox.reply(to, bytes),
             Said::Shared(bytes) => outbox.reply_shared(to, bytes),
@@ -136,7 +136,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     fn hold_answer(&mut self, serial: u64, to: ReplyTo, said: &Said<'_>) {
         let Some(slots) = self.entry.slots.as_mut() else { return };
         let shared = &mut *self.shared;
-        let (pool, outbox) = (&mut shared.pool, &shared.outbox);
+        let (pool, outbox) = (&mut shared.desk.pool, &shared.desk.outbox);
         let protocol = outbox.protocol();
         if let Said::Failed(status, text) = said {
             let mut frame = Vec::new();
@@ -159,13 +159,13 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             && let Some(ready) = slots.ready()
         {
             match ready {
-                Ready::Bytes(bytes) => self.shared.outbox.whole_copied(bytes),
+                Ready::Bytes(bytes) => self.shared.desk.outbox.whole_copied(bytes),
                 Ready::Failed(to, status, text) => {
-                    self.shared.outbox.failure(to, status, Failure { text, retry_after_ms: None });
+                    self.shared.desk.outbox.failure(to, status, Failure { text, retry_after_ms: None });
                 }
             }
-            slots.pop_ready(&mut self.shared.pool);
-            if self.shared.outbox.bytes() >= SCRATCH_BYTES {
+            slots.pop_ready(&mut self.shared.desk.pool);
+            if self.shared.desk.outbox.bytes() >= SCRATCH_BYTES {
                 self.queue()?;
             }
         }
@@ -175,17 +175,17 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     /// Puts what the outbox holds behind all other output, to be flushed by the hot list. Short of memory it is
     /// written at once, as far as the socket takes it.
     pub(in crate::turn) fn queue(&mut self) -> Result<(), CloseReason> {
-        let bytes = self.shared.outbox.bytes();
+        let bytes = self.shared.desk.outbox.bytes();
         if bytes == 0 {
-            self.shared.outbox.clear();
+            self.shared.desk.outbox.clear();
             return Ok(());
         }
-        if !self.shared.pool.has_room(Side::Output, bytes) && self.entry.phase.is_answering() {
+        if !self.shared.desk.pool.has_room(Side::Output, bytes) && self.entry.phase.is_answering() {
             return self.send(Inputs::default());
         }
-        self.shared.outbox.seal();
+        self.shared.desk.outbox.seal();
         let queued = self.queue_rest(Inputs::default(), Wrote { bytes: 0, is_full: false });
-        self.shared.outbox.clear();
+        self.shared.desk.outbox.clear();
         queued
     }
 
@@ -235,7 +235,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         self.shared.desk.open -= open;
         self.shared.metrics.ended(Outcome::Abandoned, open);
         self.shared.metrics.add(Counter::RepliesUnsent, u64::from(slots.held_count()));
-        slots.clear(&mut self.shared.pool);
+        slots.clear(&mut self.shared.desk.pool);
         self.shared.desk.put_back(slots);
     }
 
@@ -262,7 +262,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         }
         let leave = self.entry.slots.as_ref().and_then(|slots| slots.leave());
         if let Some(mut slots) = self.entry.slots.take() {
-            slots.clear(&mut self.shared.pool);
+            slots.clear(&mut self.shared.desk.pool);
             self.shared.desk.put_back(slots);
         }
         let Some(leave) = leave else {
@@ -312,7 +312,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     /// Sends a control frame by itself.
     pub(in crate::turn) fn tell(&mut self, control: &Control<'_>) -> Verdict {
         self.prepare_outbox();
-        self.shared.outbox.control(control);
+        self.shared.desk.outbox.control(control);
         match self.send(Inputs::default()) {
             Err(why) => self.lost(why),
             Ok(()) => self.wait_for_space(),

@@ -33,7 +33,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
                 Hex(&at[..at.len().min(8)])
             ))
         } else {
-            self.listener.framing.explain(why, at, 0, self.shared.outbox.crc())
+            self.listener.framing.explain(why, at, 0, self.shared.desk.outbox.crc())
         };
         self.take_leave(Leave::new(why, text.as_str()));
     }
@@ -67,8 +67,8 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         // Who said HELLO was told of the drain when it began; a server is told nothing by its clients.
         let is_told = why == CloseReason::Drained && self.entry.greeting.is_some();
         if !is_told && self.listener.framing.role == Role::Server {
-            self.shared.outbox.set_protocol(self.listener.framing.protocol);
-            self.shared.outbox.farewell(leave);
+            self.shared.desk.outbox.set_protocol(self.listener.framing.protocol);
+            self.shared.desk.outbox.farewell(leave);
         }
     }
 

@@ -77,10 +77,10 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
 
     #[inline(always)]
     pub(super) fn serve_socket(&mut self) -> Verdict {
-        let limit = if self.shared.pool.has_room(Side::Input, SCRATCH_BYTES) {
+        let limit = if self.shared.desk.pool.has_room(Side::Input, SCRATCH_BYTES) {
             SCRATCH_BYTES
         } else {
-            self.shared.pool.lease_bytes_max(Side::Input).min(SCRATCH_BYTES)
+            self.shared.desk.pool.lease_bytes_max(Side::Input).min(SCRATCH_BYTES)
         };
         let Some(room) = self.room() else { return Verdict::Starved };
         match self.entry.input.take() {
@@ -193,7 +193,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         let missing = (input.wanted - ring.len()).min(ring.free());
         let is_whole = ring.len() + missing == input.wanted;
         // What does not fit the ring must fit a larger one, which is leased while this one is still held.
-        let lease_max = self.shared.pool.lease_bytes_max(Side::Input);
+        let lease_max = self.shared.desk.pool.lease_bytes_max(Side::Input);
         let extra = if is_whole { limit } else { lease_max.saturating_sub(ring.len()).min(SCRATCH_BYTES) };
         // Short of memory the frame may have to wait, and what is behind it could not be kept.
         let extra = if room.is_short { extra.min(input.wanted - ring.len() - missing) } else { extra };
@@ -315,17 +315,18 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         }
         let lease = self
             .shared
+            .desk
             .pool
             .lease(Side::Input, size)
-            .or_else(|| self.shared.pool.lease(Side::Input, arrived));
+            .or_else(|| self.shared.desk.pool.lease(Side::Input, arrived));
         match lease {
             Some(bigger) if bigger.len() > ring.capacity() => {
                 let smaller = ring.move_to(bigger);
-                self.shared.pool.give_back(smaller);
+                self.shared.desk.pool.give_back(smaller);
                 true
             }
             Some(same) => {
-                self.shared.pool.give_back(same);
+                self.shared.desk.pool.give_back(same);
                 ring.capacity() >= arrived
             }
             None => false,
@@ -351,7 +352,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         let mut input = match input {
             Some(mut input) => {
                 let ring = input.ring.take().expect("an input box in use has its ring");
-                self.shared.pool.give_back(ring.into_lease());
+                self.shared.desk.pool.give_back(ring.into_lease());
                 input
             }
             None => self.shared.inbound.take().unwrap_or_else(|| {
@@ -359,8 +360,8 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
                 Box::new(Inbound { ring: None, wanted: 0, since: now, arrived: now, unparsed: false })
             }),
         };
-        let lease = self.shared.pool.lease(Side::Input, size);
-        let Some(lease) = lease.or_else(|| self.shared.pool.lease(Side::Input, bytes.len())) else {
+        let lease = self.shared.desk.pool.lease(Side::Input, size);
+        let Some(lease) = lease.or_else(|| self.shared.desk.pool.lease(Side::Input, bytes.len())) else {
             self.shared.inbound.put(input);
             return Err(CloseReason::Memory);
         };
@@ -377,14 +378,14 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     pub(in crate::turn) fn count_dropped(&mut self, input: &Inbound, why: CloseReason) {
         if why != CloseReason::Reset && input.unparsed {
             let bytes = input.ring.as_ref().and_then(Ring::contiguous).unwrap_or_default();
-            let dropped = self.listener.framing.count_requests(bytes, self.shared.outbox.crc());
+            let dropped = self.listener.framing.count_requests(bytes, self.shared.desk.outbox.crc());
             self.shared.metrics.add(Counter::RequestsDropped, dropped);
         }
     }
 
     pub(in crate::turn) fn release(&mut self, mut input: Box<Inbound>) {
         if let Some(ring) = input.ring.take() {
-            self.shared.pool.give_back(ring.into_lease());
+            self.shared.desk.pool.give_back(ring.into_lease());
         }
         self.shared.inbound.put(input);
     }

@@ -22,19 +22,19 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     /// Sends what the batch gathered; what the socket does not take is queued, and reading pauses if that is too much.
     #[inline(always)]
     pub(super) fn send(&mut self, inputs: Inputs<'_>) -> Result<(), CloseReason> {
-        let total = self.shared.outbox.bytes();
+        let total = self.shared.desk.outbox.bytes();
         if total == 0 {
-            self.shared.outbox.clear();
+            self.shared.desk.outbox.clear();
             return Ok(());
         }
-        self.shared.outbox.seal();
+        self.shared.desk.outbox.seal();
         let sent = match self.write_outbox(inputs) {
             Ok(wrote) if wrote.bytes == total => Ok(()),
             Ok(wrote) => self.queue_rest(inputs, wrote),
             Err(why) => Err(why),
         };
         // Whatever became of it, nothing of this batch may reach the next connection.
-        self.shared.outbox.clear();
+        self.shared.desk.outbox.clear();
         sent
     }
 
@@ -44,7 +44,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         if self.entry.output.is_some() && !is_planted(Bug::QueueBypassed) {
             return Ok(Wrote { bytes: 0, is_full: false });
         }
-        let outbox = &self.shared.outbox;
+        let outbox = &self.shared.desk.outbox;
         let wrote = match outbox.single_slice() {
             Some(slice) => write_some(self.io, &mut self.entry.stream, &[IoSlice::new(slice)])?,
             None => write_pieces(self.io, &mut self.entry.stream, outbox, inputs)?,
@@ -69,12 +69,12 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         }
         let hard = self.hard_bytes().saturating_add(FAILURE_BYTES_SPARE);
         let output = self.entry.output.as_mut().expect("made above");
-        let pool = &mut self.shared.pool;
-        let kept = self.shared.outbox.unwritten(inputs, wrote.bytes, |rest| match rest {
+        let pool = &mut self.shared.desk.pool;
+        let kept = self.shared.desk.outbox.unwritten(inputs, wrote.bytes, |rest| match rest {
             Unwritten::Bytes(bytes) => output.queue.push_bytes(pool, bytes, hard),
             Unwritten::Shared(bytes) => output.queue.push_shared(bytes, hard),
         });
-        let tally = self.shared.outbox.tally();
+        let tally = self.shared.desk.outbox.tally();
         let replies = tally.answered + tally.failed;
         match kept {
             Ok(()) => output.queue.note_replies(replies),
@@ -100,7 +100,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
             let count = output.queue.slices(&mut slices);
             let wrote = write_some(self.io, &mut self.entry.stream, &slices[..count])?;
-            output.queue.consume(&mut self.shared.pool, wrote.bytes);
+            output.queue.consume(&mut self.shared.desk.pool, wrote.bytes);
             self.shared.metrics.add(Counter::BytesOut, wrote.bytes as u64);
             if wrote.is_full {
                 self.entry.flags.clear(Flag::Writable);
@@ -133,7 +133,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
                 self.shared.metrics.add(Counter::RepliesUnsent, u64::from(unsent));
             }
             if !is_planted(Bug::LeaseLeaked) {
-                output.queue.clear(&mut self.shared.pool);
+                output.queue.clear(&mut self.shared.desk.pool);
             }
             self.shared.outbound.put(output);
         }
