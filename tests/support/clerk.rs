@@ -5,12 +5,28 @@ use std::sync::{Arc, Mutex};
 use tidegate::service::{Cx, Frame, Later, Peer, Replied, Reply, Service};
 use tidegate::wire::Status;
 
-/// `e` echo, `c` echo by a copy, `d` answer later, `o` pass over in silence, `f` fail, `p` panic; with a number of 32
+/// `e` echo, `c` echo by a copy, `d` answer later, `o` pass over in silence, `f` fail, `p` panic, `P` panic when it was put off; with a number of 32
 /// bits behind it `l` a reply of so many bytes, `t` echo and take so many microseconds.
 #[derive(Debug)]
 pub struct Clerk {
-    pub clock: Clock,
-    pub drawer: Drawer,
+    clock: Clock,
+    drawer: Drawer,
+}
+
+impl Clerk {
+    /// What makes one, again and again.
+    pub fn new(clock: &Clock, drawer: &Drawer) -> impl FnMut() -> Clerk + Send + 'static {
+        let (clock, drawer) = (clock.clone(), drawer.clone());
+        move || Clerk { clock: clock.clone(), drawer: drawer.clone() }
+    }
+
+    fn defer(&self, what: &[u8], reply: Reply<'_>) -> Replied {
+        let (later, replied) = reply.defer();
+        if let Ok(later) = later {
+            self.drawer.0.lock().expect("one thread").push((what.to_vec(), later));
+        }
+        replied
+    }
 }
 
 /// Requests that wait for an answer, each with its payload behind the first byte.
@@ -58,16 +74,14 @@ impl Service for Clerk {
         };
         match frame.payload().first() {
             Some(b'c') => reply.send(frame.payload()),
-            Some(b'd') => {
-                let (later, replied) = reply.defer();
-                if let Ok(later) = later {
-                    self.drawer.0.lock().expect("one thread").push((frame.payload()[1..].to_vec(), later));
-                }
-                replied
-            }
+            Some(b'd') => self.defer(&frame.payload()[1..], reply),
             Some(b'o') => reply.none(),
             Some(b'f') => reply.fail(Status::OVERLOADED, "told to fail"),
             Some(b'p') => panic!("told to panic"),
+            Some(b'P') => {
+                let _replied = self.defer(&frame.payload()[1..], reply);
+                panic!("told to panic");
+            }
             Some(b'l') => reply.send(&large(number() as usize)),
             Some(b't') => {
                 self.clock.advance_us(u64::from(number()));
