@@ -45,17 +45,19 @@ impl Reply<'_> {
     #[inline(always)]
     pub fn gather(self, segments: &[Segment<'_>]) -> Replied {
         if self.desk.slots.is_some() {
-            return self.gather_in_order(segments);
+            return self.desk.gather_in_order(self.to, segments);
         }
-        let sent = self.desk.outbox.reply_gathered(self.to, segments);
-        self.told(sent)
+        match self.desk.outbox.reply_gathered(self.to, segments) {
+            Ok(()) => Replied(()),
+            Err(error) => self.desk.too_large(self.to, error),
+        }
     }
 
     /// Answers with a part of the request from where it lies: no copy, and for a whole payload no new checksum.
     #[inline]
     pub fn forward(self, part: Part<'_>) -> Replied {
-        if self.must_wait() {
-            return self.hold(&[Segment::Copy(part.bytes())]);
+        if self.desk.must_wait(self.to) {
+            return self.desk.hold_reply(self.to, &[Segment::Copy(part.bytes())]);
         }
         let sent = self.desk.outbox.reply_forward(self.to, part);
         self.told(sent)
@@ -63,14 +65,15 @@ impl Reply<'_> {
 
     /// Answers with bytes that are shared with other replies: large ones are not copied.
     pub fn share(self, payload: Bytes) -> Replied {
-        if self.must_wait() {
-            return self.hold(&[Segment::Copy(&payload)]);
+        if self.desk.must_wait(self.to) {
+            return self.desk.hold_reply(self.to, &[Segment::Copy(&payload)]);
         }
         let sent = self.desk.outbox.reply_shared(self.to, payload);
         self.told(sent)
     }
 
     /// Refuses the request: the requester is told the status and the text, in the place of the reply.
+    #[inline]
     pub fn fail(self, status: Status, text: &str) -> Replied {
         self.refuse(status, Failure { text, retry_after_ms: None })
     }
@@ -127,67 +130,72 @@ impl Reply<'_> {
         replied
     }
 
-    /// Whether this reply's place is behind an open request.
     #[inline]
-    fn must_wait(&self) -> bool {
-        match &self.desk.slots {
-            None => false,
-            Some(slots) => self.to.is_ordered() && slots.is_ordered_open(),
-        }
+    fn refuse(self, status: Status, failure: Failure<'_>) -> Replied {
+        self.desk.refuse(self.to, status, failure)
     }
 
     #[inline]
     fn told(self, sent: Result<(), TooLargeReply>) -> Replied {
-        if let Err(error) = sent {
-            return self.too_large(error);
+        match sent {
+            Ok(()) => Replied(()),
+            Err(error) => self.desk.too_large(self.to, error),
         }
-        Replied(())
+    }
+}
+
+/// What is apart from the common path. Here and not above, so that there a reply never needs an address.
+impl Desk {
+    /// Whether this reply's place is behind an open request.
+    #[inline]
+    fn must_wait(&self, to: ReplyTo) -> bool {
+        match &self.slots {
+            None => false,
+            Some(slots) => to.is_ordered() && slots.is_ordered_open(),
+        }
     }
 
     #[cold]
-    fn too_large(self, error: TooLargeReply) -> Replied {
-        self.fail(error.status(), Text::of(format_args!("{error}")).as_str())
+    fn too_large(&mut self, to: ReplyTo, error: TooLargeReply) -> Replied {
+        let text = Text::of(format_args!("{error}"));
+        self.refuse(to, error.status(), Failure { text: text.as_str(), retry_after_ms: None })
     }
 
-    fn refuse(self, status: Status, failure: Failure<'_>) -> Replied {
-        if self.must_wait() {
+    #[cold]
+    fn refuse(&mut self, to: ReplyTo, status: Status, failure: Failure<'_>) -> Replied {
+        if self.must_wait(to) {
             let mut frame = Vec::new();
-            encode_failure(
-                &mut frame,
-                self.desk.outbox.crc(),
-                self.desk.outbox.protocol(),
-                self.to,
-                status,
-                failure,
-            );
-            self.desk.outbox.held(true);
-            self.desk.hold(self.to, frame.len(), |into, _| into.copy_from_slice(&frame));
+            encode_failure(&mut frame, self.outbox.crc(), self.outbox.protocol(), to, status, failure);
+            self.outbox.held(true);
+            self.hold(to, frame.len(), |into, _| into.copy_from_slice(&frame));
             return Replied(());
         }
-        self.desk.outbox.failure(self.to, status, failure);
+        self.outbox.failure(to, status, failure);
         Replied(())
     }
 
-    /// The reply of a connection that has open requests: they are rare, so this is apart from the common path.
+    /// The reply of a connection that has open requests.
     #[inline(never)]
-    fn gather_in_order(self, segments: &[Segment<'_>]) -> Replied {
-        if self.must_wait() {
-            return self.hold(segments);
+    fn gather_in_order(&mut self, to: ReplyTo, segments: &[Segment<'_>]) -> Replied {
+        if self.must_wait(to) {
+            return self.hold_reply(to, segments);
         }
-        let sent = self.desk.outbox.reply_gathered(self.to, segments);
-        self.told(sent)
+        match self.outbox.reply_gathered(to, segments) {
+            Ok(()) => Replied(()),
+            Err(error) => self.too_large(to, error),
+        }
     }
 
     /// The reply waits behind open requests.
     #[cold]
-    fn hold(self, segments: &[Segment<'_>]) -> Replied {
+    fn hold_reply(&mut self, to: ReplyTo, segments: &[Segment<'_>]) -> Replied {
         let payload = segments.iter().map(|segment| segment.bytes().len()).sum();
-        if let Err(error) = self.desk.outbox.check_payload(payload) {
-            return self.too_large(error);
+        if let Err(error) = self.outbox.check_payload(payload) {
+            return self.too_large(to, error);
         }
-        let (protocol, to) = (self.desk.outbox.protocol(), self.to);
-        self.desk.outbox.held(false);
-        self.desk.hold(to, reply_bytes(protocol, to, payload), |into, outbox| {
+        let protocol = self.outbox.protocol();
+        self.outbox.held(false);
+        self.hold(to, reply_bytes(protocol, to, payload), |into, outbox| {
             write_reply(into, outbox.crc(), protocol, to, segments);
         });
         Replied(())

@@ -502,7 +502,7 @@ impl Outbox {
     }
 
     /// The next `bytes` of the cork.
-    #[inline]
+    #[inline(always)]
     fn room(&mut self, bytes: usize) -> &mut [u8] {
         let end = self.filled + bytes;
         if end > self.cork.len() {

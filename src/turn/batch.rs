@@ -11,10 +11,10 @@ mod control;
 use crate::base::limits::{BATCH_US_MAX, FRAMES_PER_BATCH, FRAMES_PER_CLOCK_READ};
 use crate::base::{CloseReason, ConnId, Ms, Rng, Text, Time};
 use crate::mailbox::Mailbox;
+use crate::metrics::Recorder;
 use crate::service::{Cx, Desk, Effects, Frame, Incoming, Replied, Reply, Service};
-use crate::session::{Envelope, Framing, Greeting, Protocol, ReplyTo, Role, Source, Step};
-use crate::wire::frame::{PREFIX_BYTES, TRAILER_BYTES};
-use crate::wire::{Control, Header, Status, Unsupported};
+use crate::session::{Framing, Greeting, Protocol, ReplyTo, Role, Source, Step};
+use crate::wire::{Header, Status, Unsupported};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -35,6 +35,7 @@ pub(super) struct Batch<'a, S: Service> {
     pub(super) desk: &'a mut Desk,
     pub(super) effects: &'a mut Effects,
     pub(super) mailbox: &'a Arc<Mailbox>,
+    pub(super) metrics: &'a Recorder,
     pub(super) rng: &'a mut Rng,
     pub(super) framing: Framing,
     pub(super) id: ConnId,
@@ -74,11 +75,6 @@ pub(super) struct Counts {
     pub(super) frames: u32,
     /// Of these, what is no request.
     pub(super) others: u32,
-    pub(super) unasked_pongs: u32,
-    /// Heartbeats that were answered, and how long that took.
-    pub(super) pongs: u32,
-    pub(super) rtt_us: u32,
-    pub(super) welcomed: u32,
     /// Messages whose handler panicked.
     pub(super) panics: u32,
     /// Of these, the ones that had not been answered, and were answered INTERNAL.
@@ -151,25 +147,14 @@ impl<S: Service> Batch<'_, S> {
                 }
                 Step::Message { to, block, payload, is_special, used } => {
                     self.hand = (at, at + used);
-                    let frame = self.frame(to, block, payload, source, used);
-                    at += used;
                     let is_unusual = is_special || self.rules.is_unusual;
-                    if !is_unusual || self.is_started(frame, to) {
+                    if !is_unusual || self.is_started(input, source) {
+                        let protocol = self.framing.protocol;
+                        let frame =
+                            Frame { header: to.header(), protocol, source, start: at, used, block, payload };
                         // The one call of a handler, so that it can become a part of this loop.
                         let Replied { .. } = self.request(frame, to);
-                        if is_unusual {
-                            self.desk.deadline_ms = None;
-                        }
                     }
-                }
-                Step::Ping { payload, used } => {
-                    self.desk.outbox.control(&Control::Pong(payload));
-                    self.counts.others += 1;
-                    at += used;
-                }
-                Step::Pong { payload, used } => {
-                    self.pong(payload);
-                    self.counts.others += 1;
                     at += used;
                 }
                 Step::Control { header, payload, used } => {
@@ -195,27 +180,15 @@ impl<S: Service> Batch<'_, S> {
         }
     }
 
-    #[inline(always)]
-    fn frame<'f>(
-        &self,
-        to: ReplyTo,
-        block: &'f [u8],
-        payload: &'f [u8],
-        source: Source,
-        used: usize,
-    ) -> Frame<'f> {
-        let (before, envelope, is_full) = match self.framing.protocol {
-            Protocol::Frame => (PREFIX_BYTES + block.len(), Some(FRAME_ENVELOPE), false),
-            Protocol::Bare => (PREFIX_BYTES, Some(FRAME_ENVELOPE), true),
-            // Only a bare line feed may go out again as it came.
-            Protocol::Line => (0, (used == payload.len() + 1).then_some(LINE_ENVELOPE), false),
-        };
-        Frame { header: to.header(), payload, source, at: self.hand.0 + before, envelope, block, is_full }
-    }
-
-    /// A message that is not simply started. False if it was taken care of here.
+    /// The message in hand is not simply started. False if it was taken care of here.
     #[cold]
-    fn is_started(&mut self, frame: Frame<'_>, to: ReplyTo) -> bool {
+    #[inline(never)]
+    fn is_started(&mut self, input: &[u8], source: Source) -> bool {
+        let (start, end) = self.hand;
+        let step = self.framing.next(&input[start..end], 0, self.desk.outbox.crc());
+        let Step::Message { to, block, payload, used, .. } = step else { return true };
+        let protocol = self.framing.protocol;
+        let frame = Frame { header: to.header(), protocol, source, start, used, block, payload };
         if self.framing.role == Role::Client {
             self.counts.others += 1;
             self.incoming(Incoming::Reply(frame));
@@ -292,11 +265,9 @@ impl<S: Service> Batch<'_, S> {
             let to = match self.framing.next(&input[start..], 0, self.desk.outbox.crc()) {
                 Step::Message { to, .. } => to,
                 // What panicked was a request.
-                Step::Ping { .. }
-                | Step::Pong { .. }
-                | Step::Control { .. }
-                | Step::NeedMore { .. }
-                | Step::Fault(_) => ReplyTo::plain(Header::route(0)),
+                Step::Control { .. } | Step::NeedMore { .. } | Step::Fault(_) => {
+                    ReplyTo::plain(Header::route(0))
+                }
             };
             let Replied { .. } =
                 self.reply(to).fail(Status::INTERNAL, "the handler of this request panicked");
@@ -306,7 +277,7 @@ impl<S: Service> Batch<'_, S> {
     }
 
     /// Whether this connection has had its share.
-    #[inline]
+    #[inline(always)]
     fn is_spent(&mut self) -> bool {
         if self.desk.outbox.bytes() >= self.room.bytes || self.counts.frames >= FRAMES_PER_BATCH {
             return true;
@@ -321,7 +292,3 @@ impl<S: Service> Batch<'_, S> {
             && (self.clock)().since_us(self.now) >= BATCH_US_MAX
     }
 }
-
-#[expect(clippy::cast_possible_truncation, reason = "6 and 4")]
-const FRAME_ENVELOPE: Envelope = Envelope { before: PREFIX_BYTES as u8, after: TRAILER_BYTES as u8 };
-const LINE_ENVELOPE: Envelope = Envelope { before: 0, after: 1 };

@@ -161,6 +161,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             desk: &mut shared.desk,
             effects: &mut shared.effects,
             mailbox: &shared.mailbox,
+            metrics: &shared.metrics,
             rng: &mut shared.rng,
             framing,
             id: self.id,
@@ -210,10 +211,6 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             metrics.ended(Outcome::Failed, u64::from(tally.failed - counts.answered_for));
             metrics.ended(Outcome::Silent, u64::from(tally.silent));
             metrics.ended(Outcome::Panicked, u64::from(counts.answered_for));
-            metrics.add(Counter::UnaskedPongs, u64::from(counts.unasked_pongs));
-            metrics.add(Counter::HeartbeatsAnswered, u64::from(counts.pongs));
-            metrics.add(Counter::RttUs, u64::from(counts.rtt_us));
-            metrics.add(Counter::Welcomed, u64::from(counts.welcomed));
         }
         if counts.panics > 0 {
             self.shared.panics += counts.panics;

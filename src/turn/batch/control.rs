@@ -1,10 +1,11 @@
 //! Control frames of a batch: greetings, heartbeats, and what a dialed server says.
 //!
-//! That a frame of this kind may come from this side at all was decided before, by the session's framing.
+//! Which side may send what is the framing's to say.
 
 use super::{Batch, Stop};
 use crate::base::limits::PAYLOAD_BYTES_MAX;
 use crate::base::{CloseReason, Text};
+use crate::metrics::Counter;
 use crate::service::{Cx, Incoming, Service, Welcomed};
 use crate::session::{Greeting, Step};
 use crate::wire::control::code;
@@ -26,9 +27,7 @@ impl<S: Service> Batch<'_, S> {
         match self.framing.next(input, 0, self.desk.outbox.crc()) {
             Step::Control { header, .. } if header.route_or_code() == code::HELLO => None,
             Step::NeedMore { .. } | Step::Fault(_) => None,
-            Step::Message { .. } | Step::Ping { .. } | Step::Pong { .. } | Step::Control { .. } => {
-                Some(Stop::Fault(CloseReason::Unauthenticated))
-            }
+            Step::Message { .. } | Step::Control { .. } => Some(Stop::Fault(CloseReason::Unauthenticated)),
         }
     }
 
@@ -36,20 +35,17 @@ impl<S: Service> Batch<'_, S> {
     pub(super) fn pong(&mut self, payload: &[u8]) {
         match self.greeting.as_mut().and_then(|peer| peer.pong(payload, self.now)) {
             Some(rtt_us) => {
-                self.counts.pongs += 1;
-                self.counts.rtt_us = self.counts.rtt_us.saturating_add(rtt_us);
+                self.metrics.add(Counter::HeartbeatsAnswered, 1);
+                self.metrics.add(Counter::RttUs, u64::from(rtt_us));
             }
-            None => self.counts.unasked_pongs += 1,
+            None => self.metrics.add(Counter::UnaskedPongs, 1),
         }
     }
 
-    /// Any other control frame that the peer may send.
+    /// A control frame. An error ends the connection.
     #[inline(never)]
     pub(super) fn control(&mut self, header: Header, payload: &[u8]) -> Result<(), CloseReason> {
-        let Ok(frame) = ControlFrame::parse(header, payload) else {
-            debug_assert!(false, "the framing has parsed it before");
-            return Err(CloseReason::BadControl);
-        };
+        let frame = self.framing.control(header, payload)?;
         match frame.control {
             Control::Hello(hello) => return self.hello(&hello, frame.extension.as_ref()),
             Control::Subscribe(_) | Control::Unsubscribe(_) | Control::Publish { .. } => {
@@ -67,7 +63,8 @@ impl<S: Service> Batch<'_, S> {
             }
             Control::Missed { count, pattern } => self.incoming(Incoming::Missed { count, pattern }),
             Control::Notice { status, header: _, text } => self.incoming(Incoming::Notice { status, text }),
-            Control::Ping(_) | Control::Pong(_) => debug_assert!(false, "the framing tells these apart"),
+            Control::Ping(payload) => self.desk.outbox.control(&Control::Pong(payload)),
+            Control::Pong(payload) => self.pong(payload),
         }
         Ok(())
     }
@@ -103,7 +100,7 @@ impl<S: Service> Batch<'_, S> {
             tlvs: Tlvs::default(),
         }));
         self.framing = self.framing.welcomed();
-        self.counts.welcomed += 1;
+        self.metrics.add(Counter::Welcomed, 1);
         Ok(())
     }
 
