@@ -76,8 +76,9 @@ impl Desk {
     }
 
     /// A connection needs its lists no longer.
-    pub(crate) fn put_back(&mut self, slots: Box<Slots>) {
+    pub(crate) fn put_back(&mut self, mut slots: Box<Slots>) {
         debug_assert!(slots.is_empty());
+        slots.shrink();
         self.spares.put(slots);
     }
 

@@ -309,6 +309,13 @@ impl Outbox {
         self.tally.failed += 1;
     }
 
+    /// The same failure as whole bytes that are sent later, or by another way.
+    pub fn failure_aside(&mut self, to: ReplyTo, status: Status, failure: Failure<'_>) -> &[u8] {
+        self.aside.clear();
+        encode_failure(&mut self.aside, &self.crc, self.protocol, to, status, failure);
+        &self.aside
+    }
+
     /// Something was refused whose sender does not hear of it.
     pub const fn refuse_unheard(&mut self, status: Status, header: Header) {
         self.unheard = Some((status, header));
