@@ -107,13 +107,14 @@ impl<S: Service> Batch<'_, S> {
     /// `scanned` leading bytes are known to hold no line end.
     #[inline]
     pub(super) fn run(&mut self, input: &[u8], source: Source, scanned: usize) -> (usize, Stop) {
-        if self.rules.wants_hello
-            && let Some(stop) = self.check_first(input)
-        {
-            return (0, stop);
-        }
         let (mut at, mut scanned) = (0, scanned);
         loop {
+            // Again behind a panic: that may have been the HELLO's.
+            if self.rules.wants_hello
+                && let Some(stop) = self.check_first(&input[at..])
+            {
+                return (at, stop);
+            }
             // The service may be torn afterwards: `Service::on_panic` says what becomes of it.
             match catch_unwind(AssertUnwindSafe(|| self.run_until_panic(input, source, at, scanned))) {
                 Ok(ran) => return ran,
@@ -154,6 +155,7 @@ impl<S: Service> Batch<'_, S> {
                             Frame { header: to.header(), protocol, source, start: at, used, block, payload };
                         // The one call of a handler, so that it can become a part of this loop.
                         let Replied { .. } = self.request(frame, to);
+                        self.desk.deadline_ms = None;
                     }
                     at += used;
                 }
@@ -260,6 +262,7 @@ impl<S: Service> Batch<'_, S> {
     fn answer_for_panicked(&mut self, input: &[u8]) -> usize {
         self.counts.frames += 1;
         self.counts.panics += 1;
+        self.desk.deadline_ms = None;
         let (start, end) = self.hand;
         if self.desk.outbox.tally().total() < self.counts.started() {
             let to = match self.framing.next(&input[start..], 0, self.desk.outbox.crc()) {
