@@ -4,9 +4,9 @@
 //! watermark waits, and goes on below the low one. Never: a wait for more to write.
 
 use super::{Visit, Wrote, write_some};
-use crate::base::CloseReason;
 use crate::base::limits::{FAILURE_BYTES_SPARE, SLICES_PER_WRITE};
 use crate::base::planted::{Bug, is_planted};
+use crate::base::{CloseReason, Ms};
 use crate::buffer::{OutQueue, QueueError};
 use crate::metrics::Counter;
 use crate::service::Service;
@@ -168,10 +168,13 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         if is_planted(Bug::DeadlineWhilePaused) {
             return;
         }
-        let stood_ms = self.shared.ms.since(self.entry.paused_at);
-        self.entry.heard = self.entry.heard.plus(stood_ms);
+        let now = self.shared.ms;
+        let stood_ms = now.since(self.entry.paused_at);
+        // What happened during the pause has waited for a part of it only.
+        let moved = |moment: Ms| moment.plus(stood_ms).min(now);
+        self.entry.heard = moved(self.entry.heard);
         if let Some(input) = self.entry.input.as_mut() {
-            input.since = input.since.plus(stood_ms);
+            input.since = moved(input.since);
         }
     }
 }
