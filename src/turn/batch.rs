@@ -10,6 +10,7 @@ mod control;
 
 use crate::base::limits::{BATCH_US_MAX, FRAMES_PER_BATCH, FRAMES_PER_CLOCK_READ};
 use crate::base::{CloseReason, ConnId, Ms, Rng, Text, Time};
+use crate::buffer::Side;
 use crate::mailbox::Mailbox;
 use crate::metrics::Recorder;
 use crate::service::{Cx, Desk, Effects, Frame, Incoming, Replied, Reply, Service};
@@ -23,6 +24,8 @@ use std::sync::Arc;
 pub(super) struct Room {
     /// Bytes after which the batch stops.
     pub(super) bytes: usize,
+    /// Bytes of them that may wait behind open requests.
+    pub(super) hold_bytes: usize,
     /// Memory is short: a message whose reply may not fit (it is taken to be as large as the request) must wait.
     pub(super) is_short: bool,
 }
@@ -141,9 +144,7 @@ impl<S: Service> Batch<'_, S> {
         loop {
             let rest = &input[at..];
             match self.framing.next(rest, scanned, self.desk.outbox.crc()) {
-                Step::Message { used, .. }
-                    if self.room.is_short && self.desk.outbox.bytes() + used > self.room.bytes =>
-                {
+                Step::Message { to, used, .. } if self.room.is_short && self.must_starve(to, used) => {
                     return (at, Stop::Starved);
                 }
                 Step::Message { to, block, payload, is_special, used } => {
@@ -277,6 +278,16 @@ impl<S: Service> Batch<'_, S> {
             self.counts.answered_for += 1;
         }
         end
+    }
+
+    /// Memory is short: whether there may be none for the reply to a message of so many bytes.
+    #[cold]
+    fn must_starve(&self, to: ReplyTo, used: usize) -> bool {
+        let Desk { outbox, pool, slots, .. } = &*self.desk;
+        let wanted = slots.as_ref().filter(|slots| to.is_ordered() && slots.is_ordered_open());
+        let wanted = wanted.and_then(|slots| slots.wanted_bytes(used));
+        outbox.bytes() + used > self.room.bytes
+            || wanted.is_some_and(|bytes| bytes > pool.lease_bytes_max(Side::Output))
     }
 
     /// Whether this connection has had its share.

@@ -160,10 +160,7 @@ impl<S: Service, I: Io> Turn<S, I> {
                 return;
             }
             Some(Ok(())) => Verdict::Again,
-            Some(Err(CloseReason::RequestFailed)) => {
-                visit.finish(CloseReason::RequestFailed, "a deferred request failed")
-            }
-            Some(Err(why)) => visit.lost(why),
+            Some(Err(why)) => visit.end_for(why),
         };
         self.settle(io, slot, verdict);
     }
