@@ -147,20 +147,25 @@ fn a_panic_lets_nobody_in() {
     assert_eq!(rig.figures().counter(Counter::Started), 0);
 }
 
-/// A deadline that was left over by a handler's panic was taken for that of the next request.
+/// A request's deadline was taken for that of the next one, whoever sent it, and also behind a panic.
 #[test]
-fn a_panic_leaves_no_deadline_behind() {
-    let (mut rig, drawer) = rig(Framing::frames(1000), Limits::default());
-    let client = rig.connect(WIDE);
-    // `P` defers and panics; 100 ms.
-    let hasty = frame(EXT | 1, &[&[2, 2, 0, 0, 0, 0, 0, 100][..], b"P"].concat());
-    rig.send(client, &[hasty, frame(1, b"dA")].concat());
-    rig.taken(client);
-    rig.pass(5_000, 10);
-    assert_eq!(rig.taken(client), 0, "its own deadline is far");
-    drawer.find(b"A").send(b"A");
-    rig.settle();
-    assert_eq!(rig.take(client), frame(1, b"A"));
+fn a_deadline_is_that_of_one_request() {
+    for first in [b"e", b"P"] {
+        let (mut rig, drawer) = rig(Framing::frames(1000), Limits::default());
+        let (client, other) = (rig.connect(WIDE), rig.connect(WIDE));
+        // 100 ms.
+        let hasty = frame(EXT | 1, &[&[2, 2, 0, 0, 0, 0, 0, 100][..], first].concat());
+        rig.send(client, &[hasty, frame(1, b"dA")].concat());
+        rig.send(other, &frame(1, b"dB"));
+        rig.pass(200, 10);
+        assert!(rig.taken(client) > 0, "the first is answered, or failed");
+        rig.pass(5_000, 10);
+        assert_eq!((rig.taken(client), rig.taken(other)), (0, 0), "their own deadline is far");
+        drawer.find(b"A").send(b"A");
+        drawer.find(b"B").send(b"B");
+        rig.settle();
+        assert_eq!((rig.take(client), rig.take(other)), (frame(1, b"A"), frame(1, b"B")));
+    }
 }
 
 /// A reply that may not be queued as a whole was not even offered to the socket, if it came later.
@@ -252,16 +257,20 @@ fn silence_after_a_pause_is_counted_from_its_end() {
 /// A peer that was gone was said to lack the replies that were held for it.
 #[test]
 fn a_peer_that_is_gone_lacks_nothing_that_was_held() {
-    let (mut rig, drawer) = rig(Framing::frames(1000), Limits::default());
-    let client = rig.connect(WIDE);
-    rig.send(client, &[frame(1, b"dA"), frame(1, b"eB")].concat());
-    rig.hang_up(client);
-    rig.settle();
-    assert_eq!(rig.closes(CloseReason::Reset), 1);
-    assert_eq!(rig.figures().counter(Counter::RepliesUnsent), 0);
-    drop(drawer.find(b"A"));
-    rig.settle();
-    rig.assert_rest(0);
+    for ends_first in [false, true] {
+        let (mut rig, drawer) = rig(Framing::frames(1000), Limits::default());
+        let client = rig.connect(WIDE);
+        rig.send(client, &[frame(1, b"dA"), frame(1, b"eB")].concat());
+        if ends_first {
+            rig.end(client);
+        }
+        rig.reset(client);
+        assert_eq!(rig.closes(CloseReason::PeerClosed), u64::from(ends_first));
+        assert_eq!(rig.figures().counter(Counter::RepliesUnsent), 0, "ends first: {ends_first}");
+        drop(drawer.find(b"A"));
+        rig.settle();
+        rig.assert_rest(0);
+    }
 }
 
 /// Replies that had been held and then queued were not among those that a forced end loses.

@@ -309,10 +309,15 @@ impl Outbox {
         self.tally.failed += 1;
     }
 
-    /// The same failure as whole bytes that are sent later, or by another way.
+    /// The same failure as whole bytes, to be sent later; they are there until something else is written aside.
     pub fn failure_aside(&mut self, to: ReplyTo, status: Status, failure: Failure<'_>) -> &[u8] {
         self.aside.clear();
         encode_failure(&mut self.aside, &self.crc, self.protocol, to, status, failure);
+        &self.aside
+    }
+
+    /// What was written aside last.
+    pub fn aside(&self) -> &[u8] {
         &self.aside
     }
 

@@ -41,6 +41,7 @@ pub struct Pipe {
     input: Vec<u8>,
     read: usize,
     has_ended: bool,
+    was_reset: bool,
     /// What the server wrote and nobody has taken.
     pub output: Vec<u8>,
     /// Bytes that the server may still write before it meets a full socket.
@@ -131,6 +132,9 @@ impl Io for Hand {
     fn read(&mut self, stream: &mut usize, into: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let pipe = &mut self.pipes[*stream];
         assert!(!pipe.is_closed, "a closed stream is used");
+        if pipe.was_reset {
+            return Err(ErrorKind::ConnectionReset.into());
+        }
         assert!(into.iter().any(|slice| !slice.is_empty()), "a read of nothing looks like the end");
         let mut count = 0;
         for slice in into {
@@ -149,6 +153,9 @@ impl Io for Hand {
     fn write(&mut self, stream: &mut usize, from: &[IoSlice<'_>]) -> io::Result<usize> {
         let pipe = &mut self.pipes[*stream];
         assert!(!pipe.is_closed && !pipe.is_shut, "something is written behind the end");
+        if pipe.was_reset {
+            return Err(ErrorKind::ConnectionReset.into());
+        }
         let mut count = 0;
         for slice in from {
             let more = slice.len().min(pipe.room);
@@ -211,6 +218,7 @@ impl<S: Service + 'static> Rig<S> {
             input: Vec::with_capacity(self.pipe_bytes),
             read: 0,
             has_ended: false,
+            was_reset: false,
             output: Vec::with_capacity(self.pipe_bytes),
             room,
             is_blocked: false,
@@ -270,9 +278,9 @@ impl<S: Service + 'static> Rig<S> {
         self.settle();
     }
 
-    /// The client is gone in both directions.
-    pub fn hang_up(&mut self, pipe: usize) {
-        self.io.pipes[pipe].has_ended = true;
+    /// The client is gone, and with it what was on its way.
+    pub fn reset(&mut self, pipe: usize) {
+        self.io.pipes[pipe].was_reset = true;
         let all = Readiness { readable: true, writable: true, read_closed: true, hangup: true };
         self.io.tell(pipe, all);
         self.settle();

@@ -54,7 +54,6 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             self.entry.phase = self.entry.phase.step(Event::Await { why, until });
             return;
         }
-        // Nothing comes behind the last words.
         self.abandon();
         self.say_farewell(&leave);
     }

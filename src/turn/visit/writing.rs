@@ -126,9 +126,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     /// Gives the output queue back, whatever it still holds.
     pub(in crate::turn) fn release_output(&mut self) {
         if let Some(mut output) = self.entry.output.take() {
-            // A peer that is gone wants no replies; all others lose them.
-            let is_wanted = self.entry.phase != Phase::Closed(CloseReason::Reset);
-            if is_wanted && !output.queue.is_empty() {
+            if !self.is_gone() && !output.queue.is_empty() {
                 let unsent = output.queue.unsent_replies();
                 self.shared.metrics.add(Counter::RepliesUnsent, u64::from(unsent));
             }
@@ -137,6 +135,11 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             }
             self.shared.outbound.put(output);
         }
+    }
+
+    /// Whether the peer is gone in both directions: it wants no replies; all others lose them.
+    pub(super) fn is_gone(&self) -> bool {
+        self.entry.phase == Phase::Closed(CloseReason::Reset) || self.entry.flags.has(Flag::Hangup)
     }
 
     pub(super) fn pause(&mut self, pause: Pause) {
