@@ -18,6 +18,7 @@ use tidegate::CloseReason;
 use tidegate::base::Rng;
 use tidegate::base::limits::{LATERS_PER_SHARD, Limits, OPEN_REQUESTS_MAX};
 use tidegate::metrics::{Counter, Gauge, Outcome};
+use tidegate::service::{AfterPanic, Cx, Frame, Peer, Replied, Reply, Service};
 use tidegate::wire::Status;
 
 /// One loop whose requests are parked.
@@ -366,5 +367,77 @@ fn one_way_requests_may_be_deferred_too() {
     assert_eq!((now.outcome(Outcome::Silent), now.outcome(Outcome::Answered)), (2, 2));
     assert_eq!((now.counter(Counter::LateAnswers), now.counter(Counter::Unheard)), (0, 1));
     drop(client);
+    end(serving);
+}
+
+// ---- panics -----------------------------------------------------------------------------------------------------
+
+/// Parks, and panics when it is asked to.
+struct Fragile(Parking, AfterPanic);
+
+impl Service for Fragile {
+    type Conn = ();
+
+    fn on_open(&mut self, _peer: &Peer, _cx: &mut Cx<'_>) {}
+
+    fn on_frame(&mut self, _conn: &mut (), frame: Frame<'_>, reply: Reply<'_>, _cx: &mut Cx<'_>) -> Replied {
+        let (later, replied) = reply.defer();
+        let later = later.expect("there is room");
+        assert!(frame.payload() != b"trap", "asked to panic");
+        self.0.park(frame, later);
+        replied
+    }
+
+    fn on_panic(&mut self) -> AfterPanic {
+        self.1
+    }
+}
+
+fn serve_fragile(after: AfterPanic) -> (Serving, Parking) {
+    let parking = Parking::default();
+    let service = parking.clone();
+    let running = builder().shards(1).start(move || Fragile(service.clone(), after));
+    (Serving::of(running.expect("a server")), parking)
+}
+
+/// The right to answer is dropped by the panic; the deadline of that request is not the next one's.
+#[test]
+fn a_panic_behind_the_deferral_answers_internal() {
+    let (serving, parking) = serve_fragile(AfterPanic::Keep);
+    let mut client = serving.connect();
+    let short = Block { deadline_ms: Some(50), ..Block::default() };
+    client.send(&[short.frame(1, b"trap"), frame(1, b"behind")].concat());
+    let behind = parking.take_one();
+    client.expect_extended(1, INTERNAL, None);
+    std::thread::sleep(Duration::from_millis(150));
+    behind.later.send(b"in time");
+    client.expect(1, b"in time");
+    let now = serving.snapshot();
+    assert_eq!((now.outcome(Outcome::Dropped), now.counter(Counter::Panics)), (1, 1));
+    drop(client);
+    end(serving);
+}
+
+/// A service that begins anew owes nothing that the one before had deferred: what comes is late.
+#[test]
+fn a_service_that_begins_anew_leaves_its_requests_unanswered() {
+    let (serving, parking) = serve_fragile(AfterPanic::Rebuild);
+    let (mut client, mut other) = (serving.connect(), serving.connect());
+    other.request(1, b"mine");
+    client.send(&[frame(1, b"first"), frame(1, b"trap")].concat());
+    let parked = parking.take(2);
+    client.expect_goaway(INTERNAL);
+    other.expect_goaway(INTERNAL);
+    parked.into_iter().for_each(|parked| parked.later.send(b"too late"));
+    serving.wait_for("both are late", |now| now.counter(Counter::LateAnswers) == 2);
+    let now = serving.snapshot();
+    assert_eq!((now.outcome(Outcome::Dropped), now.outcome(Outcome::Abandoned)), (1, 2));
+    drop((client, other));
+    let mut next = serving.connect();
+    next.request(1, b"anew");
+    let anew = parking.take_one();
+    anew.later.send(b"new");
+    next.expect(1, b"new");
+    drop(next);
     end(serving);
 }

@@ -296,6 +296,7 @@ impl<S: Service> Batch<'_, S> {
     fn answer_for_panicked(&mut self, input: &[u8]) -> usize {
         self.counts.frames += 1;
         self.counts.panics += 1;
+        self.desk.deadline_ms = None;
         let (start, end) = self.hand;
         if self.desk.outbox.tally().total() < self.counts.started() {
             let to = match self.framing.next(&input[start..], 0, self.desk.outbox.crc()) {
