@@ -9,6 +9,7 @@ use crate::service::{Cx, Incoming, Service, Welcomed};
 use crate::session::{Greeting, Step};
 use crate::wire::control::code;
 use crate::wire::{ClientId, Control, ControlFrame, Extension, Header, Hello, Status, Tlvs, Welcome};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The version of the protocol that this server speaks.
 const VERSION: u8 = 1;
@@ -82,7 +83,14 @@ impl<S: Service> Batch<'_, S> {
         }
         let Batch { service, conn, desk, effects, mailbox, rng, id, now, .. } = self;
         let mut cx = Cx { now: *now, id: *id, rng, effects, mailbox };
-        let client_id = match service.on_hello(conn, hello, &mut cx) {
+        // Caught here, since whoever could not be judged is not let in, nor anything behind its greeting.
+        let welcomed = catch_unwind(AssertUnwindSafe(|| service.on_hello(conn, hello, &mut cx)));
+        let Ok(welcomed) = welcomed else {
+            self.counts.panics += 1;
+            desk.refusal = Some("the service failed at this greeting".into());
+            return Err(CloseReason::Panicked);
+        };
+        let client_id = match welcomed {
             Welcomed::Anonymous => made_up(Text::of(format_args!("c-{id}"))),
             Welcomed::As(client_id) => client_id,
             Welcomed::Refused(text) => {
