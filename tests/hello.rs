@@ -122,6 +122,9 @@ fn requests_may_be_sent_right_behind_hello() {
     }
 }
 
+/// Name; whether HELLO is required; what is sent; the status of GOAWAY, if one comes, what it must say, and the reason.
+type Case = (&'static str, bool, Vec<u8>, Option<u16>, CloseReason, &'static str);
+
 /// Each is refused with its reason, and whatever stands behind it is not handled.
 #[test]
 fn who_is_not_welcome_is_told_why_and_nothing_behind_it_is_handled() {
@@ -131,7 +134,7 @@ fn who_is_not_welcome_is_told_why_and_nothing_behind_it_is_handled() {
     let deadline = Block { deadline_ms: Some(5), ..Block::default() };
     let trace = Block { correlation: Some(5), trace: Some([0; 28]), ..Block::default() };
     #[rustfmt::skip]
-    let table: &[(&str, bool, Vec<u8>, Option<u16>, CloseReason, &str)] = &[
+    let table: &[Case] = &[
         ("refused",             false, greeting(b"mallory"),                           Some(UNAUTHENTICATED), Unauthenticated, "mallory is not welcome"),
         ("panicked",            false, greeting(b"trap"),                              Some(INTERNAL),        Panicked,        "greeting"),
         ("panicked, required",  true,  greeting(b"trap"),                              Some(INTERNAL),        Panicked,        "greeting"),
