@@ -59,6 +59,8 @@ pub(super) struct Rules {
     pub(super) is_fresh: bool,
     /// The first message must be a HELLO that is accepted.
     pub(super) wants_hello: bool,
+    /// The server drains: a peer that says HELLO now is told to go elsewhere at once.
+    pub(super) is_draining: bool,
     /// Requests are answered DRAINING: the peer was told to go elsewhere.
     pub(super) is_leaving: bool,
     /// Messages are not simply started: that, or they are what a dialed server says.

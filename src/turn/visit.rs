@@ -142,11 +142,13 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         let framing = self.prepare_outbox();
         let shared = &mut *self.shared;
         shared.desk.begin_batch(Token { generation: self.id.generation, slot: self.id.slot }, shared.now);
-        let is_leaving = self.entry.greeting.is_some() && matches!(self.entry.phase, Phase::Draining { .. });
+        let is_draining = matches!(self.entry.phase, Phase::Draining { .. });
+        let is_leaving = is_draining && self.entry.greeting.is_some();
         let rules = Rules {
             open_max: shared.limits.open_requests as usize,
             is_fresh: self.entry.flags.has(Flag::Fresh),
             wants_hello: self.listener.wants_hello,
+            is_draining,
             is_leaving,
             is_unusual: is_leaving || framing.role == Role::Client,
             heartbeat_ms: shared.heartbeat_ms,

@@ -7,6 +7,7 @@ use crate::base::limits::PAYLOAD_BYTES_MAX;
 use crate::base::{CloseReason, Text};
 use crate::service::{Cx, Incoming, Service, Welcomed};
 use crate::session::{Greeting, Step};
+use crate::turn::visit::DRAINED;
 use crate::wire::control::code;
 use crate::wire::{ClientId, Control, ControlFrame, Extension, Header, Hello, Status, Tlvs, Welcome};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -112,6 +113,12 @@ impl<S: Service> Batch<'_, S> {
         }));
         self.framing = self.framing.welcomed();
         self.counts.welcomed += 1;
+        if self.rules.is_draining {
+            // It came too late to be told with the others.
+            let (status, text) = (Status::DRAINING, DRAINED);
+            self.desk.outbox.control(&Control::GoAway { status, reconnect_after_ms: 0, text });
+            (self.rules.is_leaving, self.rules.is_unusual) = (true, true);
+        }
         Ok(())
     }
 
