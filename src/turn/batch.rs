@@ -11,7 +11,8 @@ mod control;
 use super::{Io, ListenerConfig, Shared};
 use crate::base::limits::{BATCH_US_MAX, FRAMES_PER_BATCH, FRAMES_PER_CLOCK_READ};
 use crate::base::{CloseReason, ConnId, Ms, Text};
-use crate::service::{Cx, Frame, Incoming, Replied, Reply, Service};
+use crate::buffer::Side;
+use crate::service::{Cx, Desk, Frame, Incoming, Replied, Reply, Service};
 use crate::session::{Framing, Greeting, Protocol, ReplyTo, Role, Source, Step};
 use crate::wire::{Header, Status, Unsupported};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,6 +22,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 pub(super) struct Room {
     /// Bytes after which the batch stops.
     pub(super) bytes: usize,
+    /// Bytes of them that may wait behind open requests.
+    pub(super) hold_bytes: usize,
     /// Memory is short: a message whose reply may not fit (it is taken to be as large as the request) must wait.
     pub(super) is_short: bool,
 }
@@ -49,6 +52,8 @@ pub(super) struct Batch<'a, S: Service, I: Io> {
 pub(super) struct State {
     /// No message has come yet.
     pub(super) is_fresh: bool,
+    /// The server drains: a peer that says HELLO now is told to go elsewhere at once.
+    pub(super) is_draining: bool,
     /// Requests are answered DRAINING: the peer was told to go elsewhere.
     pub(super) is_leaving: bool,
     /// Messages are not simply started: that, or they are what a dialed server says.
@@ -136,9 +141,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
         loop {
             let rest = &input[at..];
             match self.framing.next(rest, scanned, self.shared.desk.outbox.crc()) {
-                Step::Message { used, .. }
-                    if self.room.is_short && self.shared.desk.outbox.bytes() + used > self.room.bytes =>
-                {
+                Step::Message { to, used, .. } if self.room.is_short && self.must_starve(to, used) => {
                     return (at, Stop::Starved);
                 }
                 Step::Message { to, block, payload, is_special, used } => {
@@ -150,6 +153,9 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
                             Frame { header: to.header(), protocol, source, start: at, used, block, payload };
                         // The one call of a handler, so that it can become a part of this loop.
                         let Replied { .. } = self.request(frame, to);
+                        if is_unusual {
+                            self.shared.desk.deadline_ms = None;
+                        }
                     }
                     at += used;
                 }
@@ -270,6 +276,16 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
             self.counts.answered_for += 1;
         }
         end
+    }
+
+    /// Memory is short: whether there may be none for the reply to a message of so many bytes.
+    #[cold]
+    fn must_starve(&self, to: ReplyTo, used: usize) -> bool {
+        let Desk { outbox, pool, slots, .. } = &self.shared.desk;
+        let wanted = slots.as_ref().filter(|slots| to.is_ordered() && slots.is_ordered_open());
+        let wanted = wanted.and_then(|slots| slots.wanted_bytes(used));
+        outbox.bytes() + used > self.room.bytes
+            || wanted.is_some_and(|bytes| bytes > pool.lease_bytes_max(Side::Output))
     }
 
     /// Whether this connection has had its share.
