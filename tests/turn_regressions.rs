@@ -91,6 +91,10 @@ impl Io for Peers {
 
     fn write(&mut self, stream: &mut usize, from: &[IoSlice<'_>]) -> io::Result<usize> {
         let peer = &mut self.peers[*stream];
+        assert!(
+            from.iter().any(|slice| !slice.is_empty()),
+            "a write of nothing is a system call for nothing"
+        );
         if peer.takes_nothing {
             return Err(ErrorKind::ConnectionReset.into());
         }
@@ -113,6 +117,7 @@ impl Io for Peers {
     }
 }
 
+const CONNECTIONS_MAX: u32 = 8;
 const READABLE: Readiness = Readiness { readable: true, writable: false, read_closed: false, hangup: false };
 
 /// A turn that has accepted everybody, its figures, and its world.
@@ -122,7 +127,7 @@ fn accepted(peers: Vec<Peer>) -> (Turn<Router, Peers>, Arc<ShardMetrics>, Peers)
 
 /// The same at another listener.
 fn accepted_at(framing: Framing, peers: Vec<Peer>) -> (Turn<Router, Peers>, Arc<ShardMetrics>, Peers) {
-    let config = TurnConfig::alone(8, vec![ListenerConfig::new(framing)]);
+    let config = TurnConfig::alone(CONNECTIONS_MAX, vec![ListenerConfig::new(framing)]);
     let mut io = Peers { peers, accepted: 0 };
     let mut turn = Turn::new(config, Time::ZERO, Router::embedded);
     let metrics = turn.metrics();
@@ -215,4 +220,17 @@ fn where_headers_are_all_route_one_that_nobody_serves_is_refused() {
         assert_eq!(io.peers[0].calls, ["shut"], "case: {bits}");
         assert_eq!(metrics.snapshot().counter(Counter::Panics), 0, "case: {bits}");
     }
+}
+
+/// Where nobody can be told anything, one for whom there was no room was written nothing.
+#[test]
+fn whom_nothing_can_be_told_is_refused_without_a_word() {
+    let peers = (0..=CONNECTIONS_MAX).map(|_| Peer { sent: request(b"hello"), ..Peer::default() }).collect();
+    let (_turn, metrics, io) = accepted_at(Framing::bare_frames(64), peers);
+    let refused = io.peers.last().expect("one too many");
+    assert_eq!(
+        (&refused.got[..], &refused.sent[..], &refused.calls[..]),
+        (&b""[..], &b""[..], &["close"][..])
+    );
+    assert_eq!(metrics.snapshot().counter(Counter::RefusedFull), 1);
 }
