@@ -18,8 +18,8 @@ use crate::buffer::Side;
 use crate::metrics::{Counter, Outcome};
 use crate::service::Service;
 use crate::session::{
-    Beat, Ended, Event, Failure, Inputs, NO_ROOM, Pause, Protocol, Ready, ReplyTo, Segment, encode_failure,
-    reply_bytes, write_reply,
+    Beat, Ended, Event, Failure, Inputs, NO_ROOM, Pause, Phase, Protocol, Ready, ReplyTo, Segment,
+    encode_failure, reply_bytes, write_reply,
 };
 use crate::turn::Io;
 use crate::turn::entry::Flag;
@@ -259,7 +259,12 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         let open = u64::from(slots.open_count());
         self.shared.desk.open -= open;
         self.shared.metrics.ended(Outcome::Abandoned, open);
-        self.shared.metrics.add(Counter::RepliesUnsent, u64::from(slots.held_count()));
+        // A peer that is gone wants no replies; all others lose them, those that were never made too.
+        let is_gone =
+            self.entry.flags.has(Flag::Hangup) || self.entry.phase == Phase::Closed(CloseReason::Reset);
+        if !is_gone {
+            self.shared.metrics.add(Counter::RepliesUnsent, open + u64::from(slots.held_count()));
+        }
         slots.clear(&mut self.shared.desk.pool);
         self.shared.desk.put_back(slots);
     }
