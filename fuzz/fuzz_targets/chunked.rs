@@ -75,12 +75,16 @@ impl Receiver {
                     self.said.push(Said::Request { bits: header.bits(), payload: payload.to_vec() });
                     used
                 }
-                Step::Ping { payload, used } => {
-                    self.said.push(Said::Ping(payload.to_vec()));
-                    used
-                }
-                Step::Pong { used } => {
-                    self.said.push(Said::Pong);
+                Step::Control { header, payload, used } => {
+                    match framing.control(header, payload).map(|frame| frame.control) {
+                        Ok(Control::Ping(payload)) => self.said.push(Said::Ping(payload.to_vec())),
+                        Ok(Control::Pong(_)) => self.said.push(Said::Pong),
+                        Ok(_) => {}
+                        Err(why) => {
+                            self.fault = Some(why);
+                            return;
+                        }
+                    }
                     used
                 }
                 Step::NeedMore { bytes } => {
@@ -89,7 +93,7 @@ impl Receiver {
                     break;
                 }
                 Step::Fault(why) => {
-                    assert!(!framing.explain(input, self.scanned, crc).as_str().is_empty());
+                    assert!(!framing.explain(why, input, self.scanned, crc).as_str().is_empty());
                     self.fault = Some(why);
                     return;
                 }

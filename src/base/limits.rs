@@ -219,6 +219,15 @@ pub const TIMERS_PER_TURN: usize = 1024;
 /// Newcomers that other loops may have handed to a loop and that it has not taken in yet.
 pub const HANDED_PER_SHARD: usize = 1024;
 
+/// Threads for offloaded work at most.
+pub const WORKERS_MAX: u16 = 256;
+
+/// Offloaded jobs that may wait for a worker, unless a server says otherwise ...
+pub const JOBS_WAITING_DEFAULT: usize = 1024;
+
+/// ... and the most that it may say.
+pub const JOBS_WAITING_MAX: usize = 1 << 20;
+
 /// Loops of one server at most.
 pub const SHARDS_MAX: u16 = 256;
 

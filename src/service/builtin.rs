@@ -33,7 +33,7 @@ impl BuiltIn {
     }
 
     /// Ends one request.
-    #[inline]
+    #[inline(always)]
     pub fn handle(self, frame: Frame<'_>, reply: Reply<'_>) -> Replied {
         match self {
             BuiltIn::Ack => reply.send(Self::ACK.as_bytes()),
@@ -44,7 +44,7 @@ impl BuiltIn {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn flip(frame: Frame<'_>, reply: Reply<'_>) -> Replied {
     match frame.payload() {
         [] => reply.send(&[]),

@@ -35,6 +35,8 @@ pub(crate) struct Desk {
     pub(super) now: Time,
     /// Bytes of replies that were held in this batch.
     pub(crate) held_bytes: usize,
+    /// The most that these may come to.
+    hold_bytes_max: usize,
     /// Why a HELLO was refused, in the service's words.
     pub(crate) refusal: Option<Cow<'static, str>>,
     credits: usize,
@@ -63,6 +65,7 @@ impl Desk {
             token: Token::listener(0),
             now: Time::ZERO,
             held_bytes: 0,
+            hold_bytes_max: 0,
             refusal: None,
             credits: LATERS_PER_SHARD,
             next_serial: 0,
@@ -71,13 +74,15 @@ impl Desk {
 
     /// A batch begins.
     #[inline]
-    pub(crate) const fn begin_batch(&mut self, token: Token, now: Time) {
+    pub(crate) const fn begin_batch(&mut self, token: Token, now: Time, hold_bytes_max: usize) {
         (self.token, self.now, self.held_bytes) = (token, now, 0);
+        self.hold_bytes_max = hold_bytes_max;
     }
 
     /// A connection needs its lists no longer.
-    pub(crate) fn put_back(&mut self, slots: Box<Slots>) {
+    pub(crate) fn put_back(&mut self, mut slots: Box<Slots>) {
         debug_assert!(slots.is_empty());
+        slots.shrink();
         self.spares.put(slots);
     }
 
@@ -123,16 +128,20 @@ impl Desk {
     }
 
     /// A reply has its place behind open requests: holds it there. `write` fills exactly `bytes` bytes.
-    pub(super) fn hold(&mut self, to: ReplyTo, bytes: usize, write: impl FnOnce(&mut [u8], &Outbox)) {
+    /// False if there is no room; the request then fails OUTCOME_UNKNOWN in its place.
+    pub(super) fn hold(&mut self, to: ReplyTo, bytes: usize, write: impl FnOnce(&mut [u8], &Outbox)) -> bool {
         let serial = self.serial();
         self.slots().append_ended(serial, to);
-        let Desk { slots: Some(slots), pool, outbox, .. } = self else { return };
-        let count = u32::try_from(bytes).unwrap_or(u32::MAX);
-        if slots.hold(pool, serial, count, |into| write(into, outbox)) {
+        let Desk { slots: Some(slots), pool, outbox, .. } = self else { return false };
+        let Ok(count) = u32::try_from(bytes) else { return false };
+        let is_held = self.held_bytes + bytes <= self.hold_bytes_max
+            && slots.hold(pool, serial, count, |into| write(into, outbox));
+        if is_held {
             self.held_bytes += bytes;
         } else if outbox.protocol() == Protocol::Bare {
             outbox.refuse_unheard(Status::OUTCOME_UNKNOWN, to.header());
         }
+        is_held
     }
 
     /// A request has failed behind open ones: keeps its place.

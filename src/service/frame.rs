@@ -1,6 +1,7 @@
 //! A request as a handler sees it: borrowed from the buffer it was read into, valid for the length of the callback.
 
-use crate::session::{Envelope, Part, Source};
+use crate::session::{Envelope, Part, Protocol, Source};
+use crate::wire::frame::{PREFIX_BYTES, TRAILER_BYTES};
 use crate::wire::{Extension, Header};
 use std::ops::Range;
 
@@ -8,15 +9,14 @@ use std::ops::Range;
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
     pub(crate) header: Header,
-    pub(crate) payload: &'a [u8],
+    pub(crate) protocol: Protocol,
     pub(crate) source: Source,
-    /// Where the payload stands in its source.
-    pub(crate) at: usize,
-    pub(crate) envelope: Option<Envelope>,
+    /// Where it begins in its source, and the bytes that it takes there.
+    pub(crate) start: usize,
+    pub(crate) used: usize,
     /// The extension block, which has been parsed before; empty if there is none.
     pub(crate) block: &'a [u8],
-    /// Whether all 16 bits of the header name the route.
-    pub(crate) is_full: bool,
+    pub(crate) payload: &'a [u8],
 }
 
 impl<'a> Frame<'a> {
@@ -24,7 +24,10 @@ impl<'a> Frame<'a> {
     /// listener's.
     #[inline]
     pub const fn route(&self) -> u16 {
-        if self.is_full { self.header.bits() } else { self.header.route_or_code() }
+        match self.protocol {
+            Protocol::Bare => self.header.bits(),
+            Protocol::Frame | Protocol::Line => self.header.route_or_code(),
+        }
     }
 
     /// What the request, or the reply of a dialed server, carries besides its payload: correlation, deadline, trace,
@@ -44,20 +47,7 @@ impl<'a> Frame<'a> {
     /// The whole payload, to be forwarded without a copy.
     #[inline]
     pub fn whole(&self) -> Part<'a> {
-        let envelope = if self.block.is_empty() { self.envelope } else { self.envelope_of_reply() };
-        Part { bytes: self.payload, source: self.source, at: self.at, envelope }
-    }
-
-    /// With a block, what surrounds the payload can be sent again if the block is the one that its reply has: nothing
-    /// but a correlation, and OK for a status.
-    fn envelope_of_reply(&self) -> Option<Envelope> {
-        match self.block {
-            [3, 1, 0, 0, ..] | [1, 0, 0, 0] => {
-                let before = self.envelope?.before + u8::try_from(self.block.len()).ok()?;
-                Some(Envelope { before, ..self.envelope? })
-            }
-            _ => None,
-        }
+        Part { bytes: self.payload, source: self.source, at: self.payload_at(), envelope: self.envelope() }
     }
 
     /// A range of the payload, to be forwarded without a copy.
@@ -65,8 +55,42 @@ impl<'a> Frame<'a> {
     /// # Panics
     ///
     /// If the range lies outside the payload, as slicing does.
+    #[inline]
     pub fn part(&self, range: Range<usize>) -> Part<'a> {
-        let envelope = if range == (0..self.payload.len()) { self.whole().envelope } else { None };
-        Part { bytes: &self.payload[range.clone()], source: self.source, at: self.at + range.start, envelope }
+        let envelope = if range == (0..self.payload.len()) { self.envelope() } else { None };
+        Part {
+            bytes: &self.payload[range.clone()],
+            source: self.source,
+            at: self.payload_at() + range.start,
+            envelope,
+        }
+    }
+
+    #[inline]
+    const fn payload_at(&self) -> usize {
+        match self.protocol {
+            Protocol::Frame | Protocol::Bare => self.start + PREFIX_BYTES + self.block.len(),
+            Protocol::Line => self.start,
+        }
+    }
+
+    /// What surrounds the payload, if a reply with the same payload has the same around it.
+    #[inline]
+    fn envelope(&self) -> Option<Envelope> {
+        match (self.protocol, self.block) {
+            // With a block, that is so if it has nothing but a correlation, and OK for a status.
+            (Protocol::Frame, [] | [3, 1, 0, 0, ..] | [1, 0, 0, 0]) | (Protocol::Bare, _) => {
+                let before = u8::try_from(PREFIX_BYTES + self.block.len()).ok()?;
+                Some(Envelope { before, after: TRAILER })
+            }
+            (Protocol::Frame, _) => None,
+            // Only a bare line feed may go out again as it came.
+            (Protocol::Line, _) => {
+                (self.used == self.payload.len() + 1).then_some(Envelope { before: 0, after: 1 })
+            }
+        }
     }
 }
+
+#[expect(clippy::cast_possible_truncation, reason = "4")]
+const TRAILER: u8 = TRAILER_BYTES as u8;

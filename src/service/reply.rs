@@ -10,9 +10,7 @@ use super::desk::Desk;
 use super::{Job, Later, Outcome, Overloaded};
 use crate::base::Text;
 use crate::base::limits::LATERS_PER_SHARD;
-use crate::session::{
-    Failure, Part, Protocol, ReplyTo, Segment, TooLargeReply, encode_failure, reply_bytes, write_reply,
-};
+use crate::session::{Failure, Part, Protocol, ReplyTo, Segment, TooLargeReply, reply_bytes, write_reply};
 use crate::wire::Status;
 use bytes::Bytes;
 
@@ -45,17 +43,19 @@ impl Reply<'_> {
     #[inline(always)]
     pub fn gather(self, segments: &[Segment<'_>]) -> Replied {
         if self.desk.slots.is_some() {
-            return self.gather_in_order(segments);
+            return self.desk.gather_in_order(self.to, segments);
         }
-        let sent = self.desk.outbox.reply_gathered(self.to, segments);
-        self.told(sent)
+        match self.desk.outbox.reply_gathered(self.to, segments) {
+            Ok(()) => Replied(()),
+            Err(error) => self.desk.too_large(self.to, error),
+        }
     }
 
     /// Answers with a part of the request from where it lies: no copy, and for a whole payload no new checksum.
     #[inline]
     pub fn forward(self, part: Part<'_>) -> Replied {
-        if self.must_wait() {
-            return self.hold(&[Segment::Copy(part.bytes())]);
+        if self.desk.must_wait(self.to) {
+            return self.desk.hold_reply(self.to, &[Segment::Copy(part.bytes())]);
         }
         let sent = self.desk.outbox.reply_forward(self.to, part);
         self.told(sent)
@@ -63,14 +63,15 @@ impl Reply<'_> {
 
     /// Answers with bytes that are shared with other replies: large ones are not copied.
     pub fn share(self, payload: Bytes) -> Replied {
-        if self.must_wait() {
-            return self.hold(&[Segment::Copy(&payload)]);
+        if self.desk.must_wait(self.to) {
+            return self.desk.hold_reply(self.to, &[Segment::Copy(&payload)]);
         }
         let sent = self.desk.outbox.reply_shared(self.to, payload);
         self.told(sent)
     }
 
     /// Refuses the request: the requester is told the status and the text, in the place of the reply.
+    #[inline]
     pub fn fail(self, status: Status, text: &str) -> Replied {
         self.refuse(status, Failure { text, retry_after_ms: None })
     }
@@ -127,73 +128,81 @@ impl Reply<'_> {
         replied
     }
 
-    /// Whether this reply's place is behind an open request.
     #[inline]
-    fn must_wait(&self) -> bool {
-        match &self.desk.slots {
-            None => false,
-            Some(slots) => self.to.is_ordered() && slots.is_ordered_open(),
-        }
+    fn refuse(self, status: Status, failure: Failure<'_>) -> Replied {
+        self.desk.refuse(self.to, status, failure)
     }
 
     #[inline]
     fn told(self, sent: Result<(), TooLargeReply>) -> Replied {
-        if let Err(error) = sent {
-            return self.too_large(error);
+        match sent {
+            Ok(()) => Replied(()),
+            Err(error) => self.desk.too_large(self.to, error),
         }
-        Replied(())
+    }
+}
+
+/// What is apart from the common path. Here and not above, so that there a reply never needs an address.
+impl Desk {
+    /// Whether this reply's place is behind an open request.
+    #[inline]
+    fn must_wait(&self, to: ReplyTo) -> bool {
+        match &self.slots {
+            None => false,
+            Some(slots) => to.is_ordered() && slots.is_ordered_open(),
+        }
     }
 
     #[cold]
-    fn too_large(self, error: TooLargeReply) -> Replied {
-        self.fail(error.status(), Text::of(format_args!("{error}")).as_str())
+    fn too_large(&mut self, to: ReplyTo, error: TooLargeReply) -> Replied {
+        let text = Text::of(format_args!("{error}"));
+        self.refuse(to, error.status(), Failure { text: text.as_str(), retry_after_ms: None })
     }
 
-    fn refuse(self, status: Status, failure: Failure<'_>) -> Replied {
-        if self.must_wait() && self.desk.outbox.protocol() != Protocol::Bare {
-            let mut frame = Vec::new();
-            encode_failure(
-                &mut frame,
-                self.desk.outbox.crc(),
-                self.desk.outbox.protocol(),
-                self.to,
-                status,
-                failure,
-            );
-            self.desk.outbox.held(true);
-            self.desk.hold(self.to, frame.len(), |into, _| into.copy_from_slice(&frame));
+    #[cold]
+    fn refuse(&mut self, to: ReplyTo, status: Status, failure: Failure<'_>) -> Replied {
+        // Where headers leave no place for a failure, the connection ends, and nothing needs to be held.
+        if self.must_wait(to) && self.outbox.protocol() != Protocol::Bare {
+            let bytes = self.outbox.failure_aside(to, status, failure).len();
+            self.hold(to, bytes, |into, outbox| into.copy_from_slice(outbox.aside()));
+            self.outbox.held(true);
             return Replied(());
         }
-        if self.must_wait() {
+        if self.must_wait(to) {
             // It can't be said, so the connection ends in its place.
-            self.desk.fail_in_place(self.to);
+            self.fail_in_place(to);
         }
-        self.desk.outbox.failure(self.to, status, failure);
+        self.outbox.failure(to, status, failure);
         Replied(())
     }
 
-    /// The reply of a connection that has open requests: they are rare, so this is apart from the common path.
+    /// The reply of a connection that has open requests.
     #[inline(never)]
-    fn gather_in_order(self, segments: &[Segment<'_>]) -> Replied {
-        if self.must_wait() {
-            return self.hold(segments);
+    fn gather_in_order(&mut self, to: ReplyTo, segments: &[Segment<'_>]) -> Replied {
+        if self.must_wait(to) {
+            return self.hold_reply(to, segments);
         }
-        let sent = self.desk.outbox.reply_gathered(self.to, segments);
-        self.told(sent)
+        match self.outbox.reply_gathered(to, segments) {
+            Ok(()) => Replied(()),
+            Err(error) => self.too_large(to, error),
+        }
     }
 
     /// The reply waits behind open requests.
     #[cold]
-    fn hold(self, segments: &[Segment<'_>]) -> Replied {
+    fn hold_reply(&mut self, to: ReplyTo, segments: &[Segment<'_>]) -> Replied {
         let payload = segments.iter().map(|segment| segment.bytes().len()).sum();
-        if let Err(error) = self.desk.outbox.check_payload(payload) {
-            return self.too_large(error);
+        if let Err(error) = self.outbox.check_payload(payload) {
+            return self.too_large(to, error);
         }
-        let (protocol, to) = (self.desk.outbox.protocol(), self.to);
-        self.desk.outbox.held(false);
-        self.desk.hold(to, reply_bytes(protocol, to, payload), |into, outbox| {
+        let protocol = self.outbox.protocol();
+        let is_held = self.hold(to, reply_bytes(protocol, to, payload), |into, outbox| {
             write_reply(into, outbox.crc(), protocol, to, segments);
         });
+        if !is_held && protocol == Protocol::Bare {
+            self.outbox.refuse_unheard(Status::OUTCOME_UNKNOWN, to.header());
+        }
+        self.outbox.held(!is_held);
         Replied(())
     }
 }

@@ -88,22 +88,22 @@ impl Service for Router {
 
     fn on_open(&mut self, _peer: &Peer, _cx: &mut Cx<'_>) {}
 
-    #[inline]
+    // Always: a call in the middle of the loop over a batch costs a fifth of a small message's instructions.
+    #[inline(always)]
     fn on_frame(&mut self, _conn: &mut (), frame: Frame<'_>, reply: Reply<'_>, _cx: &mut Cx<'_>) -> Replied {
         match self.table[usize::from(frame.route())] {
             0 => BuiltIn::Ack.handle(frame, reply),
             1 => BuiltIn::Echo.handle(frame, reply),
             2 => BuiltIn::Discard.handle(frame, reply),
             3 => BuiltIn::Flip.handle(frame, reply),
-            _ => no_route(frame, reply),
+            _ => reply.fail(Status::NO_ROUTE, no_route(frame.route()).as_str()),
         }
     }
 }
 
 #[cold]
-fn no_route(frame: Frame<'_>, reply: Reply<'_>) -> Replied {
-    let text = Text::of(format_args!("nobody serves route {}", frame.route()));
-    reply.fail(Status::NO_ROUTE, text.as_str())
+fn no_route(route: u16) -> Text {
+    Text::of(format_args!("nobody serves route {route}"))
 }
 
 #[cfg(test)]

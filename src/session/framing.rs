@@ -69,21 +69,7 @@ pub enum Step<'a> {
         /// Bytes that it takes in the input, its frame or line end included.
         used: usize,
     },
-    /// A PING to be answered with its own payload.
-    Ping {
-        /// At most 64 opaque bytes.
-        payload: &'a [u8],
-        /// Bytes that it takes in the input.
-        used: usize,
-    },
-    /// A PONG.
-    Pong {
-        /// What it answers.
-        payload: &'a [u8],
-        /// Bytes that it takes in the input.
-        used: usize,
-    },
-    /// Another control frame, one that this peer may send and that parses.
+    /// A control frame; [`Framing::control`] says whether it is one that this peer may send.
     Control {
         /// Its code.
         header: Header,
@@ -183,7 +169,7 @@ impl Framing {
                 if header.is_plain() || self.protocol == Protocol::Bare {
                     plain(header, payload, used)
                 } else if header.is_control() {
-                    self.control(header, payload, used)
+                    Step::Control { header, payload, used }
                 } else {
                     extended(header, payload, used)
                 }
@@ -201,16 +187,16 @@ impl Framing {
         }
     }
 
-    /// A control frame, if this peer may send it.
+    /// What a control frame says, if this peer may send it.
+    ///
+    /// # Errors
+    ///
+    /// Why the connection ends for it.
     #[inline(never)]
-    fn control<'a>(&self, header: Header, payload: &'a [u8], used: usize) -> Step<'a> {
-        let frame = match ControlFrame::parse(header, payload) {
-            Ok(frame) => frame,
-            Err(error) => return Step::Fault(reason_of_control(&error)),
-        };
+    pub fn control<'a>(&self, header: Header, payload: &'a [u8]) -> Result<ControlFrame<'a>, CloseReason> {
+        let frame = ControlFrame::parse(header, payload).map_err(|error| reason_of_control(&error))?;
         let from = match frame.control {
-            Control::Ping(payload) => return Step::Ping { payload, used },
-            Control::Pong(payload) => return Step::Pong { payload, used },
+            Control::Ping(_) | Control::Pong(_) => return Ok(frame),
             Control::Hello(_) | Control::Subscribe(_) | Control::Unsubscribe(_) | Control::Publish { .. } => {
                 Role::Client
             }
@@ -222,11 +208,7 @@ impl Framing {
             | Control::Missed { .. }
             | Control::Notice { .. } => Role::Server,
         };
-        if from == self.role {
-            Step::Fault(CloseReason::WrongDirection)
-        } else {
-            Step::Control { header, payload, used }
-        }
+        if from == self.role { Err(CloseReason::WrongDirection) } else { Ok(frame) }
     }
 
     /// The same fault as [`Framing::next`] found, in words with the number and the limit. For the cold path.
@@ -288,7 +270,10 @@ impl Framing {
                     requests += u64::from(self.role == Role::Server);
                     input = &input[used..];
                 }
-                Step::Ping { used, .. } | Step::Pong { used, .. } | Step::Control { used, .. } => {
+                Step::Control { header, payload, used } => {
+                    if self.control(header, payload).is_err() {
+                        return requests;
+                    }
                     input = &input[used..];
                 }
                 Step::NeedMore { .. } | Step::Fault(_) => return requests,

@@ -164,7 +164,8 @@ impl<S: Service, I: Io> Turn<S, I> {
                 self.shared.metrics.add(Counter::LateAnswers, 1);
                 return;
             }
-            Some(done) => visit.answered(done),
+            Some(Ok(())) => Verdict::Again,
+            Some(Err(why)) => visit.end_for(why),
         };
         self.settle(io, slot, verdict);
     }

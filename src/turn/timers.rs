@@ -124,10 +124,10 @@ impl<S: Service, I: Io> Turn<S, I> {
                 visit.finish(CloseReason::Idle, text.as_str())
             }
             Due::WriteStall => visit.lost(CloseReason::WriteStall),
-            Due::Request => {
-                let expired = visit.expire();
-                visit.answered(expired)
-            }
+            Due::Request => match visit.expire() {
+                Err(why) => visit.end_for(why),
+                Ok(()) => super::Verdict::Again,
+            },
             Due::Heartbeat => visit.beat(),
         };
         self.settle(io, slot, verdict);

@@ -1,12 +1,14 @@
 //! Control frames of a batch: greetings, heartbeats, and what a dialed server says.
 //!
-//! That a frame of this kind may come from this side at all was decided before, by the session's framing.
+//! Which side may send what is the framing's to say.
 
 use super::{Batch, Stop};
 use crate::base::limits::PAYLOAD_BYTES_MAX;
 use crate::base::{CloseReason, Text};
-use crate::service::{Cx, Incoming, Service, Welcomed};
+use crate::metrics::Counter;
+use crate::service::{Incoming, Service, Welcomed};
 use crate::session::{Greeting, Step};
+use crate::turn::Io;
 use crate::turn::visit::DRAINED;
 use crate::wire::control::code;
 use crate::wire::{ClientId, Control, ControlFrame, Extension, Header, Hello, Status, Tlvs, Welcome};
@@ -18,40 +20,35 @@ const VERSION: u8 = 1;
 /// How this server calls itself.
 const SERVER_ID: &str = "tidegate";
 
-impl<S: Service> Batch<'_, S> {
+impl<S: Service, I: Io> Batch<'_, S, I> {
     /// On a listener that wants a HELLO: whether the first message is something else.
     #[cold]
     pub(super) fn check_first(&self, input: &[u8]) -> Option<Stop> {
         if self.greeting.is_some() {
             return None;
         }
-        match self.framing.next(input, 0, self.desk.outbox.crc()) {
+        match self.framing.next(input, 0, self.shared.desk.outbox.crc()) {
             Step::Control { header, .. } if header.route_or_code() == code::HELLO => None,
             Step::NeedMore { .. } | Step::Fault(_) => None,
-            Step::Message { .. } | Step::Ping { .. } | Step::Pong { .. } | Step::Control { .. } => {
-                Some(Stop::Fault(CloseReason::Unauthenticated))
-            }
+            Step::Message { .. } | Step::Control { .. } => Some(Stop::Fault(CloseReason::Unauthenticated)),
         }
     }
 
     /// A PONG: the answer to a heartbeat, or to nothing.
     pub(super) fn pong(&mut self, payload: &[u8]) {
-        match self.greeting.as_mut().and_then(|peer| peer.pong(payload, self.now)) {
+        match self.greeting.as_mut().and_then(|peer| peer.pong(payload, self.shared.now)) {
             Some(rtt_us) => {
-                self.counts.pongs += 1;
-                self.counts.rtt_us = self.counts.rtt_us.saturating_add(rtt_us);
+                self.shared.metrics.add(Counter::HeartbeatsAnswered, 1);
+                self.shared.metrics.add(Counter::RttUs, u64::from(rtt_us));
             }
-            None => self.counts.unasked_pongs += 1,
+            None => self.shared.metrics.add(Counter::UnaskedPongs, 1),
         }
     }
 
-    /// Any other control frame that the peer may send.
+    /// A control frame. An error ends the connection.
     #[inline(never)]
     pub(super) fn control(&mut self, header: Header, payload: &[u8]) -> Result<(), CloseReason> {
-        let Ok(frame) = ControlFrame::parse(header, payload) else {
-            debug_assert!(false, "the framing has parsed it before");
-            return Err(CloseReason::BadControl);
-        };
+        let frame = self.framing.control(header, payload)?;
         match frame.control {
             Control::Hello(hello) => return self.hello(&hello, frame.extension.as_ref()),
             Control::Subscribe(_) | Control::Unsubscribe(_) | Control::Publish { .. } => {
@@ -69,55 +66,55 @@ impl<S: Service> Batch<'_, S> {
             }
             Control::Missed { count, pattern } => self.incoming(Incoming::Missed { count, pattern }),
             Control::Notice { status, header: _, text } => self.incoming(Incoming::Notice { status, text }),
-            Control::Ping(_) | Control::Pong(_) => debug_assert!(false, "the framing tells these apart"),
+            Control::Ping(payload) => self.shared.desk.outbox.control(&Control::Pong(payload)),
+            Control::Pong(payload) => self.pong(payload),
         }
         Ok(())
     }
 
     fn hello(&mut self, hello: &Hello<'_>, extension: Option<&Extension<'_>>) -> Result<(), CloseReason> {
-        if !self.rules.is_fresh || self.counts.frames > 0 || self.greeting.is_some() {
+        if !self.state.is_fresh || self.counts.frames > 0 || self.greeting.is_some() {
             return Err(CloseReason::LateHello);
         }
         let is_understood = extension.is_none_or(|extension| extension.unsupported.is_none());
         if hello.version < VERSION || hello.tlvs.critical().is_some() || !is_understood {
             return Err(CloseReason::NoCommonVersion);
         }
-        let Batch { service, conn, desk, effects, mailbox, rng, id, now, .. } = self;
-        let mut cx = Cx { now: *now, id: *id, rng, effects, mailbox };
+        let Batch { service, conn, shared, id, .. } = self;
         // Caught here, since whoever could not be judged is not let in, nor anything behind its greeting.
-        let welcomed = catch_unwind(AssertUnwindSafe(|| service.on_hello(conn, hello, &mut cx)));
+        let welcomed = catch_unwind(AssertUnwindSafe(|| service.on_hello(conn, hello, &mut shared.cx(*id))));
         let Ok(welcomed) = welcomed else {
             self.counts.panics += 1;
-            desk.refusal = Some("the service failed at this greeting".into());
+            self.shared.desk.refusal = Some("the service failed at this greeting".into());
             return Err(CloseReason::Panicked);
         };
         let client_id = match welcomed {
-            Welcomed::Anonymous => made_up(Text::of(format_args!("c-{id}"))),
+            Welcomed::Anonymous => made_up(Text::of(format_args!("c-{}", self.id))),
             Welcomed::As(client_id) => client_id,
             Welcomed::Refused(text) => {
-                desk.refusal = Some(text);
+                self.shared.desk.refusal = Some(text);
                 return Err(CloseReason::Unauthenticated);
             }
         };
         let max_receive = hello.max_receive().unwrap_or(PAYLOAD_BYTES_MAX);
         *self.greeting = Some(Box::new(Greeting::new(client_id, hello.flags, max_receive)));
-        self.desk.outbox.set_payload_max(max_receive);
-        self.desk.outbox.control(&Control::Welcome(Welcome {
+        self.shared.desk.outbox.set_payload_max(max_receive);
+        self.shared.desk.outbox.control(&Control::Welcome(Welcome {
             version: VERSION,
             flags: 0,
             max_payload: self.framing.payload_max,
-            heartbeat_ms: self.rules.heartbeat_ms,
+            heartbeat_ms: self.shared.heartbeat_ms,
             server_id: SERVER_ID,
             client_id: client_id.as_str(),
             tlvs: Tlvs::default(),
         }));
         self.framing = self.framing.welcomed();
-        self.counts.welcomed += 1;
-        if self.rules.is_draining {
+        self.shared.metrics.add(Counter::Welcomed, 1);
+        if self.state.is_draining {
             // It came too late to be told with the others.
             let (status, text) = (Status::DRAINING, DRAINED);
-            self.desk.outbox.control(&Control::GoAway { status, reconnect_after_ms: 0, text });
-            (self.rules.is_leaving, self.rules.is_unusual) = (true, true);
+            self.shared.desk.outbox.control(&Control::GoAway { status, reconnect_after_ms: 0, text });
+            (self.state.is_leaving, self.state.is_unusual) = (true, true);
         }
         Ok(())
     }
@@ -129,9 +126,9 @@ impl<S: Service> Batch<'_, S> {
             Some(correlation) => {
                 let extension = Extension { status, correlation: Some(correlation), ..Extension::default() };
                 let control = Control::Ack { payload: b"" };
-                self.desk.outbox.control_frame(&ControlFrame { control, extension: Some(extension) });
+                self.shared.desk.outbox.control_frame(&ControlFrame { control, extension: Some(extension) });
             }
-            None => self.desk.outbox.refuse_unheard(status, header),
+            None => self.shared.desk.outbox.refuse_unheard(status, header),
         }
     }
 }

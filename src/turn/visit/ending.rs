@@ -38,7 +38,8 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         self.take_leave(Leave::new(why, text.as_str()));
     }
 
-    /// From here on nothing is read. What is open is answered first, if that is still wanted; then what is due leaves.
+    /// From here on nothing is read. What is open is answered first, if that is still wanted, else given up, since
+    /// nothing follows the last words; then what is due leaves.
     fn take_leave(&mut self, leave: Leave) {
         let until = self.shared.ms.after(FLUSH_GRACE);
         let why = leave.why;
@@ -53,7 +54,6 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             self.entry.phase = self.entry.phase.step(Event::Await { why, until });
             return;
         }
-        // Nothing comes behind the last words.
         self.abandon();
         self.say_farewell(&leave);
     }
