@@ -168,20 +168,6 @@ fn a_deadline_is_that_of_one_request() {
     }
 }
 
-/// A reply that may not be queued as a whole was not even offered to the socket, if it came later.
-#[test]
-fn a_reply_may_be_as_large_later_as_at_once() {
-    let (mut rig, drawer) = rig(Framing::frames(1000), Limits::default());
-    let client = rig.connect(WIDE);
-    rig.send(client, &frame(1, &numbered(b'l', 1 << 20)));
-    assert_eq!(rig.taken(client), 10 + MIB);
-    rig.send(client, &frame(1, b"dA"));
-    drawer.find(b"A").send(&large(MIB));
-    rig.settle();
-    assert_eq!(rig.taken(client), 10 + MIB);
-    rig.assert_rest(1);
-}
-
 /// The reply that all others waited for was refused for what waited for it.
 #[test]
 fn the_reply_in_front_is_not_refused_for_those_behind_it() {

@@ -31,7 +31,9 @@ impl Clerk {
 
 /// Requests that wait for an answer, each with its payload behind the first byte.
 #[derive(Clone, Debug, Default)]
-pub struct Drawer(Arc<Mutex<Vec<(Vec<u8>, Later)>>>);
+pub struct Drawer(Arc<Mutex<Vec<Put>>>);
+
+type Put = (Vec<u8>, Later);
 
 impl Drawer {
     pub fn len(&self) -> usize {
