@@ -67,7 +67,17 @@ fn bad_numbers_are_mistakes_of_the_caller() {
             &["--grace"],
         );
     }
+    assert_complaint(&["serve", "--shards", "0"], 2, &["number of shards", "between 1 and 256"]);
     assert_complaint(&["serve", "--grace", "-1"], 2, &["--grace is -1", "seconds"]);
+    for (route, words) in [
+        ("16-23=flop", "there are ack, echo, discard, flip"),
+        ("9-3=echo", "16-23=flip"),
+        ("1=flip", "route 1 is served by both echo and flip"),
+        ("16384=echo", "exceeds the largest route 16383"),
+    ] {
+        let here = ["serve", "--frames", "127.0.0.1:0", "--lines", "127.0.0.1:0", "--route", route];
+        assert_complaint(&here, 2, &["--route", words]);
+    }
     let no_time = ["serve", "--idle", "0", "--frames", "127.0.0.1:0", "--lines", "127.0.0.1:0"];
     assert_complaint(&no_time, 2, &["idle time", "between 1 and"]);
 }
@@ -89,13 +99,51 @@ fn help_and_version_are_given() {
     assert_eq!(out.trim(), format!("tidegate {}", env!("CARGO_PKG_VERSION")));
     for (arguments, words) in [
         (&["--help"][..], &["serve", "Usage: tidegate"][..]),
-        (&["serve", "--help"], &["--frames", "--lines", "--idle", "--grace", "--log-format"]),
+        (
+            &["serve", "--help"],
+            &[
+                "--frames",
+                "--lines",
+                "unix:PATH",
+                "--shards",
+                "--pin",
+                "--route",
+                "--idle",
+                "--grace",
+                "--log-format",
+            ],
+        ),
+        (&["conform", "--help"], &["--echo", "--oneway", "--missing", "--lines", "--timeout", "--only"]),
     ] {
         let (code, out, errors) = tidegate(arguments);
         assert_eq!((code, errors.as_str()), (Some(0), ""), "{arguments:?}");
         for word in words {
             assert!(out.contains(word), "{arguments:?} does not name {word}: {out}");
         }
+    }
+}
+
+/// As many loops as asked for, and none by a word that is no number.
+#[test]
+fn the_number_of_loops_is_asked_for() {
+    for (shards, code, words) in [("x", 2, "whole number, or auto"), ("70000", 2, "auto")] {
+        let (ended, out, errors) = tidegate(&["serve", "--shards", shards]);
+        assert_eq!((ended, out.as_str()), (Some(code), ""), "{errors}");
+        assert!(errors.contains(words), "{errors}");
+    }
+    #[cfg(target_os = "linux")]
+    for (shards, want) in [("1", Some(1)), ("3", Some(3)), ("auto", None)] {
+        let server = Process::serve(&["--shards", shards]);
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", server.id())).expect("its threads");
+        let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        let loops = names
+            .filter(|name| {
+                name.trim().strip_prefix("tidegate-").is_some_and(|rest| rest.parse::<u8>().is_ok())
+            })
+            .count();
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        assert_eq!(loops, want.unwrap_or(processors), "--shards {shards}");
+        server.end();
     }
 }
 

@@ -22,7 +22,7 @@ fn limited(descriptors: u32, held: u32) -> Command {
     let script = format!(
         "ulimit -n {descriptors}; for ((n = 0; n < {held}; n++)); do exec {{fd}}</dev/null; done; exec \"$@\""
     );
-    command.args(["-c", &script, "bash", BINARY]).args(SERVE).args(["--log-format", "text"]);
+    command.args(["-c", &script, "bash", BINARY]).args(SERVE).args(["--shards", "1", "--log-format", "text"]);
     command.env_remove("RUST_LOG");
     command
 }
@@ -162,7 +162,7 @@ fn above_the_most_connections_newcomers_are_told() {
 fn who_speaks_first_reads_the_refusal_too() {
     let gate = Gate::default();
     let held = gate.clone();
-    let running = builder().max_connections(1).start_fn(move |frame, reply| {
+    let running = builder().shards(1).max_connections(1).start_fn(move |frame, reply| {
         held.wait();
         reply.forward(frame.whole())
     });

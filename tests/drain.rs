@@ -97,7 +97,7 @@ fn a_signal_loses_nothing_that_was_sent_before() {
 fn connections_not_yet_accepted_are_drained_too() {
     let gate = Gate::default();
     let held = gate.clone();
-    let running = builder().start_fn(move |frame, reply| {
+    let running = builder().shards(1).start_fn(move |frame, reply| {
         held.wait();
         reply.forward(frame.whole())
     });

@@ -25,11 +25,12 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         "server",
         &["base", "wire", "buffer", "metrics", "session", "mailbox", "service", "turn", "net", "shard"],
     ),
+    ("conform", &["base", "wire"]),
     (
         "cli",
         &[
             "base", "wire", "buffer", "metrics", "session", "mailbox", "service", "turn", "sim", "net",
-            "shard", "server",
+            "shard", "server", "conform",
         ],
     ),
 ];

@@ -1,4 +1,4 @@
-//! What the README shows is run, as it stands there but for the ports.
+//! What the README and the protocol's document show is run, as it stands there but for the ports.
 
 mod support;
 
@@ -7,12 +7,13 @@ use std::process::{Command, Stdio};
 use support::process::Process;
 
 const README: &str = include_str!("../README.md");
+const PROTOCOL: &str = include_str!("../docs/PROTOCOL.md");
 
-/// The code of the README's first block in this language that contains `word`.
-fn block(language: &str, word: &str) -> &'static str {
+/// The code of a document's first block in this language that contains `word`.
+fn block(document: &'static str, language: &str, word: &str) -> &'static str {
     let opening = format!("```{language}\n");
-    let blocks = README.split(opening.as_str()).skip(1).filter_map(|rest| rest.split("```").next());
-    blocks.into_iter().find(|block| block.contains(word)).expect("the README has this block")
+    let blocks = document.split(opening.as_str()).skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.into_iter().find(|block| block.contains(word)).expect("the document has this block")
 }
 
 /// What a program prints that is fed this script.
@@ -33,7 +34,7 @@ fn output_of(program: &str, script: &str) -> String {
 #[test]
 fn a_line_is_acknowledged_from_the_shell() {
     let server = Process::serve(&[]);
-    let script = block("sh", "/dev/tcp").replace("7412", &server.lines.port().to_string());
+    let script = block(README, "sh", "/dev/tcp").replace("7412", &server.lines.port().to_string());
     assert_eq!(output_of("bash", &script), "已接收\n");
     server.end();
 }
@@ -41,7 +42,22 @@ fn a_line_is_acknowledged_from_the_shell() {
 #[test]
 fn a_frame_is_echoed_to_python() {
     let server = Process::serve(&[]);
-    let script = block("python", "socket").replace("7411", &server.frames.port().to_string());
+    let script = block(README, "python", "socket").replace("7411", &server.frames.port().to_string());
     assert_eq!(output_of("python3", &script), "True\n");
+    server.end();
+}
+
+#[test]
+fn the_documents_clients_are_answered() {
+    let server = Process::serve(&[]);
+    let port = server.frames.port().to_string();
+    let plain = block(PROTOCOL, "python", "def receive").replace("7411", &port);
+    assert_eq!(output_of("python3", &plain), "(1, b'hello')\n");
+    let known = block(PROTOCOL, "python", "class Client");
+    assert!(known.lines().count() <= 45, "a client is short");
+    let printed = output_of("python3", &known.replace("7411", &port));
+    let mut replies: Vec<_> = printed.lines().collect();
+    replies.sort_unstable();
+    assert_eq!(replies, ["1 0 True", "2 0 True", "3 0 True"]);
     server.end();
 }

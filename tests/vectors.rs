@@ -4,6 +4,7 @@
 //! the file can't grow past it.
 
 use std::collections::HashSet;
+use tidegate::CloseReason;
 use tidegate::base::limits::PAYLOAD_BYTES_DEFAULT;
 use tidegate::wire::control::TEXT_BYTES_MAX;
 use tidegate::wire::{
@@ -85,6 +86,14 @@ fn the_examples_of_the_document_are_vectors() {
         |line: &&str| line.len() > 30 && line.as_bytes()[2] == b' ' && line[..2].parse::<u16>().is_ok();
     let frames = PROTOCOL.lines().filter(is_frame).count();
     assert!(frames >= shown.len() - 3, "only {frames} lines look like a frame");
+}
+
+/// Whoever finds a reason in the log finds it in the document.
+#[test]
+fn the_document_explains_every_reason() {
+    for reason in CloseReason::ALL {
+        assert!(PROTOCOL.contains(&format!("`{}`", reason.name())), "{} is not explained", reason.name());
+    }
 }
 
 #[derive(Default)]

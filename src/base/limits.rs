@@ -219,6 +219,12 @@ pub const TIMERS_PER_TURN: usize = 1024;
 /// Newcomers that other loops may have handed to a loop and that it has not taken in yet.
 pub const HANDED_PER_SHARD: usize = 1024;
 
+/// Threads for offloaded work at most.
+pub const WORKERS_MAX: u16 = 256;
+
+/// The most that a server may say of how many offloaded jobs may wait for a worker.
+pub const JOBS_WAITING_MAX: usize = 1 << 20;
+
 /// Loops of one server at most.
 pub const SHARDS_MAX: u16 = 256;
 

@@ -5,7 +5,7 @@ use crate::net::Endpoint;
 use std::io::Write;
 
 /// Prints where the server is, how to try it, and what it may use at most.
-pub(super) fn print(addresses: &[Endpoint], connections: u32) {
+pub(super) fn print(addresses: &[Endpoint], shards: u16, connections: u32) {
     let [frames, lines] = addresses else { return };
     let mut out = std::io::stdout().lock();
     // A closed standard output is no reason not to serve.
@@ -15,6 +15,7 @@ pub(super) fn print(addresses: &[Endpoint], connections: u32) {
 tidegate {version}
   frames   {frames}   route 0 ack, 1 echo, 2 discard, 3 flip
   lines    {lines}   route 0 ack
+  shards   {shards} event loops
   memory   {budget} MiB for buffers; up to {connections} connections, {idle} B each when idle;
            the kernel adds at most {kernel} KiB for a connection with both queues full
 try it     {try_it}

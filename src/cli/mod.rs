@@ -4,11 +4,14 @@
 //! Never: anything that a library user would miss.
 
 mod banner;
+mod conform;
 mod logs;
 mod serve;
 
+use anyhow::bail;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// A low-latency TCP message server.
 #[derive(Debug, Parser)]
@@ -25,6 +28,8 @@ const AFTER_HELP: &str = "Example: tidegate serve, then in another terminal:
 enum Command {
     /// Run the server: frames on 7411, text lines on 7412, routes ack, echo, discard, flip
     Serve(serve::Options),
+    /// Ask a server whether it speaks the protocol: golden vectors, negatives, sessions
+    Conform(conform::Options),
 }
 
 /// Runs the command line and gives the process's exit code.
@@ -32,6 +37,7 @@ pub fn run() -> ExitCode {
     let args = Args::parse();
     let ended = match args.command {
         Command::Serve(options) => serve::run(&options),
+        Command::Conform(options) => conform::run(&options),
     };
     match ended {
         Ok(code) => code,
@@ -41,6 +47,13 @@ pub fn run() -> ExitCode {
                 error.downcast_ref::<crate::server::Error>().map_or(2, crate::server::Error::exit_code);
             ExitCode::from(code)
         }
+    }
+}
+
+fn seconds(flag: &str, given: f64) -> anyhow::Result<Duration> {
+    match Duration::try_from_secs_f64(given) {
+        Ok(duration) => Ok(duration),
+        Err(_) => bail!("{flag} is {given}; give it a number of seconds, such as 30 or 0.5"),
     }
 }
 

@@ -15,8 +15,13 @@ use std::fmt;
 pub struct Ticket {
     /// Its connection.
     pub token: Token,
-    /// Tells it from every other request that the loop ever deferred.
+    /// Tells it from every other request that the loop ever deferred; [`Ticket::ONE_WAY`] if nobody waits.
     pub serial: u64,
+}
+
+impl Ticket {
+    /// The serial of all requests that want no reply.
+    pub const ONE_WAY: u64 = 0;
 }
 
 /// How a deferred request ended.

@@ -43,7 +43,7 @@ impl Default for ListenOptions {
 pub enum Listener {
     /// At an IP and port.
     Tcp(TcpListener),
-    /// At a path; the file goes first, see [`unix`](super::unix).
+    /// At a path; its [file](SocketFile) goes first.
     Unix(SocketFile, UnixListener),
 }
 

@@ -3,8 +3,8 @@
 use super::{Error, Running, launch};
 use crate::base::limits::{
     BUDGET_BYTES_DEFAULT, BUDGET_BYTES_MIN, CONNECTIONS_DEFAULT, CONNECTIONS_PER_SHARD_MAX, DEADLINE_MS_MAX,
-    DRAIN_GRACE, LINE_BYTES_DEFAULT, LINE_BYTES_MAX, LISTENERS_MAX, Limits, OPEN_REQUESTS_MAX,
-    PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, SHARDS_MAX,
+    DRAIN_GRACE, JOBS_WAITING_MAX, LINE_BYTES_DEFAULT, LINE_BYTES_MAX, LISTENERS_MAX, Limits,
+    OPEN_REQUESTS_MAX, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, SHARDS_MAX, WORKERS_MAX,
 };
 use crate::base::time::whole_ms;
 use crate::net::{self, Endpoint, ListenOptions};
@@ -107,6 +107,7 @@ pub struct Builder {
     pub(super) grace: Duration,
     shards: Option<u16>,
     pub(super) pin: bool,
+    pub(super) workers: Option<(u16, usize)>,
 }
 
 impl Builder {
@@ -121,6 +122,7 @@ impl Builder {
             grace: DRAIN_GRACE,
             shards: None,
             pin: false,
+            workers: None,
         }
     }
 
@@ -168,6 +170,14 @@ impl Builder {
         self
     }
 
+    /// Threads for [offloaded](Reply::offload) work, `1..=256`, and how many jobs may wait for one, `1..=1048576`; a job
+    /// more is refused with OVERLOADED. Default: no threads, every job is refused.
+    #[must_use]
+    pub const fn workers(mut self, threads: u16, waiting: usize) -> Builder {
+        self.workers = Some((threads, waiting));
+        self
+    }
+
     /// Memory for all buffers of all loops, in bytes, at least 4 MiB for each. Default: 256 MiB.
     #[must_use]
     pub const fn memory(mut self, bytes: usize) -> Builder {
@@ -194,11 +204,12 @@ impl Builder {
         &self.local_addrs
     }
 
-    /// Starts the server beside the caller. `make_service` makes each loop's service.
+    /// Starts the server beside the caller. Each loop has its own copy of `make_service`, which makes its service.
     ///
     /// # Errors
     ///
-    /// [`Error::NoListener`], [`Error::Limit`], or [`Error::Host`] if a loop can't be made.
+    /// [`Error::NoListener`], [`Error::Limit`], [`Error::Host`] if a loop can't be made, [`Error::ShardDied`] if its service
+    /// can't, or why a port can't be listened on once for each loop.
     pub fn start<S, F>(self, make_service: F) -> Result<Running, Error>
     where
         S: Service,
@@ -268,6 +279,10 @@ impl Builder {
         let limits = &self.limits;
         let shards = self.shards_or_default();
         within("the number of shards", shards.into(), 1, SHARDS_MAX.into())?;
+        if let Some((threads, waiting)) = self.workers {
+            within("the number of worker threads", threads.into(), 1, WORKERS_MAX.into())?;
+            within("the number of jobs that may wait", waiting as u64, 1, JOBS_WAITING_MAX as u64)?;
+        }
         let least = BUDGET_BYTES_MIN as u64 * u64::from(shards);
         within("the memory budget in bytes", self.budget_bytes as u64, least, u64::MAX)?;
         let open = u64::from(limits.open_requests);

@@ -1,10 +1,11 @@
 //! The start: sockets are dealt out to the loops, each loop is made on its own thread, and all begin together or none.
 
+use super::pool::Pool;
 use super::running::{Running, Shared, panic_text};
 use super::{Builder, Error};
 use crate::metrics::ShardMetrics;
 use crate::net::{self, Endpoint, Held, KERNEL_SPREADS, ListenOptions, Listener};
-use crate::service::{NoWorkers, Service};
+use crate::service::{Job, NoWorkers, Service, Workers};
 use crate::shard::{Group, Poller, Shard, pin_thread};
 use crate::turn::TurnConfig;
 use std::io;
@@ -34,6 +35,11 @@ where
     let (group, pollers) = Group::new(shards, builder.connections_max).map_err(Error::Host)?;
     let (dealt, held) = deal_out(builder.sockets, &builder.local_addrs, shards)?;
     let (start, seed) = (Instant::now(), seed());
+    let pool = start_pool(builder.workers, start)?;
+    let workers: Arc<dyn Workers> = match &pool {
+        Some(pool) => pool.front(),
+        None => Arc::new(NoWorkers),
+    };
     let mut made = Vec::with_capacity(pollers.len());
     for (shard, (poller, sockets)) in (0..).zip(pollers.into_iter().zip(dealt)) {
         let config = TurnConfig {
@@ -45,20 +51,22 @@ where
             seed: seed.wrapping_add(shard.into()),
             mailbox: Arc::clone(group.mailbox(shard).expect("one for each loop")),
             peers: group.mailboxes().cloned().collect(),
-            workers: Arc::new(NoWorkers),
+            workers: Arc::clone(&workers),
             seats: Arc::clone(group.seats(shard).expect("one for each loop")),
         };
         let parts = Parts { config, poller, sockets, group: Arc::clone(&group), start, pin: builder.pin };
         match make(parts, make_service.clone()) {
             Ok(one) => made.push(one),
             Err(error) => {
-                call_off(made);
+                call_off(made, pool);
                 return Err(error);
             }
         }
     }
+    drop(workers);
     let metrics = made.iter().map(|one| Arc::clone(&one.metrics)).collect();
-    let shared = Arc::new(Shared::new(builder.local_addrs, group, metrics, held, builder.grace));
+    let jobs = pool.as_ref().map(|pool| Arc::clone(pool.queue()));
+    let shared = Arc::new(Shared::new(builder.local_addrs, group, metrics, jobs, held, builder.grace));
     let threads = made
         .into_iter()
         .map(|one| {
@@ -66,7 +74,12 @@ where
             one.thread
         })
         .collect();
-    Ok(Running::new(shared, threads))
+    Ok(Running::new(shared, threads, pool))
+}
+
+fn start_pool(wanted: Option<(u16, usize)>, start: Instant) -> Result<Option<Pool<Job>>, Error> {
+    let Some((threads, waiting)) = wanted else { return Ok(None) };
+    Pool::start(threads, waiting, start).map(Some).map_err(Error::Host)
 }
 
 /// Different in each run: handlers get chance, the simulator gets repeatability.
@@ -173,9 +186,12 @@ fn run<S: Service>(
 }
 
 /// Ends loops that have not begun.
-fn call_off(made: Vec<Made>) {
+fn call_off(made: Vec<Made>, pool: Option<Pool<Job>>) {
     for Made { thread, go, .. } in made {
         drop(go);
         let _ = thread.join();
+    }
+    if let Some(pool) = pool {
+        pool.end(Instant::now());
     }
 }

@@ -10,6 +10,7 @@
 mod builder;
 mod error;
 mod launch;
+mod pool;
 mod report;
 mod running;
 #[cfg(feature = "signals")]
@@ -17,6 +18,7 @@ mod signals;
 
 pub use builder::{Builder, Listener};
 pub use error::Error;
+pub use pool::WorkerFigures;
 pub use report::DrainReport;
 pub use running::{Handle, Running, Unreached};
 #[cfg(feature = "signals")]

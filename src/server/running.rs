@@ -1,27 +1,33 @@
 //! A server that runs: its threads, its figures, its end.
 
+use super::pool::{Pool, Queue, WorkerFigures};
 use super::{DrainReport, Error};
-use crate::base::limits::MAILBOX_COMMANDS;
+use crate::base::limits::{DEADLINE_MS_MAX, MAILBOX_COMMANDS};
 use crate::base::{ConnId, Token};
-use crate::mailbox::{Command, Mailbox};
+use crate::mailbox::{Command, Mailbox, Whom};
 use crate::metrics::{ShardMetrics, Snapshot};
 use crate::net::{Endpoint, Held};
+use crate::service::{Job, Message};
 use crate::shard::Group;
 use crate::wire::Status;
 use std::any::Any;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tracing::error;
+use tracing::{error, warn};
 
 /// How long to wait before a command is left again at a loop whose mailbox was full.
 const FULL_PAUSE: Duration = Duration::from_millis(1);
+
+/// The longest grace that is counted, as in the loops.
+const GRACE_MAX: Duration = Duration::from_millis(DEADLINE_MS_MAX as u64);
 
 /// A server that was started. Dropping it lets the server run on; [`Running::join`] waits for its end.
 #[derive(Debug)]
 pub struct Running {
     handle: Handle,
     threads: Vec<JoinHandle<()>>,
+    pool: Option<Pool<Job>>,
 }
 
 /// Speaks to a running server, from any thread.
@@ -57,10 +63,14 @@ pub(super) struct Shared {
     local_addrs: Vec<Endpoint>,
     group: Arc<Group>,
     metrics: Vec<Arc<ShardMetrics>>,
+    /// What the workers do, if there are any.
+    jobs: Option<Arc<Queue<Job>>>,
     /// Second descriptors of the listening sockets, so that a loop that dies resets nobody in its accept queue.
     held: Mutex<Vec<Held>>,
     /// The figures when the drain began.
     before_drain: Mutex<Option<Snapshot>>,
+    /// When the drain's grace is over.
+    drain_until: Mutex<Option<Instant>>,
     /// The first loop that died, and what it said last.
     death: OnceLock<(u16, String)>,
     /// How long the other loops then have.
@@ -72,11 +82,21 @@ impl Shared {
         local_addrs: Vec<Endpoint>,
         group: Arc<Group>,
         metrics: Vec<Arc<ShardMetrics>>,
+        jobs: Option<Arc<Queue<Job>>>,
         held: Vec<Held>,
         grace: Duration,
     ) -> Shared {
-        let (held, before_drain) = (Mutex::new(held), Mutex::new(None));
-        Shared { local_addrs, group, metrics, held, before_drain, death: OnceLock::new(), grace }
+        Shared {
+            local_addrs,
+            group,
+            metrics,
+            jobs,
+            held: Mutex::new(held),
+            before_drain: Mutex::new(None),
+            drain_until: Mutex::new(None),
+            death: OnceLock::new(),
+            grace,
+        }
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -86,16 +106,20 @@ impl Shared {
     }
 
     fn drain(&self, grace: Duration) {
-        let mut before = self.before_drain.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut before = lock(&self.before_drain);
         if before.is_none() {
             *before = Some(self.snapshot());
         }
         drop(before);
+        let (began, mut until) = (Instant::now(), lock(&self.drain_until));
+        let end = began + grace.min(GRACE_MAX);
+        *until = Some(until.map_or(end, |before| before.min(end)));
+        drop(until);
         // Before the loops end listening: the last descriptor of a socket must be theirs.
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        lock(&self.held).clear();
         let dead = self.death.get().map(|(shard, _)| *shard);
         let living = (0..).zip(self.group.mailboxes()).filter(|(shard, _)| Some(*shard) != dead);
-        let (began, mut untold) = (Instant::now(), living.collect::<Vec<(u16, _)>>());
+        let mut untold: Vec<(u16, _)> = living.collect();
         let post = |told: &(u16, &Arc<Mailbox>)| told.1.post(Command::Drain { grace }).is_err();
         loop {
             untold.retain(post);
@@ -119,8 +143,12 @@ impl Shared {
 }
 
 impl Running {
-    pub(super) const fn new(shared: Arc<Shared>, threads: Vec<JoinHandle<()>>) -> Running {
-        Running { handle: Handle { shared }, threads }
+    pub(super) const fn new(
+        shared: Arc<Shared>,
+        threads: Vec<JoinHandle<()>>,
+        pool: Option<Pool<Job>>,
+    ) -> Running {
+        Running { handle: Handle { shared }, threads, pool }
     }
 
     /// Where the listeners are, in their order.
@@ -138,7 +166,8 @@ impl Running {
         self.threads.iter().all(JoinHandle::is_finished)
     }
 
-    /// Waits until the server has drained, and tells how that went.
+    /// Waits until the server has drained, and tells how that went. Offloaded work that nobody waits for is done within
+    /// the drain's grace, too; what is left then counts as lost.
     ///
     /// # Errors
     ///
@@ -150,12 +179,19 @@ impl Running {
                 let _ = shared.death.set((shard, panic_text(panic.as_ref())));
             }
         }
+        let until = lock(&shared.drain_until).unwrap_or_else(Instant::now);
+        let undone = self.pool.map_or(0, |pool| pool.end(until));
+        if undone > 0 {
+            warn!(undone, "offloaded jobs were not done when the grace was over");
+        }
         if let Some((shard, why)) = shared.death.get() {
             return Err(Error::ShardDied { shard: *shard, why: why.clone() });
         }
-        let before = shared.before_drain.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = lock(&shared.before_drain);
         let before = before.clone().unwrap_or(const { Snapshot::zero() });
-        Ok(DrainReport::between(&before, &shared.snapshot()))
+        let mut report = DrainReport::between(&before, &shared.snapshot());
+        report.lost += undone as u64;
+        Ok(report)
     }
 }
 
@@ -185,6 +221,21 @@ impl Handle {
         self.shared.group.connections()
     }
 
+    /// What the workers have done until now. All zero without any.
+    pub fn workers(&self) -> WorkerFigures {
+        self.shared.jobs.as_ref().map(|jobs| jobs.figures()).unwrap_or_default()
+    }
+
+    /// Sends a message to a connection that said HELLO. It is lost, and counted, if the connection is gone, never said
+    /// HELLO, or takes no frames that large.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreached`]; then nothing is sent.
+    pub fn send(&self, id: ConnId, message: &Message) -> Result<(), Unreached> {
+        self.post(id, |to| Command::Send { to, bytes: message.frame().clone(), whom: Whom::Greeted })
+    }
+
     /// Ends a connection in order: what is due to it leaves, and the status and the text are its last words. Does nothing
     /// if it is gone.
     ///
@@ -210,6 +261,11 @@ impl Handle {
     pub fn drain(&self, grace: Duration) {
         self.shared.drain(grace);
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is behind our locks is whole at every moment: a panic elsewhere is no reason to stop.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(super) fn panic_text(panic: &(dyn Any + Send)) -> String {

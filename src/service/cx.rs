@@ -171,6 +171,11 @@ impl Message {
         Message(frame.into())
     }
 
+    /// The whole frame.
+    pub(crate) const fn frame(&self) -> &Bytes {
+        &self.0
+    }
+
     /// Bytes of the whole frame.
     pub fn frame_bytes(&self) -> usize {
         self.0.len()

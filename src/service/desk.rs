@@ -7,7 +7,8 @@ use crate::base::limits::LATERS_PER_SHARD;
 use crate::base::{Time, Token};
 use crate::buffer::{Pool, Spares};
 use crate::mailbox::{Mailbox, Ticket};
-use crate::session::{Outbox, ReplyTo, Slots};
+use crate::session::{Outbox, Protocol, ReplyTo, Slots};
+use crate::wire::Status;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -34,6 +35,8 @@ pub(crate) struct Desk {
     pub(super) now: Time,
     /// Bytes of replies that were held in this batch.
     pub(crate) held_bytes: usize,
+    /// The most that these may come to.
+    hold_bytes_max: usize,
     /// Why a HELLO was refused, in the service's words.
     pub(crate) refusal: Option<Cow<'static, str>>,
     credits: usize,
@@ -62,6 +65,7 @@ impl Desk {
             token: Token::listener(0),
             now: Time::ZERO,
             held_bytes: 0,
+            hold_bytes_max: 0,
             refusal: None,
             credits: LATERS_PER_SHARD,
             next_serial: 0,
@@ -70,16 +74,19 @@ impl Desk {
 
     /// A batch begins.
     #[inline]
-    pub(crate) const fn begin_batch(&mut self, token: Token, now: Time) {
+    pub(crate) const fn begin_batch(&mut self, token: Token, now: Time, hold_bytes_max: usize) {
         (self.token, self.now, self.held_bytes) = (token, now, 0);
+        self.hold_bytes_max = hold_bytes_max;
     }
 
     /// A connection needs its lists no longer.
-    pub(crate) fn put_back(&mut self, slots: Box<Slots>) {
+    pub(crate) fn put_back(&mut self, mut slots: Box<Slots>) {
         debug_assert!(slots.is_empty());
+        slots.shrink();
         self.spares.put(slots);
     }
 
+    /// One that no request had before; never [`Ticket::ONE_WAY`].
     pub(crate) const fn serial(&mut self) -> u64 {
         self.next_serial += 1;
         self.next_serial
@@ -99,8 +106,9 @@ impl Desk {
     /// Opens a request of this batch's connection. `None`: no place in the mailbox is left.
     pub(super) fn open(&mut self, to: ReplyTo) -> Option<Later> {
         self.credits = self.credits.checked_sub(1)?;
-        let serial = self.serial();
+        let mut serial = Ticket::ONE_WAY;
         if to.is_wanted() {
+            serial = self.serial();
             let due = self.now.ms().plus(self.due_ms());
             self.slots().open(serial, to, due);
             self.open += 1;
@@ -125,13 +133,25 @@ impl Desk {
     }
 
     /// A reply has its place behind open requests: holds it there. `write` fills exactly `bytes` bytes.
-    pub(super) fn hold(&mut self, to: ReplyTo, bytes: usize, write: impl FnOnce(&mut [u8], &Outbox)) {
+    /// False if there is no room; the request then fails OUTCOME_UNKNOWN in its place.
+    pub(super) fn hold(&mut self, to: ReplyTo, bytes: usize, write: impl FnOnce(&mut [u8], &Outbox)) -> bool {
         let serial = self.serial();
         self.slots().append_ended(serial, to);
-        let Desk { slots: Some(slots), pool, outbox, .. } = self else { return };
-        let count = u32::try_from(bytes).unwrap_or(u32::MAX);
-        if slots.hold(pool, serial, count, |into| write(into, outbox)) {
+        let Desk { slots: Some(slots), pool, outbox, .. } = self else { return false };
+        let Ok(count) = u32::try_from(bytes) else { return false };
+        let is_held = self.held_bytes + bytes <= self.hold_bytes_max
+            && slots.hold(pool, serial, count, |into| write(into, outbox));
+        if is_held {
             self.held_bytes += bytes;
+        } else if outbox.protocol() == Protocol::Bare {
+            outbox.refuse_unheard(Status::OUTCOME_UNKNOWN, to.header());
         }
+        is_held
+    }
+
+    /// A request has failed behind open ones: keeps its place.
+    pub(super) fn fail_in_place(&mut self, to: ReplyTo) {
+        let serial = self.serial();
+        self.slots().append_ended(serial, to);
     }
 }

@@ -81,7 +81,7 @@ impl<'a> Frame<'a> {
             // With a block, that is so if it has nothing but a correlation, and OK for a status.
             (Protocol::Frame, [] | [3, 1, 0, 0, ..] | [1, 0, 0, 0]) | (Protocol::Bare, _) => {
                 let before = u8::try_from(PREFIX_BYTES + self.block.len()).ok()?;
-                Some(Envelope { before, after: TRAILER_BYTES as u8 })
+                Some(Envelope { before, after: TRAILER })
             }
             (Protocol::Frame, _) => None,
             // Only a bare line feed may go out again as it came.
@@ -91,3 +91,6 @@ impl<'a> Frame<'a> {
         }
     }
 }
+
+#[expect(clippy::cast_possible_truncation, reason = "4")]
+const TRAILER: u8 = TRAILER_BYTES as u8;

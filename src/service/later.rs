@@ -61,7 +61,8 @@ impl Later {
         ConnId { shard: self.shard, generation: self.ticket.token.generation, slot: self.ticket.token.slot }
     }
 
-    /// Answers with a copy of these bytes; up to 96 without an allocation.
+    /// Answers with a copy of these bytes; up to 96 without an allocation. Beyond what may be queued for the requester
+    /// (the high watermark and the listener's largest payload) it is told OUTCOME_UNKNOWN instead.
     pub fn send(self, payload: &[u8]) {
         let body = match Inline::of(payload) {
             Some(inline) => Body::Inline(inline),

@@ -10,9 +10,7 @@ use super::desk::Desk;
 use super::{Job, Later, Outcome, Overloaded};
 use crate::base::Text;
 use crate::base::limits::LATERS_PER_SHARD;
-use crate::session::{
-    Failure, Part, ReplyTo, Segment, TooLargeReply, encode_failure, reply_bytes, write_reply,
-};
+use crate::session::{Failure, Part, Protocol, ReplyTo, Segment, TooLargeReply, reply_bytes, write_reply};
 use crate::wire::Status;
 use bytes::Bytes;
 
@@ -163,12 +161,16 @@ impl Desk {
 
     #[cold]
     fn refuse(&mut self, to: ReplyTo, status: Status, failure: Failure<'_>) -> Replied {
-        if self.must_wait(to) {
-            let mut frame = Vec::new();
-            encode_failure(&mut frame, self.outbox.crc(), self.outbox.protocol(), to, status, failure);
+        // Where headers leave no place for a failure, the connection ends, and nothing needs to be held.
+        if self.must_wait(to) && self.outbox.protocol() != Protocol::Bare {
+            let bytes = self.outbox.failure_aside(to, status, failure).len();
+            self.hold(to, bytes, |into, outbox| into.copy_from_slice(outbox.aside()));
             self.outbox.held(true);
-            self.hold(to, frame.len(), |into, _| into.copy_from_slice(&frame));
             return Replied(());
+        }
+        if self.must_wait(to) {
+            // It can't be said, so the connection ends in its place.
+            self.fail_in_place(to);
         }
         self.outbox.failure(to, status, failure);
         Replied(())
@@ -194,10 +196,13 @@ impl Desk {
             return self.too_large(to, error);
         }
         let protocol = self.outbox.protocol();
-        self.outbox.held(false);
-        self.hold(to, reply_bytes(protocol, to, payload), |into, outbox| {
+        let is_held = self.hold(to, reply_bytes(protocol, to, payload), |into, outbox| {
             write_reply(into, outbox.crc(), protocol, to, segments);
         });
+        if !is_held && protocol == Protocol::Bare {
+            self.outbox.refuse_unheard(Status::OUTCOME_UNKNOWN, to.header());
+        }
+        self.outbox.held(!is_held);
         Replied(())
     }
 }

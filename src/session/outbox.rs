@@ -309,6 +309,18 @@ impl Outbox {
         self.tally.failed += 1;
     }
 
+    /// The same failure as whole bytes, to be sent later; they are there until something else is written aside.
+    pub fn failure_aside(&mut self, to: ReplyTo, status: Status, failure: Failure<'_>) -> &[u8] {
+        self.aside.clear();
+        encode_failure(&mut self.aside, &self.crc, self.protocol, to, status, failure);
+        &self.aside
+    }
+
+    /// What was written aside last.
+    pub fn aside(&self) -> &[u8] {
+        &self.aside
+    }
+
     /// Something was refused whose sender does not hear of it.
     pub const fn refuse_unheard(&mut self, status: Status, header: Header) {
         self.unheard = Some((status, header));

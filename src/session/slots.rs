@@ -18,8 +18,8 @@
 
 use super::{Leave, ReplyTo};
 use crate::base::Ms;
+use crate::base::limits::OPEN_REQUESTS;
 use crate::buffer::{Lease, Pool, Side};
-use crate::wire::Status;
 use std::collections::VecDeque;
 
 /// A request that was started and not ended.
@@ -40,12 +40,10 @@ enum Slot {
         at: u32,
         bytes: u32,
     },
-    /// Ended with a failure whose text needs no room.
+    /// Answered, but there was no room for the reply: OUTCOME_UNKNOWN.
     Failed {
         serial: u64,
         to: ReplyTo,
-        status: Status,
-        text: &'static str,
     },
 }
 
@@ -80,8 +78,8 @@ pub enum Ended {
 pub enum Ready<'a> {
     /// Whole frames.
     Bytes(&'a [u8]),
-    /// A failure to be written.
-    Failed(ReplyTo, Status, &'static str),
+    /// A reply that could not be held: OUTCOME_UNKNOWN with [`NO_ROOM`].
+    Failed(ReplyTo),
 }
 
 /// The open requests of one connection, and the replies behind them.
@@ -174,8 +172,7 @@ impl Slots {
             return Some(Ended::Now(to));
         }
         // In case the caller finds no room for the reply.
-        let (status, text) = (Status::OUTCOME_UNKNOWN, NO_ROOM);
-        self.ordered[at] = Slot::Failed { serial, to, status, text };
+        self.ordered[at] = Slot::Failed { serial, to };
         self.check();
         Some(Ended::Behind(to))
     }
@@ -209,8 +206,7 @@ impl Slots {
 
     /// A new ordered request has ended already, and its reply waits behind the open ones: hold it next.
     pub fn append_ended(&mut self, serial: u64, to: ReplyTo) {
-        let (status, text) = (Status::OUTCOME_UNKNOWN, NO_ROOM);
-        self.ordered.push_back(Slot::Failed { serial, to, status, text });
+        self.ordered.push_back(Slot::Failed { serial, to });
         self.check();
     }
 
@@ -231,14 +227,25 @@ impl Slots {
         true
     }
 
+    /// Bytes of memory that hold replies, used or not.
+    pub fn leased_bytes(&self) -> usize {
+        self.store.as_ref().map_or(0, |lease| lease.len())
+    }
+
+    /// The least memory that must be had for holding a reply of so many bytes; `None` if it fits what is there.
+    pub fn wanted_bytes(&self, bytes: usize) -> Option<usize> {
+        let fits = self.filled as usize + bytes <= self.leased_bytes();
+        (!fits).then_some(self.held_bytes as usize + bytes)
+    }
+
     /// Room for `bytes` more behind what is filled; what is still held moves to the front of another lease for it.
     fn make_room(&mut self, pool: &mut Pool, bytes: u32) -> bool {
-        let capacity = self.store.as_ref().map_or(0, |lease| lease.len());
-        if self.filled as usize + bytes as usize <= capacity {
-            return true;
-        }
-        let need = self.held_bytes as usize + bytes as usize;
-        let Some(mut bigger) = pool.lease(Side::Output, need) else { return false };
+        let Some(need) = self.wanted_bytes(bytes as usize) else { return true };
+        let capacity = self.leased_bytes();
+        // One that is nearly as full as this would soon have to be made anew, so that each reply moves all others.
+        let wish = if (capacity / 4 * 3..=capacity).contains(&need) { capacity + 1 } else { need };
+        let lease = pool.lease(Side::Output, wish).or_else(|| pool.lease(Side::Output, need));
+        let Some(mut bigger) = lease else { return false };
         let mut filled = 0;
         if let Some(old) = self.store.take() {
             for slot in &mut self.ordered {
@@ -263,7 +270,7 @@ impl Slots {
                 let lease = self.store.as_ref()?;
                 Some(Ready::Bytes(&lease[at as usize..(at + bytes) as usize]))
             }
-            Slot::Failed { to, status, text, .. } => Some(Ready::Failed(to, status, text)),
+            Slot::Failed { to, .. } => Some(Ready::Failed(to)),
         }
     }
 
@@ -297,6 +304,12 @@ impl Slots {
         self.check();
     }
 
+    /// Keeps lists that are to be used again short.
+    pub fn shrink(&mut self) {
+        self.ordered.shrink_to(ENTRIES_KEPT);
+        self.correlated.shrink_to(ENTRIES_KEPT);
+    }
+
     fn give_store_back(&mut self, pool: &mut Pool) {
         self.filled = 0;
         if let Some(lease) = self.store.take() {
@@ -306,7 +319,7 @@ impl Slots {
 
     fn check(&self) {
         debug_assert!(self.store.is_some() || self.held_bytes == 0);
-        debug_assert!(self.held_bytes <= self.filled || self.held_bytes == 0);
+        debug_assert!(self.held_bytes <= self.filled && self.filled as usize <= self.leased_bytes());
         debug_assert!(self.len() > CHECKED_MAX || self.recount_is_right());
     }
 
@@ -325,6 +338,11 @@ pub const NO_ROOM: &str = "the reply had to wait behind an open request, and the
 
 /// Longer lists are not recounted in debug builds.
 const CHECKED_MAX: usize = 32;
+
+/// Room for so many entries is kept while a list waits to be used again: 10 KiB.
+const ENTRIES_KEPT: usize = 2 * OPEN_REQUESTS as usize;
+
+const _: () = assert!(size_of::<Slot>() <= 40 && size_of::<Open>() <= 40);
 
 #[cfg(test)]
 mod tests;

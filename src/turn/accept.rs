@@ -159,7 +159,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         let stays = if self.shared.drain_until.is_some() {
             Some(stream)
         } else {
-            io.hand_off(stream, address, listener, self.table.len())
+            io.hand_off(stream, address, listener, self.table.len() - self.dialed)
         };
         match stays {
             Some(stream) => self.admit(io, stream, address, listener),

@@ -8,64 +8,56 @@
 
 mod control;
 
+use super::{Io, ListenerConfig, Shared};
 use crate::base::limits::{BATCH_US_MAX, FRAMES_PER_BATCH, FRAMES_PER_CLOCK_READ};
-use crate::base::{CloseReason, ConnId, Ms, Rng, Text, Time};
-use crate::mailbox::Mailbox;
-use crate::metrics::Recorder;
-use crate::service::{Cx, Desk, Effects, Frame, Incoming, Replied, Reply, Service};
+use crate::base::{CloseReason, ConnId, Ms, Text};
+use crate::buffer::Side;
+use crate::service::{Cx, Desk, Frame, Incoming, Replied, Reply, Service};
 use crate::session::{Framing, Greeting, Protocol, ReplyTo, Role, Source, Step};
 use crate::wire::{Header, Status, Unsupported};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
 /// What the replies of a batch may come to, should the socket take none of them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Room {
     /// Bytes after which the batch stops.
     pub(super) bytes: usize,
+    /// Bytes of them that may wait behind open requests.
+    pub(super) hold_bytes: usize,
     /// Memory is short: a message whose reply may not fit (it is taken to be as large as the request) must wait.
     pub(super) is_short: bool,
 }
 
 /// One batch of one connection; it may run over two inputs, one behind the other.
-pub(super) struct Batch<'a, S: Service> {
+pub(super) struct Batch<'a, S: Service, I: Io> {
     pub(super) service: &'a mut S,
     pub(super) conn: &'a mut S::Conn,
     pub(super) greeting: &'a mut Option<Box<Greeting>>,
-    pub(super) desk: &'a mut Desk,
-    pub(super) effects: &'a mut Effects,
-    pub(super) mailbox: &'a Arc<Mailbox>,
-    pub(super) metrics: &'a Recorder,
-    pub(super) rng: &'a mut Rng,
+    pub(super) shared: &'a mut Shared,
+    pub(super) io: &'a mut I,
+    pub(super) listener: &'a ListenerConfig,
     pub(super) framing: Framing,
     pub(super) id: ConnId,
-    pub(super) now: Time,
     /// When the input was read.
     pub(super) arrived: Ms,
-    /// Reads the clock.
-    pub(super) clock: &'a mut dyn FnMut() -> Time,
     pub(super) room: Room,
     pub(super) counts: Counts,
-    pub(super) rules: Rules,
+    pub(super) state: State,
     /// Where the message in hand begins and ends.
     pub(super) hand: (usize, usize),
 }
 
-/// What holds for a connection's messages beyond its framing.
+/// What a connection's messages meet.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rules {
-    /// Requests that may be open.
-    pub(super) open_max: usize,
+pub(super) struct State {
     /// No message has come yet.
     pub(super) is_fresh: bool,
-    /// The first message must be a HELLO that is accepted.
-    pub(super) wants_hello: bool,
+    /// The server drains: a peer that says HELLO now is told to go elsewhere at once.
+    pub(super) is_draining: bool,
     /// Requests are answered DRAINING: the peer was told to go elsewhere.
     pub(super) is_leaving: bool,
     /// Messages are not simply started: that, or they are what a dialed server says.
     pub(super) is_unusual: bool,
-    /// What peers that say HELLO are told, in milliseconds; 0 for none.
-    pub(super) heartbeat_ms: u32,
 }
 
 /// What a batch did.
@@ -101,13 +93,13 @@ pub(super) enum Stop {
     Fault(CloseReason),
 }
 
-impl<S: Service> Batch<'_, S> {
+impl<S: Service, I: Io> Batch<'_, S, I> {
     /// Handles messages from `input`, which begins where a message begins. Gives what was used up, and why it ended.
     ///
     /// `scanned` leading bytes are known to hold no line end.
     #[inline]
     pub(super) fn run(&mut self, input: &[u8], source: Source, scanned: usize) -> (usize, Stop) {
-        if self.rules.wants_hello
+        if self.listener.wants_hello
             && let Some(stop) = self.check_first(input)
         {
             return (0, stop);
@@ -120,12 +112,21 @@ impl<S: Service> Batch<'_, S> {
                 Err(_panic) => {
                     at = self.answer_for_panicked(input);
                     scanned = 0;
+                    if self.is_unspeakable() {
+                        return (at, Stop::Fault(CloseReason::RequestFailed));
+                    }
                     if self.is_spent() {
                         return (at, Stop::Budget);
                     }
                 }
             }
         }
+    }
+
+    /// Whether a request failed where there is no way to say so.
+    #[inline]
+    fn is_unspeakable(&self) -> bool {
+        self.framing.protocol == Protocol::Bare && self.shared.desk.outbox.unheard().is_some()
     }
 
     #[inline]
@@ -139,21 +140,22 @@ impl<S: Service> Batch<'_, S> {
         let mut at = start;
         loop {
             let rest = &input[at..];
-            match self.framing.next(rest, scanned, self.desk.outbox.crc()) {
-                Step::Message { used, .. }
-                    if self.room.is_short && self.desk.outbox.bytes() + used > self.room.bytes =>
-                {
+            match self.framing.next(rest, scanned, self.shared.desk.outbox.crc()) {
+                Step::Message { to, used, .. } if self.room.is_short && self.must_starve(to, used) => {
                     return (at, Stop::Starved);
                 }
                 Step::Message { to, block, payload, is_special, used } => {
                     self.hand = (at, at + used);
-                    let is_unusual = is_special || self.rules.is_unusual;
+                    let is_unusual = is_special || self.state.is_unusual;
                     if !is_unusual || self.is_started(input, source) {
                         let protocol = self.framing.protocol;
                         let frame =
                             Frame { header: to.header(), protocol, source, start: at, used, block, payload };
                         // The one call of a handler, so that it can become a part of this loop.
                         let Replied { .. } = self.request(frame, to);
+                        if is_unusual {
+                            self.shared.desk.deadline_ms = None;
+                        }
                     }
                     at += used;
                 }
@@ -171,7 +173,7 @@ impl<S: Service> Batch<'_, S> {
             }
             scanned = 0;
             self.counts.frames += 1;
-            if self.framing.protocol == Protocol::Bare && self.desk.outbox.unheard().is_some() {
+            if self.is_unspeakable() {
                 return (at, Stop::Fault(CloseReason::RequestFailed));
             }
             if self.is_spent() {
@@ -185,7 +187,7 @@ impl<S: Service> Batch<'_, S> {
     #[inline(never)]
     fn is_started(&mut self, input: &[u8], source: Source) -> bool {
         let (start, end) = self.hand;
-        let step = self.framing.next(&input[start..end], 0, self.desk.outbox.crc());
+        let step = self.framing.next(&input[start..end], 0, self.shared.desk.outbox.crc());
         let Step::Message { to, block, payload, used, .. } = step else { return true };
         let protocol = self.framing.protocol;
         let frame = Frame { header: to.header(), protocol, source, start, used, block, payload };
@@ -196,7 +198,7 @@ impl<S: Service> Batch<'_, S> {
         }
         match self.look_closer(frame) {
             Ok(deadline_ms) => {
-                self.desk.deadline_ms = deadline_ms;
+                self.shared.desk.deadline_ms = deadline_ms;
                 true
             }
             Err(refusal) => {
@@ -209,7 +211,7 @@ impl<S: Service> Batch<'_, S> {
     /// What is left of a request's deadline, or why it is refused.
     #[expect(clippy::result_large_err, reason = "a text on the stack, on the cold path")]
     fn look_closer(&self, frame: Frame<'_>) -> Result<Option<u32>, (Status, Text)> {
-        if self.rules.is_leaving {
+        if self.state.is_leaving {
             return Err((Status::DRAINING, Text::of(format_args!("the server is shutting down"))));
         }
         let Some(extension) = frame.extension() else { return Ok(None) };
@@ -229,7 +231,7 @@ impl<S: Service> Batch<'_, S> {
     #[expect(clippy::result_large_err, reason = "a text on the stack, on the cold path")]
     fn time_left(&self, deadline_ms: Option<u32>) -> Result<Option<u32>, (Status, Text)> {
         let Some(deadline_ms) = deadline_ms else { return Ok(None) };
-        let waited_ms = self.now.ms().since(self.arrived);
+        let waited_ms = self.shared.ms.since(self.arrived);
         if deadline_ms > waited_ms {
             return Ok(Some(deadline_ms - waited_ms));
         }
@@ -239,20 +241,19 @@ impl<S: Service> Batch<'_, S> {
 
     #[inline(always)]
     fn request(&mut self, frame: Frame<'_>, to: ReplyTo) -> Replied {
-        let Batch { service, conn, desk, effects, mailbox, rng, id, now, .. } = self;
+        let Batch { service, conn, shared, id, .. } = self;
+        let Shared { desk, effects, mailbox, rng, now, .. } = &mut **shared;
         let reply = Reply { desk, to };
         service.on_frame(conn, frame, reply, &mut Cx { now: *now, id: *id, rng, effects, mailbox })
     }
 
     fn reply(&mut self, to: ReplyTo) -> Reply<'_> {
-        self.desk.deadline_ms = None;
-        Reply { desk: self.desk, to }
+        self.shared.desk.deadline_ms = None;
+        Reply { desk: &mut self.shared.desk, to }
     }
 
     fn incoming(&mut self, incoming: Incoming<'_>) {
-        let Batch { service, conn, effects, mailbox, rng, id, now, .. } = self;
-        let mut cx = Cx { now: *now, id: *id, rng, effects, mailbox };
-        service.on_incoming(conn, incoming, &mut cx);
+        self.service.on_incoming(self.conn, incoming, &mut self.shared.cx(self.id));
     }
 
     /// A request whose handler panicked is answered INTERNAL, unless it was answered before. Gives where to go on.
@@ -260,9 +261,10 @@ impl<S: Service> Batch<'_, S> {
     fn answer_for_panicked(&mut self, input: &[u8]) -> usize {
         self.counts.frames += 1;
         self.counts.panics += 1;
+        self.shared.desk.deadline_ms = None;
         let (start, end) = self.hand;
-        if self.desk.outbox.tally().total() < self.counts.started() {
-            let to = match self.framing.next(&input[start..], 0, self.desk.outbox.crc()) {
+        if self.shared.desk.outbox.tally().total() < self.counts.started() {
+            let to = match self.framing.next(&input[start..], 0, self.shared.desk.outbox.crc()) {
                 Step::Message { to, .. } => to,
                 // What panicked was a request.
                 Step::Control { .. } | Step::NeedMore { .. } | Step::Fault(_) => {
@@ -276,19 +278,29 @@ impl<S: Service> Batch<'_, S> {
         end
     }
 
+    /// Memory is short: whether there may be none for the reply to a message of so many bytes.
+    #[cold]
+    fn must_starve(&self, to: ReplyTo, used: usize) -> bool {
+        let Desk { outbox, pool, slots, .. } = &self.shared.desk;
+        let wanted = slots.as_ref().filter(|slots| to.is_ordered() && slots.is_ordered_open());
+        let wanted = wanted.and_then(|slots| slots.wanted_bytes(used));
+        outbox.bytes() + used > self.room.bytes
+            || wanted.is_some_and(|bytes| bytes > pool.lease_bytes_max(Side::Output))
+    }
+
     /// Whether this connection has had its share.
     #[inline(always)]
     fn is_spent(&mut self) -> bool {
-        if self.desk.outbox.bytes() >= self.room.bytes || self.counts.frames >= FRAMES_PER_BATCH {
+        if self.shared.desk.outbox.bytes() >= self.room.bytes || self.counts.frames >= FRAMES_PER_BATCH {
             return true;
         }
-        if let Some(slots) = &self.desk.slots
-            && (slots.len() >= self.rules.open_max
-                || self.desk.outbox.bytes() + self.desk.held_bytes >= self.room.bytes)
+        if let Some(slots) = &self.shared.desk.slots
+            && (slots.len() >= self.shared.limits.open_requests as usize
+                || self.shared.desk.outbox.bytes() + self.shared.desk.held_bytes >= self.room.bytes)
         {
             return true;
         }
         self.counts.frames.is_multiple_of(FRAMES_PER_CLOCK_READ)
-            && (self.clock)().since_us(self.now) >= BATCH_US_MAX
+            && self.io.now().since_us(self.shared.now) >= BATCH_US_MAX
     }
 }

@@ -149,6 +149,11 @@ impl<S: Service, I: Io> Turn<S, I> {
     /// Answers a deferred request, wherever its answer came from. Its place in the mailbox is free again.
     pub(super) fn complete(&mut self, io: &mut I, ticket: Ticket, said: Said<'_>, outcome: Outcome) {
         self.shared.desk.give_credit_back();
+        if ticket.serial == Ticket::ONE_WAY {
+            // It was over when it was deferred; a refusal is one that nobody hears.
+            self.shared.metrics.add(Counter::Unheard, u64::from(said.is_failure()));
+            return;
+        }
         let Some(slot) = self.find(ticket.token) else {
             self.shared.metrics.add(Counter::LateAnswers, 1);
             return;
@@ -160,10 +165,7 @@ impl<S: Service, I: Io> Turn<S, I> {
                 return;
             }
             Some(Ok(())) => Verdict::Again,
-            Some(Err(CloseReason::RequestFailed)) => {
-                visit.finish(CloseReason::RequestFailed, "a deferred request failed")
-            }
-            Some(Err(why)) => visit.lost(why),
+            Some(Err(why)) => visit.end_for(why),
         };
         self.settle(io, slot, verdict);
     }

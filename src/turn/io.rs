@@ -47,7 +47,7 @@ pub trait Io {
     /// Why it could not connect.
     fn finish_connect(&mut self, stream: &mut Self::Stream) -> io::Result<bool>;
 
-    /// Gives a newcomer to another loop, if one has so many fewer connections than our `open` that it should have it.
+    /// Gives a newcomer to another loop, if one has so many fewer accepted connections than our `open` that it should have it.
     /// Gives the stream back if it stays here. Only before it is registered.
     fn hand_off(
         &mut self,

@@ -113,6 +113,10 @@ fn greed<C, St>(entry: &Entry<C, St>, now: Ms) -> Option<u128> {
         let age_ms = u128::from(now.since(output.since)) + 1;
         output.queue.leased_bytes() as u128 * age_ms / (u128::from(output.taken) + 1)
     });
-    let greed = input.unwrap_or(0) + output.unwrap_or(0);
+    let held = entry.slots.as_ref().map(|slots| {
+        let age_ms = u128::from(now.since(entry.heard)) + 1;
+        slots.leased_bytes() as u128 * age_ms
+    });
+    let greed = input.unwrap_or(0) + output.unwrap_or(0) + held.unwrap_or(0);
     (greed > 0).then_some(greed)
 }

@@ -125,7 +125,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             }
             Due::WriteStall => visit.lost(CloseReason::WriteStall),
             Due::Request => match visit.expire() {
-                Err(why) => visit.lost(why),
+                Err(why) => visit.end_for(why),
                 Ok(()) => super::Verdict::Again,
             },
             Due::Heartbeat => visit.beat(),

@@ -18,7 +18,7 @@ mod ending;
 mod reading;
 mod writing;
 
-use super::batch::{Batch, Counts, Room, Rules};
+use super::batch::{Batch, Counts, Room, State};
 use super::entry::{Entry, Flag};
 use super::{Io, ListenerConfig, Shared};
 use crate::base::limits::{DRAIN_READS, INTERRUPTED_RETRIES, PAYLOAD_BYTES_MAX};
@@ -138,39 +138,38 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
 
     /// Runs a batch over input that `arrived` then, and gives its counts beside its result.
     #[inline(always)]
-    fn batch<R>(&mut self, room: Room, arrived: Ms, run: impl FnOnce(&mut Batch<'_, S>) -> R) -> (Counts, R) {
+    fn batch<R>(
+        &mut self,
+        room: Room,
+        arrived: Ms,
+        run: impl FnOnce(&mut Batch<'_, S, I>) -> R,
+    ) -> (Counts, R) {
         let framing = self.prepare_outbox();
         let shared = &mut *self.shared;
-        shared.desk.begin_batch(Token { generation: self.id.generation, slot: self.id.slot }, shared.now);
-        let is_leaving = self.entry.greeting.is_some() && matches!(self.entry.phase, Phase::Draining { .. });
-        let rules = Rules {
-            open_max: shared.limits.open_requests as usize,
+        let token = Token { generation: self.id.generation, slot: self.id.slot };
+        shared.desk.begin_batch(token, shared.now, room.hold_bytes);
+        let is_draining = matches!(self.entry.phase, Phase::Draining { .. });
+        let is_leaving = is_draining && self.entry.greeting.is_some();
+        let state = State {
             is_fresh: self.entry.flags.has(Flag::Fresh),
-            wants_hello: self.listener.wants_hello,
+            is_draining,
             is_leaving,
             is_unusual: is_leaving || framing.role == Role::Client,
-            heartbeat_ms: shared.heartbeat_ms,
         };
         shared.desk.slots = self.entry.slots.take();
-        let io = &mut *self.io;
-        let mut clock = || io.now();
         let mut batch = Batch {
             service: self.service,
             conn: &mut self.entry.conn,
             greeting: &mut self.entry.greeting,
-            desk: &mut shared.desk,
-            effects: &mut shared.effects,
-            mailbox: &shared.mailbox,
-            metrics: &shared.metrics,
-            rng: &mut shared.rng,
+            shared,
+            io: self.io,
+            listener: self.listener,
             framing,
             id: self.id,
-            now: shared.now,
             arrived,
-            clock: &mut clock,
             room,
             counts: Counts::default(),
-            rules,
+            state,
             hand: (0, 0),
         };
         let result = run(&mut batch);
@@ -253,21 +252,26 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     #[inline(always)]
     fn room(&self) -> Option<Room> {
         let high = self.shared.limits.output_high_bytes;
-        let bytes = high.saturating_sub(self.entry.queued_bytes()).max(1) as usize;
-        if self.shared.desk.pool.has_room(Side::Output, bytes) {
-            return Some(Room { bytes, is_short: false });
+        let queued = self.entry.queued_bytes();
+        let bytes = high.saturating_sub(queued).max(1) as usize;
+        let hold_bytes = self.hard_bytes().saturating_sub(queued) as usize;
+        // What is held already moves when more is to be held.
+        let held = self.entry.slots.as_ref().map_or(0, |slots| slots.held_bytes() as usize);
+        if self.shared.desk.pool.has_room(Side::Output, bytes + held) {
+            return Some(Room { bytes, hold_bytes, is_short: false });
         }
-        self.short_room(bytes)
+        self.short_room(bytes, hold_bytes)
     }
 
     #[cold]
-    fn short_room(&self, bytes: usize) -> Option<Room> {
+    fn short_room(&self, bytes: usize, hold_bytes: usize) -> Option<Room> {
         let pool = &self.shared.desk.pool;
-        // With nothing in use there is nothing to wait for: the budget is just small.
-        let is_short = pool.used_bytes(Side::Output) > 0;
+        // With nothing in use by others there is nothing to wait for: the budget is just small.
+        let own = self.entry.slots.as_ref().map_or(0, |slots| slots.leased_bytes());
+        let is_short = pool.used_bytes(Side::Output) > own;
         match pool.lease_bytes_max(Side::Output) {
             0 => None,
-            most => Some(Room { bytes: bytes.min(most), is_short }),
+            most => Some(Room { bytes: bytes.min(most), hold_bytes, is_short }),
         }
     }
 }

@@ -4,6 +4,9 @@ use super::PATIENCE;
 use socket2::{Domain, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::thread::JoinHandle;
 
 pub const ACK: u16 = 0;
@@ -104,8 +107,20 @@ impl Client {
         Client::over(socket.into())
     }
 
+    /// A client of a server that listens at a path. The descriptor is held as TCP's: what is done with it here is the
+    /// same for both.
+    #[track_caller]
+    pub fn connect_unix(path: &Path) -> Client {
+        let stream = UnixStream::connect(path).expect("the server listens");
+        Client::with_patience(OwnedFd::from(stream).into())
+    }
+
     fn over(stream: TcpStream) -> Client {
         stream.set_nodelay(true).expect("an option of a fresh socket");
+        Client::with_patience(stream)
+    }
+
+    fn with_patience(stream: TcpStream) -> Client {
         stream.set_read_timeout(Some(PATIENCE)).expect("an option of a fresh socket");
         stream.set_write_timeout(Some(PATIENCE)).expect("an option of a fresh socket");
         Client { stream, buffer: Vec::new(), read: 0 }

@@ -7,7 +7,11 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of this")]
 
+pub mod clerk;
 pub mod client;
+pub mod extended;
+pub mod hand;
+pub mod parking;
 #[cfg(feature = "cli")]
 pub mod process;
 pub mod serving;

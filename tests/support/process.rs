@@ -170,7 +170,7 @@ fn lines_of(from: impl Read + Send + 'static) -> Receiver<String> {
     receive
 }
 
-/// The address behind a word of the banner.
+/// The address behind a word of the banner; port 0 if it is a path.
 #[track_caller]
 fn address_in(lines: &Receiver<String>, word: &str) -> SocketAddr {
     let mut address = None;
@@ -178,7 +178,10 @@ fn address_in(lines: &Receiver<String>, word: &str) -> SocketAddr {
         let Ok(line) = lines.recv_timeout(PATIENCE) else { panic!("no banner came") };
         let mut words = line.split_whitespace();
         if words.next() == Some(word) {
-            address = words.next().and_then(|text| text.parse().ok());
+            let nowhere = || SocketAddr::from(([127, 0, 0, 1], 0));
+            let read =
+                |text: &str| if text.starts_with("unix:") { Some(nowhere()) } else { text.parse().ok() };
+            address = words.next().and_then(read);
         }
         address.is_some()
     });

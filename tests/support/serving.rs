@@ -92,6 +92,16 @@ impl Serving {
         });
     }
 
+    /// Whether the server is over.
+    pub fn is_finished(&self) -> bool {
+        self.running.is_finished()
+    }
+
+    /// The server alone.
+    pub fn into_running(self) -> Running {
+        self.running
+    }
+
     /// Waits for the end of a drain that was begun.
     #[track_caller]
     pub fn join(self) -> DrainReport {

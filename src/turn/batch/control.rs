@@ -6,10 +6,13 @@ use super::{Batch, Stop};
 use crate::base::limits::PAYLOAD_BYTES_MAX;
 use crate::base::{CloseReason, Text};
 use crate::metrics::Counter;
-use crate::service::{Cx, Incoming, Service, Welcomed};
+use crate::service::{Incoming, Service, Welcomed};
 use crate::session::{Greeting, Step};
+use crate::turn::Io;
+use crate::turn::visit::DRAINED;
 use crate::wire::control::code;
 use crate::wire::{ClientId, Control, ControlFrame, Extension, Header, Hello, Status, Tlvs, Welcome};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The version of the protocol that this server speaks.
 const VERSION: u8 = 1;
@@ -17,14 +20,14 @@ const VERSION: u8 = 1;
 /// How this server calls itself.
 const SERVER_ID: &str = "tidegate";
 
-impl<S: Service> Batch<'_, S> {
+impl<S: Service, I: Io> Batch<'_, S, I> {
     /// On a listener that wants a HELLO: whether the first message is something else.
     #[cold]
     pub(super) fn check_first(&self, input: &[u8]) -> Option<Stop> {
         if self.greeting.is_some() {
             return None;
         }
-        match self.framing.next(input, 0, self.desk.outbox.crc()) {
+        match self.framing.next(input, 0, self.shared.desk.outbox.crc()) {
             Step::Control { header, .. } if header.route_or_code() == code::HELLO => None,
             Step::NeedMore { .. } | Step::Fault(_) => None,
             Step::Message { .. } | Step::Control { .. } => Some(Stop::Fault(CloseReason::Unauthenticated)),
@@ -33,12 +36,12 @@ impl<S: Service> Batch<'_, S> {
 
     /// A PONG: the answer to a heartbeat, or to nothing.
     pub(super) fn pong(&mut self, payload: &[u8]) {
-        match self.greeting.as_mut().and_then(|peer| peer.pong(payload, self.now)) {
+        match self.greeting.as_mut().and_then(|peer| peer.pong(payload, self.shared.now)) {
             Some(rtt_us) => {
-                self.metrics.add(Counter::HeartbeatsAnswered, 1);
-                self.metrics.add(Counter::RttUs, u64::from(rtt_us));
+                self.shared.metrics.add(Counter::HeartbeatsAnswered, 1);
+                self.shared.metrics.add(Counter::RttUs, u64::from(rtt_us));
             }
-            None => self.metrics.add(Counter::UnaskedPongs, 1),
+            None => self.shared.metrics.add(Counter::UnaskedPongs, 1),
         }
     }
 
@@ -63,44 +66,58 @@ impl<S: Service> Batch<'_, S> {
             }
             Control::Missed { count, pattern } => self.incoming(Incoming::Missed { count, pattern }),
             Control::Notice { status, header: _, text } => self.incoming(Incoming::Notice { status, text }),
-            Control::Ping(payload) => self.desk.outbox.control(&Control::Pong(payload)),
+            Control::Ping(payload) => self.shared.desk.outbox.control(&Control::Pong(payload)),
             Control::Pong(payload) => self.pong(payload),
         }
         Ok(())
     }
 
     fn hello(&mut self, hello: &Hello<'_>, extension: Option<&Extension<'_>>) -> Result<(), CloseReason> {
-        if !self.rules.is_fresh || self.counts.frames > 0 || self.greeting.is_some() {
+        if !self.state.is_fresh || self.counts.frames > 0 || self.greeting.is_some() {
             return Err(CloseReason::LateHello);
         }
         let is_understood = extension.is_none_or(|extension| extension.unsupported.is_none());
         if hello.version < VERSION || hello.tlvs.critical().is_some() || !is_understood {
             return Err(CloseReason::NoCommonVersion);
         }
-        let Batch { service, conn, desk, effects, mailbox, rng, id, now, .. } = self;
-        let mut cx = Cx { now: *now, id: *id, rng, effects, mailbox };
-        let client_id = match service.on_hello(conn, hello, &mut cx) {
+        let id = self.id;
+        // Caught here, since whoever could not be judged is not let in, nor anything behind its greeting.
+        let welcomed = catch_unwind(AssertUnwindSafe(|| {
+            self.service.on_hello(self.conn, hello, &mut self.shared.cx(id))
+        }));
+        let Ok(welcomed) = welcomed else {
+            self.counts.panics += 1;
+            self.shared.desk.refusal = Some("the service failed at this greeting".into());
+            return Err(CloseReason::Panicked);
+        };
+        let client_id = match welcomed {
             Welcomed::Anonymous => made_up(Text::of(format_args!("c-{id}"))),
             Welcomed::As(client_id) => client_id,
             Welcomed::Refused(text) => {
-                desk.refusal = Some(text);
+                self.shared.desk.refusal = Some(text);
                 return Err(CloseReason::Unauthenticated);
             }
         };
         let max_receive = hello.max_receive().unwrap_or(PAYLOAD_BYTES_MAX);
         *self.greeting = Some(Box::new(Greeting::new(client_id, hello.flags, max_receive)));
-        self.desk.outbox.set_payload_max(max_receive);
-        self.desk.outbox.control(&Control::Welcome(Welcome {
+        self.shared.desk.outbox.set_payload_max(max_receive);
+        self.shared.desk.outbox.control(&Control::Welcome(Welcome {
             version: VERSION,
             flags: 0,
             max_payload: self.framing.payload_max,
-            heartbeat_ms: self.rules.heartbeat_ms,
+            heartbeat_ms: self.shared.heartbeat_ms,
             server_id: SERVER_ID,
             client_id: client_id.as_str(),
             tlvs: Tlvs::default(),
         }));
         self.framing = self.framing.welcomed();
-        self.metrics.add(Counter::Welcomed, 1);
+        self.shared.metrics.add(Counter::Welcomed, 1);
+        if self.state.is_draining {
+            // It came too late to be told with the others.
+            let (status, text) = (Status::DRAINING, DRAINED);
+            self.shared.desk.outbox.control(&Control::GoAway { status, reconnect_after_ms: 0, text });
+            (self.state.is_leaving, self.state.is_unusual) = (true, true);
+        }
         Ok(())
     }
 
@@ -111,9 +128,9 @@ impl<S: Service> Batch<'_, S> {
             Some(correlation) => {
                 let extension = Extension { status, correlation: Some(correlation), ..Extension::default() };
                 let control = Control::Ack { payload: b"" };
-                self.desk.outbox.control_frame(&ControlFrame { control, extension: Some(extension) });
+                self.shared.desk.outbox.control_frame(&ControlFrame { control, extension: Some(extension) });
             }
-            None => self.desk.outbox.refuse_unheard(status, header),
+            None => self.shared.desk.outbox.refuse_unheard(status, header),
         }
     }
 }

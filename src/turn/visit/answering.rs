@@ -9,17 +9,18 @@
 //!
 //! Always holds: an open request ends in exactly one outcome, here or with its connection; replies that wait behind an
 //! open one count as queued output. Never: a reply over the connection's limit. It becomes OUTCOME_UNKNOWN in its
-//! place, since the request was done and its requester is not to blame.
+//! place, since the request was done and its requester is not to blame. Where headers leave no place for that, nothing
+//! that belongs behind the missing reply is sent, and the connection ends.
 
 use super::{Verdict, Visit, Wrote};
 use crate::base::limits::{FAILURE_BYTES_SPARE, SCRATCH_BYTES};
 use crate::base::{CloseReason, Text};
 use crate::buffer::Side;
 use crate::metrics::{Counter, Outcome};
-use crate::service::Service;
+use crate::service::{Desk, Service};
 use crate::session::{
-    Beat, Ended, Event, Failure, Inputs, NO_ROOM, Pause, Protocol, Ready, ReplyTo, Segment, encode_failure,
-    reply_bytes, write_reply,
+    Beat, Ended, Event, Failure, Inputs, NO_ROOM, Pause, Protocol, Ready, ReplyTo, Segment, reply_bytes,
+    write_reply,
 };
 use crate::turn::Io;
 use crate::turn::entry::Flag;
@@ -47,9 +48,16 @@ impl Said<'_> {
         }
     }
 
-    const fn is_failure(&self) -> bool {
+    pub(in crate::turn) const fn is_failure(&self) -> bool {
         matches!(self, Said::Failed(..))
     }
+}
+
+/// A reply that may not wait with all that waits already, in bytes.
+struct OverLimit {
+    bytes: usize,
+    queued: usize,
+    limit: u32,
 }
 
 impl<S: Service, I: Io> Visit<'_, S, I> {
@@ -62,61 +70,108 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     ) -> Option<Result<(), CloseReason>> {
         let ended = self.entry.slots.as_mut()?.end(serial)?;
         self.shared.desk.open -= 1;
-        self.shared.metrics.ended(outcome, 1);
         self.entry.heard = self.shared.ms;
         self.prepare_outbox();
-        let (Ended::Now(to) | Ended::Behind(to)) = ended;
+        let has_way = self.make_way(ended, &said);
         let text;
-        let said = match self.must_fail(to, &said) {
-            None => said,
+        let (said, outcome) = match self.must_fail(ended, &said) {
+            None => (said, outcome),
             Some((status, why)) => {
                 text = why;
-                Said::Failed(status, text.as_str())
+                (Said::Failed(status, text.as_str()), Outcome::Failed)
             }
         };
-        if self.listener.framing.protocol == Protocol::Bare && said.is_failure() {
-            return Some(Err(CloseReason::RequestFailed));
-        }
-        let done = match ended {
-            Ended::Now(to) => {
-                self.write_answer(to, said);
-                self.release_ready()
-            }
-            Ended::Behind(to) => {
-                self.hold_answer(serial, to, &said);
-                Ok(())
-            }
-        };
+        self.shared.metrics.ended(outcome, 1);
+        let done = has_way.and_then(|()| self.answer(serial, ended, said));
         self.relax();
         Some(done)
     }
 
+    fn answer(&mut self, serial: u64, ended: Ended, said: Said<'_>) -> Result<(), CloseReason> {
+        let is_missing = said.is_failure() && self.listener.framing.protocol == Protocol::Bare;
+        match ended {
+            Ended::Now(_) if is_missing => {
+                self.abandon();
+                Err(CloseReason::RequestFailed)
+            }
+            Ended::Now(to) => {
+                self.write_answer(to, said);
+                self.release_ready()
+            }
+            // What is in front of it is answered first, and nothing more is read.
+            Ended::Behind(_) if is_missing && self.entry.phase.is_serving() => {
+                Err(CloseReason::RequestFailed)
+            }
+            Ended::Behind(_) if is_missing => Ok(()),
+            Ended::Behind(to) => {
+                self.hold_answer(serial, to, &said)?;
+                if self.entry.queued_bytes() > self.shared.limits.output_high_bytes {
+                    self.pause(Pause::Output);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// What a failed answer means for its connection.
+    pub(in crate::turn) fn end_for(&mut self, why: CloseReason) -> Verdict {
+        if why == CloseReason::RequestFailed {
+            self.finish(why, "a deferred request failed")
+        } else {
+            self.lost(why)
+        }
+    }
+
+    /// Before a reply is refused for what is queued in front of it, the socket takes of that what it can.
+    fn make_way(&mut self, ended: Ended, said: &Said<'_>) -> Result<(), CloseReason> {
+        if self.entry.output.is_some() && self.over_limit(ended, said).is_some() {
+            self.write_queued()?;
+        }
+        Ok(())
+    }
+
     /// Why a reply can't be what the service said, if it can't.
-    fn must_fail(&self, to: ReplyTo, said: &Said<'_>) -> Option<(Status, Text)> {
+    fn must_fail(&self, ended: Ended, said: &Said<'_>) -> Option<(Status, Text)> {
         if said.is_failure() {
             return None;
         }
-        let payload = said.bytes().len();
-        if let Err(error) = self.shared.desk.outbox.check_payload(payload) {
+        if let Err(error) = self.shared.desk.outbox.check_payload(said.bytes().len()) {
             return Some((error.status(), Text::of(format_args!("{error}"))));
         }
-        let bytes = reply_bytes(self.listener.framing.protocol, to, payload);
-        let queued = self.entry.queued_bytes() as usize;
-        let hard = self.hard_bytes() as usize;
-        if queued > 0 && queued + bytes > hard {
-            let text = Text::of(format_args!(
-                "a reply of {bytes} bytes with {queued} queued before it exceeds the {hard} byte limit"
-            ));
-            return Some((Status::OUTCOME_UNKNOWN, text));
-        }
-        None
+        let OverLimit { bytes, queued, limit } = self.over_limit(ended, said)?;
+        let text = Text::of(format_args!(
+            "a reply of {bytes} bytes with {queued} queued beside it exceeds the {limit} byte limit"
+        ));
+        Some((Status::OUTCOME_UNKNOWN, text))
     }
 
-    /// The most bytes that may be queued for this peer.
+    fn over_limit(&self, ended: Ended, said: &Said<'_>) -> Option<OverLimit> {
+        let queued = self.entry.queued_bytes() as usize;
+        let (to, limit, is_free) = match ended {
+            // With nothing before or behind it, it goes straight to the socket.
+            Ended::Now(to) => (to, self.limit_bytes(), queued == 0),
+            Ended::Behind(to) => (to, self.hard_bytes(), false),
+        };
+        let bytes = reply_bytes(self.listener.framing.protocol, to, said.bytes().len());
+        (!is_free && queued + bytes > limit as usize).then_some(OverLimit { bytes, queued, limit })
+    }
+
+    /// Bytes of the largest frame that this peer may send, and that its replies are taken to be.
+    fn frame_bytes_max(&self) -> u32 {
+        let bytes = self.listener.framing.payload_max as usize + OVERHEAD_BYTES;
+        u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
+
+    /// The most bytes that may wait for this peer, for its socket or behind its open requests.
     pub(super) fn hard_bytes(&self) -> u32 {
-        let frame_max = self.listener.framing.payload_max as usize + OVERHEAD_BYTES;
-        let frame_max = u32::try_from(frame_max).unwrap_or(u32::MAX);
-        self.shared.limits.output_high_bytes.saturating_add(frame_max)
+        self.shared.limits.output_high_bytes.saturating_add(self.frame_bytes_max())
+    }
+
+    /// The most bytes that may wait for its socket. While requests are open that is one frame more: the reply that all
+    /// held ones wait for.
+    pub(super) fn limit_bytes(&self) -> u32 {
+        let hard = self.hard_bytes();
+        if self.entry.slots.is_some() { hard.saturating_add(self.frame_bytes_max()) } else { hard }
     }
 
     fn write_answer(&mut self, to: ReplyTo, said: Said<'_>) {
@@ -133,24 +188,22 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     }
 
     /// Holds an answer in its place behind an open request.
-    fn hold_answer(&mut self, serial: u64, to: ReplyTo, said: &Said<'_>) {
-        let Some(slots) = self.entry.slots.as_mut() else { return };
-        let shared = &mut *self.shared;
-        let (pool, outbox) = (&mut shared.desk.pool, &shared.desk.outbox);
+    fn hold_answer(&mut self, serial: u64, to: ReplyTo, said: &Said<'_>) -> Result<(), CloseReason> {
+        let Some(slots) = self.entry.slots.as_mut() else { return Ok(()) };
+        let Desk { pool, outbox, .. } = &mut self.shared.desk;
         let protocol = outbox.protocol();
         if let Said::Failed(status, text) = said {
-            let mut frame = Vec::new();
-            let failure = Failure { text, retry_after_ms: None };
-            encode_failure(&mut frame, outbox.crc(), protocol, to, *status, failure);
+            let frame = outbox.failure_aside(to, *status, Failure { text, retry_after_ms: None });
             let bytes = u32::try_from(frame.len()).unwrap_or(u32::MAX);
-            slots.hold(pool, serial, bytes, |into| into.copy_from_slice(&frame));
-            return;
+            slots.hold(pool, serial, bytes, |into| into.copy_from_slice(frame));
+            return Ok(());
         }
         let payload = said.bytes();
         let bytes = u32::try_from(reply_bytes(protocol, to, payload.len())).unwrap_or(u32::MAX);
-        slots.hold(pool, serial, bytes, |into| {
+        let is_held = slots.hold(pool, serial, bytes, |into| {
             write_reply(into, outbox.crc(), protocol, to, &[Segment::Copy(payload)]);
         });
+        if is_held || protocol != Protocol::Bare { Ok(()) } else { Err(CloseReason::RequestFailed) }
     }
 
     /// Queues the outbox and what was held right behind the request that was answered.
@@ -158,29 +211,44 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         while let Some(slots) = self.entry.slots.as_mut()
             && let Some(ready) = slots.ready()
         {
+            let Desk { pool, outbox, .. } = &mut self.shared.desk;
             match ready {
-                Ready::Bytes(bytes) => self.shared.desk.outbox.whole_copied(bytes),
-                Ready::Failed(to, status, text) => {
-                    self.shared.desk.outbox.failure(to, status, Failure { text, retry_after_ms: None });
+                Ready::Bytes(bytes) => {
+                    outbox.whole_copied(bytes);
+                    outbox.held(false);
+                }
+                Ready::Failed(_) if outbox.protocol() == Protocol::Bare => {
+                    self.queue()?;
+                    self.abandon();
+                    return Err(CloseReason::RequestFailed);
+                }
+                Ready::Failed(to) => {
+                    let failure = Failure { text: NO_ROOM, retry_after_ms: None };
+                    outbox.failure(to, Status::OUTCOME_UNKNOWN, failure);
                 }
             }
-            slots.pop_ready(&mut self.shared.desk.pool);
-            if self.shared.desk.outbox.bytes() >= SCRATCH_BYTES {
+            slots.pop_ready(pool);
+            let bytes = outbox.bytes();
+            // Short of memory, what is held must have gone back before it can be queued.
+            if bytes >= SCRATCH_BYTES && pool.has_room(Side::Output, bytes) {
                 self.queue()?;
             }
         }
         self.queue()
     }
 
-    /// Puts what the outbox holds behind all other output, to be flushed by the hot list. Short of memory it is
-    /// written at once, as far as the socket takes it.
+    /// Puts what the outbox holds behind all other output, to be flushed by the hot list. What is short of memory, or
+    /// more than may wait, is written at once, as far as the socket takes it.
     pub(in crate::turn) fn queue(&mut self) -> Result<(), CloseReason> {
         let bytes = self.shared.desk.outbox.bytes();
         if bytes == 0 {
             self.shared.desk.outbox.clear();
             return Ok(());
         }
-        if !self.shared.desk.pool.has_room(Side::Output, bytes) && self.entry.phase.is_answering() {
+        let fits = self.entry.queued_bytes() as usize + bytes <= self.limit_bytes() as usize
+            && self.shared.desk.pool.has_room(Side::Output, bytes);
+        if !fits && self.entry.phase.is_answering() {
+            self.write_queued()?;
             return self.send(Inputs::default());
         }
         self.shared.desk.outbox.seal();
@@ -234,7 +302,9 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         let open = u64::from(slots.open_count());
         self.shared.desk.open -= open;
         self.shared.metrics.ended(Outcome::Abandoned, open);
-        self.shared.metrics.add(Counter::RepliesUnsent, u64::from(slots.held_count()));
+        if !self.is_gone() {
+            self.shared.metrics.add(Counter::RepliesUnsent, u64::from(slots.held_count()));
+        }
         slots.clear(&mut self.shared.desk.pool);
         self.shared.desk.put_back(slots);
     }

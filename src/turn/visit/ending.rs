@@ -38,17 +38,15 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         self.take_leave(Leave::new(why, text.as_str()));
     }
 
-    /// From here on nothing is read. What is open is answered first, if that is still wanted; then what is due leaves.
+    /// From here on nothing is read. What is open is answered first, if that is still wanted, else given up, since
+    /// nothing follows the last words; then what is due leaves.
     fn take_leave(&mut self, leave: Leave) {
         let until = self.shared.ms.after(FLUSH_GRACE);
         let why = leave.why;
-        self.shared.journal.leave(
-            self.shared.ms,
-            self.id,
-            self.entry.address.get(),
-            why,
-            leave.text.as_str(),
-        );
+        if self.entry.phase.is_serving() {
+            let address = self.entry.address.get();
+            self.shared.journal.leave(self.shared.ms, self.id, address, why, leave.text.as_str());
+        }
         if answers_first(why)
             && let Some(slots) = self.entry.slots.as_mut()
         {
@@ -56,6 +54,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             self.entry.phase = self.entry.phase.step(Event::Await { why, until });
             return;
         }
+        self.abandon();
         self.say_farewell(&leave);
     }
 

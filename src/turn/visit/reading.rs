@@ -88,7 +88,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             None => self.serve_scratch(None, limit, room),
             Some(input) => {
                 let held = input.ring.as_ref().map_or(0, Ring::len);
-                if held > TAIL_BYTES_MOVED && self.listener.framing.protocol == Protocol::Frame {
+                if held > TAIL_BYTES_MOVED && self.listener.framing.protocol != Protocol::Line {
                     self.serve_large(input, limit, room)
                 } else {
                     // Its ring goes back before the rest is kept anew, so that much may come at least.

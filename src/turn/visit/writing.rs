@@ -4,9 +4,9 @@
 //! watermark waits, and goes on below the low one. Never: a wait for more to write.
 
 use super::{Visit, Wrote, write_some};
-use crate::base::CloseReason;
 use crate::base::limits::{FAILURE_BYTES_SPARE, SLICES_PER_WRITE};
 use crate::base::planted::{Bug, is_planted};
+use crate::base::{CloseReason, Ms};
 use crate::buffer::{OutQueue, QueueError};
 use crate::metrics::Counter;
 use crate::service::Service;
@@ -67,12 +67,12 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             (output.moved, output.since, output.taken) = (now, now, 0);
             self.entry.output = Some(output);
         }
-        let hard = self.hard_bytes().saturating_add(FAILURE_BYTES_SPARE);
+        let most = self.limit_bytes().saturating_add(FAILURE_BYTES_SPARE);
         let output = self.entry.output.as_mut().expect("made above");
         let pool = &mut self.shared.desk.pool;
         let kept = self.shared.desk.outbox.unwritten(inputs, wrote.bytes, |rest| match rest {
-            Unwritten::Bytes(bytes) => output.queue.push_bytes(pool, bytes, hard),
-            Unwritten::Shared(bytes) => output.queue.push_shared(bytes, hard),
+            Unwritten::Bytes(bytes) => output.queue.push_bytes(pool, bytes, most),
+            Unwritten::Shared(bytes) => output.queue.push_shared(bytes, most),
         });
         let tally = self.shared.desk.outbox.tally();
         let replies = tally.answered + tally.failed;
@@ -126,9 +126,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     /// Gives the output queue back, whatever it still holds.
     pub(in crate::turn) fn release_output(&mut self) {
         if let Some(mut output) = self.entry.output.take() {
-            // A peer that is gone wants no replies; all others lose them.
-            let is_wanted = self.entry.phase != Phase::Closed(CloseReason::Reset);
-            if is_wanted && !output.queue.is_empty() {
+            if !self.is_gone() && !output.queue.is_empty() {
                 let unsent = output.queue.unsent_replies();
                 self.shared.metrics.add(Counter::RepliesUnsent, u64::from(unsent));
             }
@@ -137,6 +135,11 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             }
             self.shared.outbound.put(output);
         }
+    }
+
+    /// Whether the peer is gone in both directions: it wants no replies; all others lose them.
+    pub(super) fn is_gone(&self) -> bool {
+        self.entry.phase == Phase::Closed(CloseReason::Reset) || self.entry.flags.has(Flag::Hangup)
     }
 
     pub(super) fn pause(&mut self, pause: Pause) {
@@ -168,10 +171,13 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         if is_planted(Bug::DeadlineWhilePaused) {
             return;
         }
-        let stood_ms = self.shared.ms.since(self.entry.paused_at);
-        self.entry.heard = self.entry.heard.plus(stood_ms);
+        let now = self.shared.ms;
+        let stood_ms = now.since(self.entry.paused_at);
+        // What happened during the pause has waited for a part of it only.
+        let moved = |moment: Ms| moment.plus(stood_ms).min(now);
+        self.entry.heard = moved(self.entry.heard);
         if let Some(input) = self.entry.input.as_mut() {
-            input.since = input.since.plus(stood_ms);
+            input.since = moved(input.since);
         }
     }
 }
