@@ -516,7 +516,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         self.service = (self.make_service)();
         self.shared.effects.forget_timers();
         for slot in self.slots() {
-            if !self.table[slot as usize].phase.is_serving() {
+            if !self.table[slot as usize].phase.is_reachable() {
                 continue;
             }
             let verdict = self
