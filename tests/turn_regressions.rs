@@ -269,6 +269,22 @@ fn refusals_on_a_one_way_route_are_sent_only_to_correlations() {
     assert!(figures.balances(), "{figures:?}");
 }
 
+/// The header lost the bit that tells of a block.
+#[test]
+fn a_notice_names_the_header_that_was_refused() {
+    const HELLO: u16 = 0x4002;
+    for subscribe in [0x4006, 0xc006] {
+        let block = if subscribe == 0xc006 { &[1, 0, 0, 0][..] } else { &[] };
+        let sent = [frame(HELLO, &[1, 0, 0, 0, 0]), frame(subscribe, &[block, b"\0\0\x04news"].concat())];
+        let (mut turn, _metrics, mut io) = accepted(vec![Peer { sent: sent.concat(), ..Peer::default() }]);
+        one_turn(&mut turn, &mut io, &[0]);
+        let got = &io.peers[0].got;
+        let notice = &got[10 + usize::from(got[5])..];
+        let [high, low] = u16::to_be_bytes(subscribe);
+        assert_eq!((&notice[..2], &notice[6..10]), (&[0x40, 0x0c][..], &[0, 15, high, low][..]));
+    }
+}
+
 /// Its first route is one-way; its handlers fail.
 struct Broken;
 
