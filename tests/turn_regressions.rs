@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use tidegate::base::limits::INTERRUPTED_RETRIES;
 use tidegate::base::{Address, CloseReason, Time, Token};
-use tidegate::metrics::{Counter, ShardMetrics};
+use tidegate::metrics::{Counter, Outcome, ShardMetrics};
 use tidegate::service::{Cx, Frame, Peer as PeerInfo, Replied, Reply, Router, Service};
 use tidegate::session::Framing;
 use tidegate::turn::{Accepted, Io, ListenerConfig, Readiness, Turn, TurnConfig, Wait};
@@ -283,6 +283,19 @@ fn a_notice_names_the_header_that_was_refused() {
         let [high, low] = u16::to_be_bytes(subscribe);
         assert_eq!((&notice[..2], &notice[6..10]), (&[0x40, 0x0c][..], &[0, 15, high, low][..]));
     }
+}
+
+/// A request whose requester wants no reply failed for the size of that reply, and a NOTICE told of it.
+#[test]
+fn a_reply_that_nobody_wants_is_never_too_large() {
+    let hello = [&[1, 0, 0, 0, 0][..], &[1, 4, 0, 0, 0, 3]].concat(); // takes 3 bytes
+    let sent = [frame(0x4002, &hello), frame(0x8001, b"\x01\x08\0\0four"), request(b"yes")].concat();
+    let (mut turn, metrics, mut io) = accepted(vec![Peer { sent, ..Peer::default() }]);
+    one_turn(&mut turn, &mut io, &[0]);
+    let got = &io.peers[0].got;
+    assert_eq!(got[10 + usize::from(got[5])..], request(b"yes"), "right behind WELCOME");
+    let figures = metrics.snapshot();
+    assert_eq!((figures.outcome(Outcome::Silent), figures.outcome(Outcome::Failed)), (1, 0));
 }
 
 /// Its first route is one-way; its handlers fail.
