@@ -57,12 +57,10 @@ impl ReplyTo {
 
     /// The same on a route where nobody waits for a reply: none is wanted, unless the request has a correlation.
     pub const fn on_one_way_route(self) -> ReplyTo {
-        match self.shape {
-            Shape::Plain | Shape::Extended | Shape::Unwanted => {
-                ReplyTo { header: self.header, shape: Shape::Unwanted, block_bytes: 0, correlation: 0 }
-            }
-            Shape::Correlated => self,
+        if self.is_correlated() {
+            return self;
         }
+        ReplyTo { meta: shape::UNWANTED | self.header().bits() as u32, correlation: 0 }
     }
 
     /// The request's header, which is the reply's.
