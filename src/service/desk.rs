@@ -43,6 +43,9 @@ pub(crate) struct Desk {
     next_serial: u64,
 }
 
+/// Of the lists that wait to be used again, so many may be long.
+const LONG_LISTS_KEPT: usize = 16;
+
 impl Desk {
     pub(crate) fn new(
         mailbox: Arc<Mailbox>,
@@ -82,7 +85,9 @@ impl Desk {
     /// A connection needs its lists no longer.
     pub(crate) fn put_back(&mut self, mut slots: Box<Slots>) {
         debug_assert!(slots.is_empty());
-        slots.shrink();
+        if self.spares.count() >= LONG_LISTS_KEPT {
+            slots.shrink();
+        }
         self.spares.put(slots);
     }
 
