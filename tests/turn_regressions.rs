@@ -91,6 +91,10 @@ impl Io for Peers {
 
     fn write(&mut self, stream: &mut usize, from: &[IoSlice<'_>]) -> io::Result<usize> {
         let peer = &mut self.peers[*stream];
+        assert!(
+            from.iter().any(|slice| !slice.is_empty()),
+            "a write of nothing is a system call for nothing"
+        );
         if peer.takes_nothing {
             return Err(ErrorKind::ConnectionReset.into());
         }
@@ -113,12 +117,17 @@ impl Io for Peers {
     }
 }
 
+const CONNECTIONS_MAX: u32 = 8;
 const READABLE: Readiness = Readiness { readable: true, writable: false, read_closed: false, hangup: false };
 
 /// A turn that has accepted everybody, its figures, and its world.
 fn accepted(peers: Vec<Peer>) -> (Turn<Router, Peers>, Arc<ShardMetrics>, Peers) {
-    let framing = Framing::frames(64);
-    let config = TurnConfig::alone(8, vec![ListenerConfig::new(framing)]);
+    accepted_at(Framing::frames(64), peers)
+}
+
+/// The same at another listener.
+fn accepted_at(framing: Framing, peers: Vec<Peer>) -> (Turn<Router, Peers>, Arc<ShardMetrics>, Peers) {
+    let config = TurnConfig::alone(CONNECTIONS_MAX, vec![ListenerConfig::new(framing)]);
     let mut io = Peers { peers, accepted: 0 };
     let mut turn = Turn::new(config, Time::ZERO, Router::embedded);
     let metrics = turn.metrics();
@@ -161,8 +170,12 @@ fn a_fault_is_told_and_what_still_comes_is_read_before_the_close() {
 }
 
 fn request(payload: &[u8]) -> Vec<u8> {
+    frame(1, payload)
+}
+
+fn frame(bits: u16, payload: &[u8]) -> Vec<u8> {
     let mut frame = Vec::new();
-    encode(&mut frame, &Crc::new(), Header::route(1), payload);
+    encode(&mut frame, &Crc::new(), Header::from_bits(bits), payload);
     frame
 }
 
@@ -193,4 +206,31 @@ fn replies_to_a_peer_that_is_gone_reach_nobody_else() {
     let figures = metrics.snapshot();
     assert_eq!(figures.closes(CloseReason::Reset), 1);
     assert!(figures.balances(), "{figures:?}");
+}
+
+/// The built-in routes were as many as headers with flags can name, and a larger one panicked.
+#[test]
+fn where_headers_are_all_route_one_that_nobody_serves_is_refused() {
+    for bits in [16_384, 0x8001, 0xffff] {
+        let sent = [request(b"first"), frame(bits, b""), request(b"never")].concat();
+        let (mut turn, metrics, mut io) =
+            accepted_at(Framing::bare_frames(64), vec![Peer { sent, ..Peer::default() }]);
+        one_turn(&mut turn, &mut io, &[0]);
+        assert_eq!(io.peers[0].got, request(b"first"), "case: {bits}");
+        assert_eq!(io.peers[0].calls, ["shut"], "case: {bits}");
+        assert_eq!(metrics.snapshot().counter(Counter::Panics), 0, "case: {bits}");
+    }
+}
+
+/// Where nobody can be told anything, one for whom there was no room was written nothing.
+#[test]
+fn whom_nothing_can_be_told_is_refused_without_a_word() {
+    let peers = (0..=CONNECTIONS_MAX).map(|_| Peer { sent: request(b"hello"), ..Peer::default() }).collect();
+    let (_turn, metrics, io) = accepted_at(Framing::bare_frames(64), peers);
+    let refused = io.peers.last().expect("one too many");
+    assert_eq!(
+        (&refused.got[..], &refused.sent[..], &refused.calls[..]),
+        (&b""[..], &b""[..], &["close"][..])
+    );
+    assert_eq!(metrics.snapshot().counter(Counter::RefusedFull), 1);
 }

@@ -7,7 +7,8 @@ use crate::base::Text;
 use crate::wire::{Header, Status};
 use std::ops::RangeInclusive;
 
-const ROUTES: usize = Header::ROUTE_MAX as usize + 1;
+/// Where headers are all route there are so many; whatever a header says, it is in the table.
+const ROUTES: usize = 1 << u16::BITS;
 /// In the table: nobody serves this route. Otherwise the place in [`BuiltIn::ALL`].
 const NOBODY: u8 = u8::MAX;
 
@@ -60,10 +61,12 @@ impl Router {
     /// [`RouteError`] if a route does not exist or is taken; then nothing changes.
     pub fn add(&mut self, routes: RangeInclusive<u16>, service: BuiltIn) -> Result<(), RouteError> {
         for route in routes.clone() {
-            match self.table.get(usize::from(route)) {
-                None => return Err(RouteError::OutOfRange { route }),
-                Some(&NOBODY) => {}
-                Some(&place) => {
+            if route > Header::ROUTE_MAX {
+                return Err(RouteError::OutOfRange { route });
+            }
+            match self.table[usize::from(route)] {
+                NOBODY => {}
+                place => {
                     let first = BuiltIn::ALL[usize::from(place)];
                     return Err(RouteError::Overlap { route, first, second: service });
                 }

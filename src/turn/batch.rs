@@ -52,6 +52,8 @@ pub(super) struct Batch<'a, S: Service, I: Io> {
 pub(super) struct State {
     /// No message has come yet.
     pub(super) is_fresh: bool,
+    /// The server drains: a peer that says HELLO now is told to go elsewhere at once.
+    pub(super) is_draining: bool,
     /// Requests are answered DRAINING: the peer was told to go elsewhere.
     pub(super) is_leaving: bool,
     /// Messages are not simply started: that, or they are what a dialed server says.
@@ -97,14 +99,13 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
     /// `scanned` leading bytes are known to hold no line end.
     #[inline]
     pub(super) fn run(&mut self, input: &[u8], source: Source, scanned: usize) -> (usize, Stop) {
+        if self.listener.wants_hello
+            && let Some(stop) = self.check_first(input)
+        {
+            return (0, stop);
+        }
         let (mut at, mut scanned) = (0, scanned);
         loop {
-            // Again behind a panic: that may have been the HELLO's.
-            if self.listener.wants_hello
-                && let Some(stop) = self.check_first(&input[at..])
-            {
-                return (at, stop);
-            }
             // The service may be torn afterwards: `Service::on_panic` says what becomes of it.
             match catch_unwind(AssertUnwindSafe(|| self.run_until_panic(input, source, at, scanned))) {
                 Ok(ran) => return ran,

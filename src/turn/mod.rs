@@ -294,6 +294,11 @@ impl<S: Service, I: Io> Turn<S, I> {
         self.shared.desk.pool.leases_out()
     }
 
+    /// Rights to answer deferred requests that are given away and did not come back.
+    pub fn laters_out(&self) -> usize {
+        self.shared.desk.laters_out()
+    }
+
     /// A turn begins, at the moment `now`.
     #[inline]
     pub fn begin(&mut self, now: Time) {
@@ -511,7 +516,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         self.service = (self.make_service)();
         self.shared.effects.forget_timers();
         for slot in self.slots() {
-            if !self.table[slot as usize].phase.is_serving() {
+            if !self.table[slot as usize].phase.is_reachable() {
                 continue;
             }
             let verdict = self

@@ -148,9 +148,11 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         let shared = &mut *self.shared;
         let token = Token { generation: self.id.generation, slot: self.id.slot };
         shared.desk.begin_batch(token, shared.now, room.hold_bytes);
-        let is_leaving = self.entry.greeting.is_some() && matches!(self.entry.phase, Phase::Draining { .. });
+        let is_draining = matches!(self.entry.phase, Phase::Draining { .. });
+        let is_leaving = is_draining && self.entry.greeting.is_some();
         let state = State {
             is_fresh: self.entry.flags.has(Flag::Fresh),
+            is_draining,
             is_leaving,
             is_unusual: is_leaving || framing.role == Role::Client,
         };

@@ -9,8 +9,10 @@ use crate::metrics::Counter;
 use crate::service::{Incoming, Service, Welcomed};
 use crate::session::{Greeting, Step};
 use crate::turn::Io;
+use crate::turn::visit::DRAINED;
 use crate::wire::control::code;
 use crate::wire::{ClientId, Control, ControlFrame, Extension, Header, Hello, Status, Tlvs, Welcome};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The version of the protocol that this server speaks.
 const VERSION: u8 = 1;
@@ -79,7 +81,16 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
             return Err(CloseReason::NoCommonVersion);
         }
         let id = self.id;
-        let client_id = match self.service.on_hello(self.conn, hello, &mut self.shared.cx(id)) {
+        // Caught here, since whoever could not be judged is not let in, nor anything behind its greeting.
+        let welcomed = catch_unwind(AssertUnwindSafe(|| {
+            self.service.on_hello(self.conn, hello, &mut self.shared.cx(id))
+        }));
+        let Ok(welcomed) = welcomed else {
+            self.counts.panics += 1;
+            self.shared.desk.refusal = Some("the service failed at this greeting".into());
+            return Err(CloseReason::Panicked);
+        };
+        let client_id = match welcomed {
             Welcomed::Anonymous => made_up(Text::of(format_args!("c-{id}"))),
             Welcomed::As(client_id) => client_id,
             Welcomed::Refused(text) => {
@@ -101,6 +112,12 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
         }));
         self.framing = self.framing.welcomed();
         self.shared.metrics.add(Counter::Welcomed, 1);
+        if self.state.is_draining {
+            // It came too late to be told with the others.
+            let (status, text) = (Status::DRAINING, DRAINED);
+            self.shared.desk.outbox.control(&Control::GoAway { status, reconnect_after_ms: 0, text });
+            (self.state.is_leaving, self.state.is_unusual) = (true, true);
+        }
         Ok(())
     }
 

@@ -19,8 +19,8 @@ use crate::buffer::Side;
 use crate::metrics::{Counter, Outcome};
 use crate::service::{Desk, Service};
 use crate::session::{
-    Beat, Ended, Event, Failure, Inputs, NO_ROOM, Pause, Protocol, Ready, ReplyTo, Segment, reply_bytes,
-    write_reply,
+    Beat, Ended, Event, Failure, Inputs, NO_ROOM, Pause, Phase, Protocol, Ready, ReplyTo, Segment,
+    reply_bytes, write_reply,
 };
 use crate::turn::Io;
 use crate::turn::entry::Flag;
@@ -307,8 +307,11 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         let open = u64::from(slots.open_count());
         self.shared.desk.open -= open;
         self.shared.metrics.ended(Outcome::Abandoned, open);
+        // A peer that is gone wants no replies; all others lose them. If it was given up while requests were open, also
+        // those that were never made.
         if !self.is_gone() {
-            self.shared.metrics.add(Counter::RepliesUnsent, u64::from(slots.held_count()));
+            let never_made = if matches!(self.entry.phase, Phase::Closed(_)) { open } else { 0 };
+            self.shared.metrics.add(Counter::RepliesUnsent, never_made + u64::from(slots.held_count()));
         }
         slots.clear(&mut self.shared.desk.pool);
         self.shared.desk.put_back(slots);
