@@ -96,8 +96,7 @@ pub fn compare<'a>(rules: Rules, elapsed_ms: u64, said: &[Said], output: &'a [u8
             Fate::Owed(alternatives) => alternatives,
             Fate::Silent(statuses) => {
                 let bits = header_of(said_now);
-                got.wants_notice |=
-                    got.is_welcomed && !statuses.is_empty() && statuses != [DEADLINE_EXCEEDED];
+                got.wants_notice |= got.is_welcomed && client.is_refused_in_any_case(said_now);
                 refused.extend(statuses.into_iter().chain([DRAINING]).map(|status| (status, bits)));
                 continue;
             }
@@ -175,6 +174,15 @@ impl Client {
                 let bits = header_of(said);
                 Some(statuses.into_iter().chain([DRAINING]).map(|status| (status, bits)).collect())
             }
+        }
+    }
+
+    /// It was refused however long it waited, and whether or not the server went away before: who can tell when
+    /// something was taken that is not answered?
+    fn is_refused_in_any_case(&self, said: &Said) -> bool {
+        match (Client { is_leaving: false, ..*self }).fate(said) {
+            Fate::Owed(_) => false,
+            Fate::Silent(statuses) => !statuses.is_empty() && statuses != [DEADLINE_EXCEEDED],
         }
     }
 

@@ -160,6 +160,11 @@ impl Desk {
 
     #[cold]
     fn too_large(&mut self, to: ReplyTo, error: TooLargeReply) -> Replied {
+        if !to.is_wanted() {
+            // It is not sent, whatever its size.
+            self.outbox.silence();
+            return Replied(());
+        }
         let text = Text::of(format_args!("{error}"));
         self.refuse(to, error.status(), Failure { text: text.as_str(), retry_after_ms: None })
     }

@@ -91,6 +91,11 @@ impl Service for Router {
 
     fn on_open(&mut self, _peer: &Peer, _cx: &mut Cx<'_>) {}
 
+    fn is_one_way(&self, route: u16) -> bool {
+        let place = usize::from(self.table[usize::from(route)]);
+        BuiltIn::ALL.get(place).is_some_and(|service| service.is_one_way())
+    }
+
     // Always: a call in the middle of the loop over a batch costs a fifth of a small message's instructions.
     #[inline(always)]
     fn on_frame(&mut self, _conn: &mut (), frame: Frame<'_>, reply: Reply<'_>, _cx: &mut Cx<'_>) -> Replied {

@@ -55,6 +55,14 @@ impl ReplyTo {
         ReplyTo { meta: block_bytes << BLOCK_SHIFT | shape | header.bits() as u32, correlation }
     }
 
+    /// The same on a route where nobody waits for a reply: none is wanted, unless the request has a correlation.
+    pub const fn on_one_way_route(self) -> ReplyTo {
+        if self.is_correlated() {
+            return self;
+        }
+        ReplyTo { meta: shape::UNWANTED | self.header().bits() as u32, correlation: 0 }
+    }
+
     /// The request's header, which is the reply's.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "the low half")]
@@ -141,5 +149,16 @@ mod tests {
         let extension = Extension { one_way: true, correlation: Some(1), ..Extension::default() };
         let to = ReplyTo::extended(Header::from_bits(0x8001), &extension);
         assert_eq!((to.is_wanted(), to.is_ordered(), to.block_bytes()), (false, false, 0));
+    }
+
+    #[test]
+    fn on_a_one_way_route_only_a_correlation_waits_for_a_reply() {
+        let extended = |correlation| {
+            let extension = Extension { correlation, ..Extension::default() };
+            ReplyTo::extended(Header::from_bits(0x8001), &extension).on_one_way_route()
+        };
+        assert!(!ReplyTo::plain(Header::route(1)).on_one_way_route().is_wanted());
+        assert_eq!((extended(None).is_wanted(), extended(None).block_bytes()), (false, 0));
+        assert!(extended(Some(0)).is_correlated());
     }
 }
