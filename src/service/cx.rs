@@ -156,7 +156,7 @@ impl Cx<'_> {
         match reply.extension().map_or(Status::OK, |said| said.status) {
             Status::OK => self.answer(later, reply.payload()),
             Status::DRAINING => {
-                self.fail(later, Status::UNAVAILABLE, "the server that it was passed on to leaves")
+                self.fail(later, Status::UNAVAILABLE, "the server that it was passed on to leaves");
             }
             status => self.fail(later, status, String::from_utf8_lossy(reply.payload()).into_owned()),
         }
