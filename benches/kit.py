@@ -98,6 +98,7 @@ def tidegate_spec(name="tidegate", loops=1):
     if loops > 1 and "--shards" not in flags:
         raise Failure("tidegate serve has no --shards: leave it out with --only")
     command += f" --shards {loops}" if "--shards" in flags else ""
+    command += " --route 16-23=flip" if "--route" in flags else ""
     command += " --pin" if loops > 1 and "--pin" in flags else ""
     return Spec(name, command, loops=loops)
 

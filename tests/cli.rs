@@ -69,6 +69,15 @@ fn bad_numbers_are_mistakes_of_the_caller() {
     }
     assert_complaint(&["serve", "--shards", "0"], 2, &["number of shards", "between 1 and 256"]);
     assert_complaint(&["serve", "--grace", "-1"], 2, &["--grace is -1", "seconds"]);
+    for (route, words) in [
+        ("16-23=flop", "there are ack, echo, discard, flip"),
+        ("9-3=echo", "16-23=flip"),
+        ("1=flip", "route 1 is served by both echo and flip"),
+        ("16384=echo", "exceeds the largest route 16383"),
+    ] {
+        let here = ["serve", "--frames", "127.0.0.1:0", "--lines", "127.0.0.1:0", "--route", route];
+        assert_complaint(&here, 2, &["--route", words]);
+    }
     let no_time = ["serve", "--idle", "0", "--frames", "127.0.0.1:0", "--lines", "127.0.0.1:0"];
     assert_complaint(&no_time, 2, &["idle time", "between 1 and"]);
 }
@@ -98,7 +107,7 @@ fn help_and_version_are_given() {
                 "unix:PATH",
                 "--shards",
                 "--pin",
-                "--workers",
+                "--route",
                 "--idle",
                 "--grace",
                 "--log-format",

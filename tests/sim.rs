@@ -2,110 +2,104 @@
 
 #![expect(clippy::print_stdout, reason = "what the worlds covered is part of the test's result")]
 
-use std::panic::resume_unwind;
+#[path = "sim/zoo.rs"]
+mod zoo;
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+use std::time::Duration;
 use tidegate::base::Rng;
-use tidegate::service::{AfterPanic, BuiltIn, Cx, Frame, Peer, Replied, Reply, Segment, Service};
-use tidegate::sim::{Answer, Coverage, Failure, Plan, Report, Request, World};
-use tidegate::wire::Status;
+use tidegate::service::AfterPanic;
+use tidegate::sim::{Backend, Coverage, Failure, Plan, Report, World};
+use zoo::{
+    BY_THE_NEXT, BY_THREAD, BY_TIMER, DROPS, FAILS, FAILS_FOR, FAILS_LATER, FORGETS, GATHERED, HUGE, KICKS,
+    Keeper, LARGE_LATER, NOBODY, OFFLOADS, PANICS, PANICS_AWAY, PANICS_LATER, PUBLISHES, RELAYS, SHARED,
+    TOO_LATE, Zoo,
+};
 
-/// Beside the built-in routes 0 to 3: large replies, shared ones, refusals, and panics.
-#[derive(Clone, Copy)]
-struct Zoo {
-    after_panic: AfterPanic,
-}
+/// Routes that may be in a world, each with how many of 1000 worlds have it.
+#[rustfmt::skip]
+const ROUTES: [(u16, u64); 22] = [
+    (0, 1_000), (1, 1_000), (2, 1_000), (3, 500), (FAILS, 500), (NOBODY, 500), (SHARED, 500), (GATHERED, 500),
+    (FAILS_FOR, 200), (PANICS, 150), (HUGE, 150),
+    (BY_TIMER, 400), (BY_THREAD, 400), (BY_THE_NEXT, 300), (FAILS_LATER, 200), (LARGE_LATER, 100),
+    (DROPS, 150), (OFFLOADS, 200), (PANICS_AWAY, 80), (RELAYS, 250), (PUBLISHES, 150), (KICKS, 80),
+];
 
-const HUGE: u16 = 4;
-const SHARED: u16 = 5;
-const GATHERED: u16 = 6;
-const FAILS: u16 = 7;
-const PANICS: u16 = 8;
-const NOBODY: u16 = 9;
-
-/// At least 120,000 bytes for any payload that is not empty.
-fn huge(payload: &[u8]) -> Vec<u8> {
-    payload.repeat(9 + 120_000 / payload.len().max(1))
-}
-
-fn must_panic(payload: &[u8]) -> bool {
-    payload.len().is_multiple_of(3)
-}
-
-impl Service for Zoo {
-    type Conn = u32;
-
-    fn on_open(&mut self, _peer: &Peer, _cx: &mut Cx<'_>) -> u32 {
-        0
-    }
-
-    fn on_frame(
-        &mut self,
-        served: &mut u32,
-        frame: Frame<'_>,
-        reply: Reply<'_>,
-        _cx: &mut Cx<'_>,
-    ) -> Replied {
-        *served += 1;
-        let payload = frame.payload();
-        match frame.route() {
-            0 => BuiltIn::Ack.handle(frame, reply),
-            1 => BuiltIn::Echo.handle(frame, reply),
-            2 => BuiltIn::Discard.handle(frame, reply),
-            3 => BuiltIn::Flip.handle(frame, reply),
-            HUGE => reply.send(&huge(payload)),
-            SHARED => reply.share([payload, payload].concat().into()),
-            GATHERED => {
-                let whole = Segment::Forward(frame.part(0..payload.len()));
-                reply.gather(&[Segment::Copy(b"<"), whole, Segment::Copy(b"|"), whole])
-            }
-            FAILS => reply.fail(Status::application(300), "as asked"),
-            // No hook sees this panic, so nothing is printed.
-            PANICS if must_panic(payload) => resume_unwind(Box::new("as planned")),
-            PANICS => reply.send(b"alive"),
-            _ => reply.fail(Status::NO_ROUTE, "nobody"),
+fn plan(seed: u64, rng: &mut Rng) -> Plan {
+    let mut routes: Vec<u16> =
+        ROUTES.iter().filter(|(_, likely)| rng.chance(*likely)).map(|(route, _)| *route).collect();
+    for (route, likely) in [(FORGETS, 60), (TOO_LATE, 60), (PANICS_LATER, 60), (1, 700), (1, 400)] {
+        if rng.chance(likely) {
+            routes.push(route);
         }
     }
-
-    fn on_panic(&mut self) -> AfterPanic {
-        self.after_panic
-    }
-}
-
-fn model(request: &Request<'_>) -> Answer {
-    let payload = request.payload;
-    match request.route {
-        0 => Answer::Reply(BuiltIn::ACK.into()),
-        1 => Answer::Reply(payload.to_vec()),
-        2 => Answer::Silent,
-        3 => {
-            let mut flipped = payload.to_vec();
-            flipped.iter_mut().take(1).for_each(|first| *first ^= 1);
-            Answer::Reply(flipped)
+    let mut plan = Plan::draw(seed, &routes);
+    for listener in &mut plan.listeners {
+        if rng.chance(500) {
+            let route = [BY_TIMER, BY_THE_NEXT, FAILS_LATER, BY_THREAD]
+                [usize::try_from(rng.below(4)).expect("below 4")];
+            listener.framing = listener.framing.with_line_route(route);
         }
-        HUGE => Answer::Reply(huge(payload)),
-        SHARED => Answer::Reply([payload, payload].concat()),
-        GATHERED => Answer::Reply([b"<", payload, b"|", payload].concat()),
-        FAILS => Answer::Fails(300),
-        PANICS if must_panic(payload) => Answer::Fails(10),
-        PANICS => Answer::Reply(b"alive".to_vec()),
-        _ => Answer::Fails(4),
     }
+    if rng.chance(500) {
+        plan.tokens = vec![(b"right".to_vec(), true), (b"".to_vec(), true), (b"wrong".to_vec(), false)];
+    }
+    plan.short_deadlines = rng.chance(400);
+    plan.commands = if rng.chance(150) { u32::try_from(rng.between(1, 12)).expect("a few") } else { 0 };
+    plan.work_us.1 =
+        plan.work_us.1.min(u64::try_from(plan.limits.request_deadline.as_micros() / 2).expect("seconds"));
+    let address = "10.1.0.1:7000".parse().expect("an address");
+    let trouble = if rng.chance(600) { rng.below(900) } else { 0 };
+    plan.backends = vec![Backend { trouble, ..Backend::echo(address) }];
+    if std::env::var_os("TIDEGATE_SIM_SEED").is_some() {
+        plan.trace_max = usize::MAX;
+    }
+    plan
 }
 
 fn world(seed: u64) -> World<Zoo> {
     let mut rng = Rng::new(seed.wrapping_mul(31));
-    let mut routes = vec![0, 1, 1, 1, 2, 3, FAILS, NOBODY, SHARED, GATHERED];
-    if rng.chance(150) {
-        routes.push(PANICS);
-    }
-    if rng.chance(150) {
-        routes.push(HUGE);
-    }
-    let after_panic = if rng.chance(500) { AfterPanic::Keep } else { AfterPanic::Rebuild };
-    let mut plan = Plan::draw(seed, &routes);
-    if std::env::var_os("TIDEGATE_SIM_SEED").is_some() {
-        plan.trace_max = usize::MAX;
-    }
-    World::new(plan, move || Zoo { after_panic }, model)
+    let plan = plan(seed, &mut rng);
+    let is_calm = plan.backends[0].trouble == 0
+        && plan.weather.register_failed == 0
+        && plan.weather.odd_error == 0
+        && plan.descriptors.is_none()
+        && plan.commands == 0
+        && !plan.routes.contains(&KICKS)
+        && plan.pipe_bytes.0 >= 60_000
+        && plan.limits.request_deadline >= Duration::from_secs(3);
+    let keeper = Keeper {
+        after_panic: if rng.chance(500) { AfterPanic::Keep } else { AfterPanic::Rebuild },
+        too_late: plan.limits.request_deadline + Duration::from_secs(3),
+        backend: plan.backends[0].address,
+        relays_surely: is_calm,
+        may_refuse_jobs: plan.jobs_max < 100,
+    };
+    let published = Rc::new(RefCell::new(HashSet::new()));
+    let knows = Rc::clone(&published);
+    let mut got: HashMap<u32, HashSet<Vec<u8>>> = HashMap::new();
+    World::with_threads(
+        plan,
+        move |threads| Zoo::new(keeper, threads),
+        move |request| {
+            if request.route == PUBLISHES {
+                knows.borrow_mut().insert(request.payload.to_vec());
+            }
+            zoo::model(&keeper, request)
+        },
+    )
+    .check_messages(move |client, topic, body| {
+        let is_first = got.entry(client).or_default().insert(body.to_vec());
+        // Payloads of four bytes and more tell their requests apart.
+        match () {
+            () if topic != zoo::TOPIC => Err(format!("a message on {topic}")),
+            () if !published.borrow().contains(body) => Err("a message that nobody published".to_owned()),
+            () if !is_first && body.len() >= 12 => Err("a message that came twice".to_owned()),
+            () => Ok(()),
+        }
+    })
 }
 
 fn run(seed: u64) -> Result<Report, Box<Failure>> {

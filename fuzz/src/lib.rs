@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   Cut     bytes of the fuzzer -> numbers and byte strings, never an error
-//!   model   the protocol again, by hand and slowly: what a stream means and what is due for it
-//!   naive   extension blocks and greetings again, one byte after the other
+//!   model   the protocol again, by hand and slowly: what a stream means
+//!   owed    what is due for it, and whether some output is that
+//!   naive   extension blocks, greetings and control frames again, one byte after the other
 //!   world   an Io whose peers do what a script says
 //! ```
 //!
@@ -13,6 +14,7 @@
 mod cut;
 pub mod model;
 pub mod naive;
+pub mod owed;
 pub mod world;
 
 pub use cut::Cut;

@@ -222,10 +222,7 @@ pub const HANDED_PER_SHARD: usize = 1024;
 /// Threads for offloaded work at most.
 pub const WORKERS_MAX: u16 = 256;
 
-/// Offloaded jobs that may wait for a worker, unless a server says otherwise ...
-pub const JOBS_WAITING_DEFAULT: usize = 1024;
-
-/// ... and the most that it may say.
+/// The most that a server may say of how many offloaded jobs may wait for a worker.
 pub const JOBS_WAITING_MAX: usize = 1 << 20;
 
 /// Loops of one server at most.

@@ -1,11 +1,13 @@
 //! `tidegate serve`: the embedded default.
 
 use super::{banner, logs, seconds};
-use crate::base::limits::{DRAIN_GRACE, JOBS_WAITING_DEFAULT, Limits};
+use crate::base::limits::{DRAIN_GRACE, Limits};
 use crate::server::{Error, Listener, Server, drain_on_signals};
-use crate::service::Router;
+use crate::service::{BuiltIn, Router};
+use anyhow::anyhow;
 use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::ops::RangeInclusive;
 use std::process::ExitCode;
 use tracing::{info, warn};
 
@@ -30,9 +32,9 @@ pub(super) struct Options {
     /// Keep each event loop on a processor of its own
     #[arg(long)]
     pin: bool,
-    /// Threads for handlers' offloaded work; 0: none, and the built-in routes need none
-    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
-    workers: u16,
+    /// Gives more routes to a built-in service (ack, echo, discard, flip), such as 16-23=flip; may be repeated
+    #[arg(long = "route", value_name = "ROUTES=SERVICE")]
+    routes: Vec<String>,
     /// Close a connection that sent no whole message for this many seconds [default: never]
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     idle: Option<f64>,
@@ -48,6 +50,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let grace = seconds("--grace", options.grace)?;
     let idle = options.idle.map(|idle| seconds("--idle", idle)).transpose()?;
     let limits = Limits { idle, ..Limits::default() };
+    let router = router(&options.routes)?;
     let _written_until_here = logs::start(options.log_format);
     let mut builder = Server::builder()
         .limits(limits)
@@ -58,12 +61,9 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if let Auto::Number(shards) = options.shards {
         builder = builder.shards(shards);
     }
-    if options.workers > 0 {
-        builder = builder.workers(options.workers, JOBS_WAITING_DEFAULT);
-    }
     let shards = builder.shards_or_default();
     let connections = connections_of_host(shards)?;
-    let running = builder.max_connections(connections).start(Router::embedded)?;
+    let running = builder.max_connections(connections).start(move || router.clone())?;
     banner::print(running.local_addrs(), shards, connections);
     drain_on_signals(&running, grace)?;
     let report = running.join()?;
@@ -73,6 +73,31 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
     warn!(drained = report.drained, forced = report.forced, lost = report.lost, "{report}");
     Ok(ExitCode::FAILURE)
+}
+
+/// The embedded routes and those that were asked for besides.
+fn router(wanted: &[String]) -> anyhow::Result<Router> {
+    let mut router = Router::embedded();
+    for text in wanted {
+        let (routes, service) = parse_routes(text).map_err(|why| anyhow!("--route {text}: {why}"))?;
+        router.add(routes, service).map_err(|error| anyhow!("--route {text}: {error}"))?;
+    }
+    Ok(router)
+}
+
+fn parse_routes(text: &str) -> Result<(RangeInclusive<u16>, BuiltIn), String> {
+    let wrong = || "give it ROUTES=SERVICE, such as 16-23=flip or 7=echo".to_owned();
+    let (routes, service) = text.split_once('=').ok_or_else(wrong)?;
+    let (first, last) = routes.split_once('-').unwrap_or((routes, routes));
+    let number = |text: &str| text.parse::<u16>().map_err(|_| wrong());
+    let (first, last) = (number(first)?, number(last)?);
+    if first > last {
+        return Err(wrong());
+    }
+    let found = BuiltIn::ALL.into_iter().find(|known| known.name() == service);
+    let names = || BuiltIn::ALL.map(BuiltIn::name).join(", ");
+    let service = found.ok_or_else(|| format!("there is no service {service}; there are {}", names()))?;
+    Ok((first..=last, service))
 }
 
 /// A number, or what fits the machine.

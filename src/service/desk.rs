@@ -92,6 +92,11 @@ impl Desk {
         self.next_serial
     }
 
+    /// Places in the mailbox that are promised.
+    pub(crate) const fn laters_out(&self) -> usize {
+        LATERS_PER_SHARD - self.credits
+    }
+
     /// An answer has left the mailbox, or will never come to it.
     pub(crate) fn give_credit_back(&mut self) {
         debug_assert!(self.credits < LATERS_PER_SHARD);

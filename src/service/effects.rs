@@ -92,6 +92,16 @@ impl Effects {
         self.list.is_empty()
     }
 
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// What was asked for since so many waited, by callbacks alone.
+    pub(crate) fn since(&self, len: usize) -> impl Iterator<Item = &Effect> {
+        self.list.iter().skip(len)
+    }
+
     /// The next to be done. Ranges are [`bytes`](Effects::bytes) until the list was [settled](Effects::settle).
     pub(crate) fn pop(&mut self) -> Option<Effect> {
         self.list.pop_front()

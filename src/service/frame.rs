@@ -24,10 +24,7 @@ impl<'a> Frame<'a> {
     /// listener's.
     #[inline]
     pub const fn route(&self) -> u16 {
-        match self.protocol {
-            Protocol::Bare => self.header.bits(),
-            Protocol::Frame | Protocol::Line => self.header.route_or_code(),
-        }
+        self.protocol.route_of(self.header)
     }
 
     /// What the request, or the reply of a dialed server, carries besides its payload: correlation, deadline, trace,

@@ -66,6 +66,16 @@ pub trait Service {
         cx: &mut Cx<'_>,
     ) -> Replied;
 
+    /// Whether nobody waits for a reply on this route. What the server refuses there before `on_frame` sees it (in a
+    /// drain, after a deadline, for an unknown flag), or answers for after a panic, is then counted instead of sent,
+    /// unless the request has a correlation.
+    ///
+    /// The default says that all routes are answered. A route that always ends in [`Reply::none`] should say so.
+    fn is_one_way(&self, route: u16) -> bool {
+        let _ = route;
+        false
+    }
+
     /// A peer said HELLO: who is it? Its requests wait until this returns.
     ///
     /// The default lets everybody in, under an id that the server makes up.

@@ -124,12 +124,25 @@ impl Io for SimIo {
         Ok(())
     }
 
-    fn connect(&mut self, _to: SocketAddr) -> io::Result<SimStream> {
-        Err(error(ErrorKind::Unsupported))
+    fn connect(&mut self, to: SocketAddr) -> io::Result<SimStream> {
+        if self.descriptors_left == Some(0) {
+            return Err(io::Error::other("too many open files"));
+        }
+        let stream = self.dial(to).ok_or(error(ErrorKind::ConnectionRefused))?;
+        self.take_descriptor();
+        self.work += 1;
+        Ok(stream)
     }
 
-    fn finish_connect(&mut self, _stream: &mut SimStream) -> io::Result<bool> {
-        Err(error(ErrorKind::Unsupported))
+    fn finish_connect(&mut self, stream: &mut SimStream) -> io::Result<bool> {
+        let clock = self.clock;
+        let Some(dial) = self.sockets[stream.0 as usize].dial.as_mut() else { return Ok(true) };
+        if dial.decided_at.is_none_or(|at| at > clock) {
+            return Ok(false);
+        }
+        dial.is_known = true;
+        self.work += 1;
+        if dial.is_refused { Err(error(ErrorKind::ConnectionRefused)) } else { Ok(true) }
     }
 
     fn hand_off(&mut self, stream: SimStream, _: Address, _: u32, _: usize) -> Option<SimStream> {
@@ -137,11 +150,13 @@ impl Io for SimIo {
     }
 
     fn take_handed(&mut self) -> Option<(SimStream, Address, u32)> {
+        self.preempt();
         None
     }
 
     fn read(&mut self, stream: &mut SimStream, into: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         debug_assert!(into.iter().any(|slice| !slice.is_empty()), "a read of nothing says nothing");
+        self.preempt();
         if self.is_interrupted() {
             self.note(stream.0, What::Interrupted, 0);
             return Err(error(ErrorKind::Interrupted));
@@ -175,6 +190,7 @@ impl Io for SimIo {
     }
 
     fn write(&mut self, stream: &mut SimStream, from: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.preempt();
         if self.is_interrupted() {
             self.note(stream.0, What::Interrupted, 1);
             return Err(error(ErrorKind::Interrupted));
@@ -182,7 +198,8 @@ impl Io for SimIo {
         let is_short = self.rng.chance(self.weather.short_write);
         let offered: usize = from.iter().map(|slice| slice.len()).sum();
         let socket = &mut self.sockets[stream.0 as usize];
-        debug_assert!(!socket.is_closed && !socket.is_shut, "nothing is written behind the end");
+        assert!(!socket.is_closed && !socket.is_shut, "nothing is written behind the end");
+        assert!(socket.dial.is_none_or(|dial| dial.is_known), "nothing is written before it is connected");
         if socket.is_reset {
             self.note(stream.0, What::WriteFailed, offered as u64);
             return Err(error(ErrorKind::BrokenPipe));

@@ -1,9 +1,11 @@
 //! A client at work: connects, sends, reads and ends as its script says, and checks each byte that it gets.
 
+use super::checker::{Checker, Moment};
+use super::codec::{self, frame};
 use super::io::{Remote, SimIo, StreamEnd, pick};
-use super::model::{Answer, Checker, Request};
+use super::model::{Answer, Request};
 use super::plan::Plan;
-use super::script::{Finale, Reading, Script};
+use super::script::{Finale, Leaving, Reading, Script};
 use super::trace::What;
 use super::weather::Trouble;
 use crate::base::{Rng, Time};
@@ -14,18 +16,26 @@ pub(super) struct Client {
     pub(super) checker: Checker,
     pub(super) remote: Option<Remote>,
     pub(super) sent: usize,
+    /// Bytes sent for its own sake: answers to heartbeats left out.
+    pub(super) said: usize,
     /// What it saw at the end; `Open` while it goes on, or if it left by itself.
     pub(super) saw: StreamEnd,
     pub(super) is_over: bool,
     /// It ended by itself, without reading to the end.
     pub(super) has_left: bool,
     reads_from: Time,
-    start: Time,
+    pub(super) start: Time,
     /// Messages that the server had read at the last look, and when that number last grew.
     pub(super) whole: usize,
     pub(super) whole_at: Time,
     /// When it read the first byte of the message that is not whole.
     pub(super) partial_at: Option<Time>,
+    /// When the messages of its dues had arrived.
+    pub(super) arrivals: Vec<Time>,
+    /// Where its last answer to a PING ends.
+    pongs_end: usize,
+    /// Where it stops sending because it was told to leave.
+    stops_at: Option<usize>,
 }
 
 impl Client {
@@ -37,11 +47,14 @@ impl Client {
     ) -> Client {
         let script = Script::draw(id, plan, rng, model);
         let start = plan.start.plus_us(script.start_us);
+        let queue_bytes_max = plan.queue_bytes_max(script.listener);
+        let (due, unheard) = (script.due.clone(), script.unheard.clone());
         Client {
-            checker: Checker::new(script.protocol, script.due.clone()),
+            checker: Checker::new(script.protocol, due, unheard, queue_bytes_max),
             script,
             remote: None,
             sent: 0,
+            said: 0,
             saw: StreamEnd::Open,
             is_over: false,
             has_left: false,
@@ -50,11 +63,14 @@ impl Client {
             whole: 0,
             whole_at: start,
             partial_at: None,
+            arrivals: Vec::new(),
+            pongs_end: 0,
+            stops_at: None,
         }
     }
 
     /// Does what there is to do now. An error is a wrong byte.
-    pub(super) fn act(&mut self, io: &mut SimIo, rng: &mut Rng) -> Result<(), String> {
+    pub(super) fn act(&mut self, io: &mut SimIo, rng: &mut Rng, moment: &Moment<'_>) -> Result<(), String> {
         if self.is_over {
             return Ok(());
         }
@@ -65,9 +81,10 @@ impl Client {
             }
             return Ok(());
         };
-        if self.read(io, remote, rng)?.is_break() {
+        if self.read(io, remote, rng, moment)?.is_break() {
             return Ok(());
         }
+        self.heed(io, remote);
         self.send(io, remote, rng);
         self.end(io, remote);
         Ok(())
@@ -85,20 +102,47 @@ impl Client {
         if (reads && (is_ended || !socket.buffered.is_empty())) || (!reads && socket.is_gone()) {
             return Some(self.reads_from.max(io.clock()));
         }
-        let may_send = self.sent < self.script.may_send(self.checker.taken()) && socket.up_space() > 0;
-        let has_to_end =
-            self.sent == self.script.stream.len() && !socket.client_closed && self.is_ready_to_end();
+        let may_send = self.sent < self.may_send() && socket.up_space() > 0 && !io.has_shut(remote);
+        let has_to_end = !socket.client_closed && (self.is_ready_to_end() || self.is_ready_to_leave());
         (may_send || has_to_end).then(|| io.clock())
     }
 
-    fn is_ready_to_end(&self) -> bool {
+    /// How much of the stream may be sent by now.
+    fn may_send(&self) -> usize {
+        let by_depth = self.script.may_send(self.checker.taken()).max(self.pongs_end);
+        let until = self.stops_at.map_or(by_depth, |stop| by_depth.min(stop));
         match self.script.finale {
-            Finale::Close => self.checker.taken() == self.script.due.len(),
-            Finale::EarlyClose => true,
+            Finale::Reset(at) => until.min(at),
+            Finale::Close
+            | Finale::HalfClose
+            | Finale::EarlyClose
+            | Finale::EndInside
+            | Finale::Fault(_)
+            | Finale::Mute
+            | Finale::Stay => until,
+        }
+    }
+
+    fn is_ready_to_end(&self) -> bool {
+        let has_sent_all = self.sent == self.script.stream.len();
+        match self.script.finale {
+            Finale::Close => has_sent_all && self.checker.taken() == self.script.due.len(),
+            Finale::EarlyClose => has_sent_all,
             Finale::Reset(at) => self.sent >= at,
             // These are done once; afterwards there is only the end to wait for.
             Finale::HalfClose | Finale::EndInside => false,
             Finale::Fault(_) | Finale::Mute | Finale::Stay => false,
+        }
+    }
+
+    /// Whether it was told to leave, and has what it wants to wait for.
+    fn is_ready_to_leave(&self) -> bool {
+        match (self.stops_at, self.script.leaving) {
+            (Some(_), Leaving::AtOnce) => true,
+            (Some(stop), Leaving::WhenDone) => {
+                self.sent >= stop && self.checker.taken() >= self.script.due_by(stop)
+            }
+            (Some(_) | None, Leaving::Never) | (None, Leaving::AtOnce | Leaving::WhenDone) => false,
         }
     }
 
@@ -138,7 +182,12 @@ impl Client {
     /// Keeps the times that deadlines are judged by.
     pub(super) fn observe(&mut self, io: &SimIo) {
         let Some(remote) = self.remote else { return };
-        let read = io.sockets[remote.0 as usize].figures.served_bytes;
+        let figures = &io.sockets[remote.0 as usize].figures;
+        let arrived = self.script.due_by(figures.arrived_bytes);
+        if arrived > self.arrivals.len() {
+            self.arrivals.resize(arrived, io.clock());
+        }
+        let read = figures.served_bytes;
         let whole = self.script.whole_by(read);
         if whole > self.whole {
             (self.whole, self.whole_at, self.partial_at) = (whole, io.clock(), None);
@@ -149,7 +198,13 @@ impl Client {
         }
     }
 
-    fn read(&mut self, io: &mut SimIo, remote: Remote, rng: &mut Rng) -> Result<ControlFlow<()>, String> {
+    fn read(
+        &mut self,
+        io: &mut SimIo,
+        remote: Remote,
+        rng: &mut Rng,
+        moment: &Moment<'_>,
+    ) -> Result<ControlFlow<()>, String> {
         let most = match self.script.reading {
             Reading::Never if io.sockets[remote.0 as usize].is_gone() => return Ok(self.leave(io, remote)),
             Reading::Never => return Ok(ControlFlow::Continue(())),
@@ -162,7 +217,7 @@ impl Client {
             Reading::Eager => usize::MAX,
         };
         let bytes = io.receive(remote, most);
-        self.checker.feed(&bytes)?;
+        self.checker.feed(&bytes, &Moment { arrivals: &self.arrivals, ..*moment })?;
         match io.stream_end(remote) {
             StreamEnd::Open => Ok(ControlFlow::Continue(())),
             end @ (StreamEnd::End | StreamEnd::Reset) => {
@@ -175,11 +230,31 @@ impl Client {
         }
     }
 
-    fn send(&mut self, io: &mut SimIo, remote: Remote, rng: &mut Rng) {
-        let mut until = self.script.may_send(self.checker.taken());
-        if let Finale::Reset(at) = self.script.finale {
-            until = until.min(at);
+    /// Does what the server has asked it for: to answer a PING, to go elsewhere.
+    fn heed(&mut self, io: &mut SimIo, remote: Remote) {
+        while let Some(payload) = self.checker.pings.pop_front() {
+            match self.script.message_end(self.sent) {
+                Some(at) if self.script.answers_pings && !io.has_shut(remote) => {
+                    let pong = frame(codec::PONG, &payload);
+                    self.script.insert(at, &pong);
+                    // What was put there before has moved.
+                    let moved = |end: usize| if end >= at { end + pong.len() } else { end };
+                    self.pongs_end = moved(self.pongs_end).max(at + pong.len());
+                    self.stops_at = self.stops_at.map(moved);
+                }
+                Some(_) | None => io.troubles.note(Trouble::Unanswered),
+            }
         }
+        if self.checker.is_told_to_leave() && self.checker.drains_from.is_none() {
+            self.checker.drains_from = Some(self.script.due_begun_by(self.sent));
+            if self.script.leaving != Leaving::Never && !io.has_shut(remote) {
+                self.stops_at = Some(self.script.message_end(self.sent).unwrap_or(self.sent));
+            }
+        }
+    }
+
+    fn send(&mut self, io: &mut SimIo, remote: Remote, rng: &mut Rng) {
+        let until = self.may_send();
         if self.sent >= until {
             return;
         }
@@ -187,13 +262,21 @@ impl Client {
         if rng.chance(300) {
             bytes = &bytes[..1 + pick(rng, bytes.len())];
         }
-        self.sent += io.send(remote, bytes);
+        let count = io.send(remote, bytes);
+        if self.sent >= self.pongs_end {
+            self.said += count;
+        }
+        self.sent += count;
     }
 
     fn end(&mut self, io: &mut SimIo, remote: Remote) {
+        if self.is_ready_to_leave() {
+            let _ = self.leave(io, remote);
+            return;
+        }
         let has_sent_all = self.sent == self.script.stream.len();
         match self.script.finale {
-            Finale::Close | Finale::EarlyClose if has_sent_all && self.is_ready_to_end() => {
+            Finale::Close | Finale::EarlyClose if self.is_ready_to_end() => {
                 let _ = self.leave(io, remote);
             }
             Finale::Reset(at) if self.sent >= at => {

@@ -6,13 +6,16 @@
 //!
 //! Never: a real socket, clock or thread. The same seed and the same calls give the same answers.
 
-use super::socket::{Capacity, Fate, Fin, Socket};
+use super::socket::{Capacity, Dial, Fate, Fin, Socket};
+use super::threads::Threads;
 use super::trace::{NOBODY, Trace, What};
 use super::weather::{Trouble, Troubles, Weather};
 use crate::base::{Rng, Time, Token};
 use crate::turn::Readiness;
 use core::net::{Ipv4Addr, SocketAddr};
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A stream as the server holds it.
 #[derive(Debug, PartialEq, Eq)]
@@ -59,6 +62,27 @@ pub struct SimIo {
     pub(super) may_exhaust: bool,
     stale_told: u64,
     pub(super) work: u64,
+    /// Set by whoever wakes the loop, as an eventfd is.
+    woken: Arc<AtomicBool>,
+    /// The last poll told of it.
+    told_wake: bool,
+    /// Who else runs.
+    pub(super) threads: Option<Threads>,
+    /// Where servers can be dialed.
+    pub(super) doors: Vec<Door>,
+    /// Dialed, and nobody has looked yet.
+    pub(super) dialed: Vec<u32>,
+    /// Bytes that the pipes of dialed connections hold, at least and at most.
+    pub(super) dial_pipes: (u64, u64),
+}
+
+/// An address that can be dialed, and what comes of the next attempt.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Door {
+    pub(super) address: SocketAddr,
+    /// After how many microseconds it is decided; `None` for never.
+    pub(super) decides_us: Option<u64>,
+    pub(super) is_refused: bool,
 }
 
 impl SimIo {
@@ -79,6 +103,73 @@ impl SimIo {
             may_exhaust: true,
             stale_told: 0,
             work: 0,
+            woken: Arc::new(AtomicBool::new(false)),
+            told_wake: false,
+            threads: None,
+            doors: Vec::new(),
+            dialed: Vec::new(),
+            dial_pipes: (60_000, 600_000),
+        }
+    }
+
+    /// What makes the poller return, to be called by whoever leaves a letter for the loop: the argument of
+    /// [`Mailbox::new`](crate::mailbox::Mailbox::new).
+    pub fn waker(&self) -> impl Fn() + Send + Sync + 'static {
+        let woken = Arc::clone(&self.woken);
+        move || woken.store(true, Ordering::SeqCst)
+    }
+
+    /// Whether the last poll told that somebody had woken the loop.
+    pub fn was_woken(&self) -> bool {
+        self.told_wake
+    }
+
+    /// From now on somebody listens there: a connection that the server dials to it is decided so many microseconds
+    /// later. Nobody listens anywhere else.
+    pub fn listen_at(&mut self, address: SocketAddr, decides_us: u64) {
+        self.doors.push(Door { address, decides_us: Some(decides_us), is_refused: false });
+    }
+
+    /// The next connection that the server has dialed, with the place of its address among all that were
+    /// [listened at](SimIo::listen_at).
+    pub fn take_dialed(&mut self) -> Option<(usize, Remote)> {
+        let id = self.dialed.pop()?;
+        let backend = self.sockets[id as usize].dial.map_or(0, |dial| dial.backend);
+        Some((backend, Remote(id)))
+    }
+
+    /// The server dials. `None`: nobody listens there.
+    pub(super) fn dial(&mut self, to: SocketAddr) -> Option<SimStream> {
+        let backend = self.doors.iter().position(|door| door.address == to)?;
+        let door = self.doors[backend];
+        let (least, most) = self.dial_pipes;
+        let mut draw = || usize::try_from(self.rng.between(least, most)).unwrap_or(1);
+        let mut socket = Socket::new(Capacity { up: draw(), down: draw() });
+        socket.fate = Fate::Dialed;
+        let decided_at = door.decides_us.map(|us| self.clock.plus_us(us));
+        let is_refused = door.is_refused;
+        socket.dial = Some(Dial { backend, decided_at, is_refused, is_told: false, is_known: false });
+        let id = index_of(self.sockets.len());
+        self.sockets.push(socket);
+        self.dialed.push(id);
+        self.note(id, What::Dialed, backend as u64);
+        Some(SimStream(id))
+    }
+
+    /// Whether a peer's connection is there, or has been.
+    pub(super) fn is_connected(&self, remote: Remote) -> bool {
+        self.sockets[remote.0 as usize].is_connected(self.clock)
+    }
+
+    /// Other threads may run at any moment, also in the middle of a turn.
+    pub(super) fn preempt(&mut self) {
+        let Some(threads) = &self.threads else { return };
+        if threads.next_at().is_none_or(|at| at > self.clock) || !self.rng.chance(self.weather.preempt) {
+            return;
+        }
+        let threads = threads.clone();
+        if threads.run_due(self.clock) > 0 {
+            self.troubles.note(Trouble::Preempted);
         }
     }
 
@@ -126,8 +217,9 @@ impl SimIo {
 
     /// A client sends. Gives how much its kernel takes.
     pub fn send(&mut self, remote: Remote, bytes: &[u8]) -> usize {
+        let clock = self.clock;
         let socket = &mut self.sockets[remote.0 as usize];
-        if socket.is_refused || socket.reset_sent || socket.fin != Fin::None {
+        if socket.is_refused || socket.reset_sent || socket.fin != Fin::None || !socket.is_connected(clock) {
             return 0;
         }
         let count = bytes.len().min(socket.up_space());
@@ -230,6 +322,12 @@ impl SimIo {
             }
         }
         for id in 0..self.sockets.len() {
+            if self.sockets[id].decided_at().is_some_and(|at| at <= self.clock) {
+                self.sockets[id].decide();
+                self.note_index(id, What::DialDecided, 0);
+            }
+        }
+        for id in 0..self.sockets.len() {
             // A kernel tells of space when a third is free; some weather tells of less.
             let third = self.sockets[id].capacity.down / 3;
             let least = if self.rng.chance(300) { 1 } else { third };
@@ -286,8 +384,9 @@ impl SimIo {
         }
         let id = open[pick(&mut self.rng, open.len())];
         let is_readable = self.rng.chance(500);
+        let clock = self.clock;
         let socket = &mut self.sockets[id];
-        if is_readable {
+        if is_readable && socket.is_connected(clock) {
             socket.pending.readable = true;
         } else if !socket.wants_space {
             socket.pending.writable = true;
@@ -298,6 +397,11 @@ impl SimIo {
     /// What the poller tells now: all that is pending, or what the weather lets through, in any order.
     pub fn poll(&mut self) -> Vec<(Token, Readiness)> {
         let mut events = Vec::new();
+        self.told_wake = self.woken.load(Ordering::SeqCst) && !self.is_late();
+        if self.told_wake {
+            self.woken.store(false, Ordering::SeqCst);
+            self.note(NOBODY, What::Woken, 0);
+        }
         for index in 0..self.listeners.len() {
             if self.listeners[index].is_pending && !self.is_late() {
                 self.listeners[index].is_pending = false;
@@ -371,7 +475,8 @@ impl SimIo {
 
     /// Whether a poll could tell something, now or after more polls.
     pub fn has_events(&self) -> bool {
-        !self.ghosts.is_empty()
+        self.woken.load(Ordering::SeqCst)
+            || !self.ghosts.is_empty()
             || self.listeners.iter().any(|listener| listener.is_pending)
             || self.sockets.iter().any(|socket| socket.token.is_some() && socket.has_event())
     }
@@ -383,7 +488,8 @@ impl SimIo {
         let space = self.sockets.iter().filter(|socket| {
             socket.wants_space && !socket.is_closed && socket.down_space() >= socket.capacity.down.div_ceil(3)
         });
-        arrivals.chain(space.map(|_| self.clock)).min()
+        let dials = self.sockets.iter().filter_map(Socket::decided_at);
+        arrivals.chain(space.map(|_| self.clock)).chain(dials.map(|at| at.max(self.clock))).min()
     }
 
     /// Notes what had arrived when the drain began.
@@ -420,7 +526,7 @@ fn has_cargo(socket: &Socket) -> bool {
     !is_deaf && (has_reset || !socket.in_flight.is_empty() || socket.fin == Fin::Sent) && !socket.is_reset
 }
 
-fn index_of(index: usize) -> u32 {
+pub(super) fn index_of(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(NOBODY)
 }
 

@@ -33,25 +33,31 @@
 //! }
 //! ```
 
+mod backend;
 mod calls;
+mod checker;
 mod client;
+mod codec;
 mod io;
 mod model;
 mod plan;
 mod report;
 mod script;
 mod socket;
+mod threads;
 mod trace;
 mod verdict;
 mod weather;
 mod witness;
 mod world;
 
+pub use backend::Backend;
 pub use io::{Remote, SimIo, SimStream, StreamEnd};
 pub use model::{Answer, Request};
 pub use plan::{DrainPlan, Plan};
 pub use report::{Coverage, Failure, Report};
 pub use socket::Capacity;
+pub use threads::Threads;
 pub use trace::Trace;
 pub use weather::{Trouble, Troubles, Weather};
 pub use world::World;

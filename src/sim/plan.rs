@@ -1,5 +1,6 @@
 //! What a world is made of: the server's configuration, the weather, how many clients, and when it drains.
 
+use super::backend::Backend;
 use super::io::pick;
 use super::socket::Capacity;
 use super::weather::Weather;
@@ -29,6 +30,24 @@ pub struct Plan {
     pub arrivals_us: u64,
     /// Routes that requests are sent to, with equal chances; a route in it twice is as likely as two.
     pub routes: Vec<u16>,
+    /// Of 1000 requests on frames, those with an extension block.
+    pub extended: u64,
+    /// Of 1000 clients on frames, those that say HELLO though they need not.
+    pub greeters: u64,
+    /// Tokens that clients say HELLO with, and whether the service lets them in. Without any, all tokens are empty and
+    /// all clients let in.
+    pub tokens: Vec<(Vec<u8>, bool)>,
+    /// Whether deadlines of requests may pass before they are answered. Which requests are started is then left to
+    /// chance: not for models that keep state.
+    pub short_deadlines: bool,
+    /// Servers that the service may dial.
+    pub backends: Vec<Backend>,
+    /// How long work that is given to other threads takes until it is done, in microseconds: at least and at most.
+    pub work_us: (u64, u64),
+    /// Offloaded jobs that may wait at most.
+    pub jobs_max: usize,
+    /// What other threads ask of the loop: messages to connections, and to close some.
+    pub commands: u32,
     /// Whether clients may stay connected until the end, or until they have been idle for too long.
     pub may_stay: bool,
     /// How long a slow reader pauses between two looks, in microseconds: at least and at most.
@@ -68,6 +87,14 @@ impl Plan {
             clients,
             arrivals_us: [0, 5_000, 300_000][pick(&mut rng, 3)],
             routes: routes.to_vec(),
+            extended: [0, 300, 1_000][pick(&mut rng, 3)],
+            greeters: [0, 400, 1_000][pick(&mut rng, 3)],
+            tokens: Vec::new(),
+            short_deadlines: false,
+            backends: Vec::new(),
+            work_us: [(0, 500), (100, 60_000), (20_000, 3_000_000)][pick(&mut rng, 3)],
+            jobs_max: [1, 4, 1_000][pick(&mut rng, 3)],
+            commands: 0,
             may_stay: true,
             slow_us: (20_000, [100_000, 900_000][pick(&mut rng, 2)]),
             pipe_bytes: PIPES[if is_tight { 2 } else { pick(&mut rng, 4) }],
@@ -106,6 +133,13 @@ impl Plan {
         Capacity { up: draw(), down: draw() }
     }
 
+    /// Bytes that may be queued for a client of this listener; 0 where memory may be short.
+    pub(super) fn queue_bytes_max(&self, listener: u32) -> usize {
+        let framing = self.listeners[listener as usize].framing;
+        let most = self.limits.output_high_bytes as usize + framing.payload_max as usize + 10;
+        if self.is_tight() { 0 } else { most }
+    }
+
     /// Whether memory may be short.
     pub(super) fn is_tight(&self) -> bool {
         self.budget_bytes < 32 << 20
@@ -131,10 +165,16 @@ fn draw_listeners(rng: &mut Rng, is_tight: bool) -> Vec<ListenerConfig> {
     let frame = ListenerConfig::new(Framing::frames(frame_max));
     let route = u16::try_from(rng.below(4)).unwrap_or(0);
     let line = ListenerConfig::new(Framing::lines(line_max, route));
-    match rng.below(10) {
+    let bare = ListenerConfig::new(Framing::bare_frames(frame_max));
+    let known = ListenerConfig { wants_hello: true, ..frame.clone() };
+    match rng.below(20) {
         _ if is_tight => vec![frame],
-        0..5 => vec![frame],
-        5..7 => vec![line],
+        0..9 => vec![frame],
+        9..11 => vec![known],
+        11 => vec![frame, known],
+        12 | 13 => vec![bare],
+        14 => vec![frame, bare],
+        15..17 => vec![line],
         _ => vec![frame, line],
     }
 }
@@ -148,6 +188,10 @@ fn draw_limits(rng: &mut Rng, is_idle_watched: bool) -> Limits {
         idle: is_idle_watched.then(|| Duration::from_secs(rng.between(6, 20))),
         write_stall: Duration::from_secs(rng.between(5, 30)),
         linger: Duration::from_millis(rng.between(200, 3_000)),
+        open_requests: [1, 3, 128][pick(rng, 3)],
+        request_deadline: Duration::from_millis(rng.between(1_000, 15_000)),
+        heartbeat: rng.chance(700).then(|| Duration::from_millis(rng.between(1_000, 8_000))),
+        connect_deadline: Duration::from_millis(rng.between(500, 3_000)),
         ..Limits::default()
     }
 }

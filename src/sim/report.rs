@@ -3,7 +3,7 @@
 use super::trace::Trace;
 use super::weather::{Trouble, Troubles};
 use crate::base::CloseReason;
-use crate::metrics::Snapshot;
+use crate::metrics::{Outcome, Snapshot};
 use std::fmt;
 
 /// A world in which everything held.
@@ -21,6 +21,8 @@ pub struct Report {
     pub troubles: Troubles,
     /// How often connections ended for each reason, by [`CloseReason::index`].
     pub closes: [u64; CloseReason::COUNT],
+    /// How often requests ended so, by [`Outcome`]'s order.
+    pub outcomes: [u64; Outcome::COUNT],
     /// The loop's figures at the end.
     pub metrics: Snapshot,
     /// What happened; its hash is the same whenever the same plan is run.
@@ -52,7 +54,7 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// What many worlds did together: which trouble there was, and how connections ended.
+/// What many worlds did together: which trouble there was, and how requests and connections ended.
 #[derive(Clone, Debug)]
 pub struct Coverage {
     /// How many worlds.
@@ -63,13 +65,14 @@ pub struct Coverage {
     pub replies: u64,
     troubles: Troubles,
     closes: [u64; CloseReason::COUNT],
+    outcomes: [u64; Outcome::COUNT],
 }
 
 impl Coverage {
     /// No world yet.
     pub const fn none() -> Coverage {
-        let (troubles, closes) = (Troubles::none(), [0; CloseReason::COUNT]);
-        Coverage { worlds: 0, turns: 0, replies: 0, troubles, closes }
+        let (closes, outcomes) = ([0; CloseReason::COUNT], [0; Outcome::COUNT]);
+        Coverage { worlds: 0, turns: 0, replies: 0, troubles: Troubles::none(), closes, outcomes }
     }
 
     /// Adds a world.
@@ -78,9 +81,8 @@ impl Coverage {
         self.turns += report.turns;
         self.replies += report.replies;
         self.troubles.add(&report.troubles);
-        for (sum, more) in self.closes.iter_mut().zip(report.closes) {
-            *sum += more;
-        }
+        add(&mut self.closes, &report.closes);
+        add(&mut self.outcomes, &report.outcomes);
     }
 
     /// Adds what other worlds did.
@@ -89,16 +91,24 @@ impl Coverage {
         self.turns += other.turns;
         self.replies += other.replies;
         self.troubles.add(&other.troubles);
-        for (sum, more) in self.closes.iter_mut().zip(other.closes) {
-            *sum += more;
-        }
+        add(&mut self.closes, &other.closes);
+        add(&mut self.outcomes, &other.outcomes);
     }
 
-    /// The names of the troubles that there never were, and of the reasons for which no connection ended.
+    /// The names of the troubles that there never were, of the reasons for which no connection ended, and of the ways
+    /// in which no request did.
     pub fn missing(&self) -> Vec<&'static str> {
         let troubles = Trouble::ALL.iter().filter(|trouble| self.troubles.count(**trouble) == 0);
         let closes = CloseReason::ALL.iter().filter(|why| self.closes[why.index()] == 0);
-        troubles.map(|trouble| trouble.name()).chain(closes.map(|why| why.name())).collect()
+        let outcomes = Outcome::ALL.iter().filter(|outcome| self.outcomes[**outcome as usize] == 0);
+        let names = troubles.map(|trouble| trouble.name()).chain(closes.map(|why| why.name()));
+        names.chain(outcomes.map(|outcome| outcome.name())).collect()
+    }
+}
+
+fn add(sums: &mut [u64], more: &[u64]) {
+    for (sum, more) in sums.iter_mut().zip(more) {
+        *sum += more;
     }
 }
 
@@ -110,6 +120,9 @@ impl fmt::Display for Coverage {
         }
         for why in CloseReason::ALL {
             writeln!(f, "  closed  {:<18} {:>9}", why.name(), self.closes[why.index()])?;
+        }
+        for outcome in Outcome::ALL {
+            writeln!(f, "  request {:<18} {:>9}", outcome.name(), self.outcomes[*outcome as usize])?;
         }
         Ok(())
     }

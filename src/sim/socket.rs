@@ -5,6 +5,9 @@
 //!   client <--receive---------- buffered <------------write-- server
 //! ```
 //!
+//! The server is always the one whose loop is watched. A connection that it dialed looks the same from here: the
+//! client is then what it dialed.
+//!
 //! Always holds: readiness is noted when something arrives or space appears, and at no other time.
 
 use crate::base::{Time, Token};
@@ -34,6 +37,22 @@ pub(super) enum Fate {
     Told,
     /// Listening ended before it was accepted.
     Refused,
+    /// The server dialed it.
+    Dialed,
+}
+
+/// A connection that the server dials: when it is decided, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Dial {
+    /// Which of the world's backends.
+    pub(super) backend: usize,
+    /// `None`: never.
+    pub(super) decided_at: Option<Time>,
+    pub(super) is_refused: bool,
+    /// The poller was told.
+    pub(super) is_told: bool,
+    /// The server has asked, and knows.
+    pub(super) is_known: bool,
 }
 
 /// Where a side's end of stream stands.
@@ -70,6 +89,8 @@ pub(super) struct Socket {
     /// The server's: the client has lost what it had not read.
     pub(super) is_refused: bool,
     pub(super) client_closed: bool,
+    /// Of a connection that the server dialed.
+    pub(super) dial: Option<Dial>,
     pub(super) figures: Figures,
 }
 
@@ -118,7 +139,28 @@ impl Socket {
             reset_told: false,
             is_refused: false,
             client_closed: false,
+            dial: None,
             figures: Figures::default(),
+        }
+    }
+
+    /// Whether bytes can pass: a connection that is being dialed is none yet.
+    pub(super) fn is_connected(&self, now: Time) -> bool {
+        self.dial.is_none_or(|dial| !dial.is_refused && dial.decided_at.is_some_and(|at| at <= now))
+    }
+
+    /// When the dialing is decided, if nobody was told yet.
+    pub(super) fn decided_at(&self) -> Option<Time> {
+        self.dial.filter(|dial| !dial.is_told && !self.is_closed).and_then(|dial| dial.decided_at)
+    }
+
+    /// The dialing is decided: an edge.
+    pub(super) fn decide(&mut self) {
+        let Some(dial) = self.dial.as_mut() else { return };
+        dial.is_told = true;
+        self.pending.writable = true;
+        if dial.is_refused {
+            self.pending = Readiness { readable: true, writable: true, read_closed: true, hangup: true };
         }
     }
 
@@ -137,6 +179,9 @@ impl Socket {
 
     /// What an initial registration finds.
     pub(super) fn readiness(&self) -> Readiness {
+        if self.dial.is_some_and(|dial| !dial.is_told) {
+            return Readiness::default();
+        }
         let has_ended = self.fin == Fin::Arrived || self.is_reset;
         Readiness {
             readable: !self.arrived.is_empty() || has_ended,

@@ -45,6 +45,10 @@ pub(super) enum What {
     StaleEvent,
     Turn,
     Drain,
+    Woken,
+    Dialed,
+    DialDecided,
+    Command,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -6,18 +6,23 @@
 //!   never served                                                 nothing, or OVERLOADED
 //! ```
 
+use super::checker::{Farewell, Moment};
 use super::client::Client;
+use super::codec::status;
 use super::io::{SimIo, StreamEnd};
-use super::model::{Farewell, status};
 use super::script::{Finale, Reading};
 use super::socket::{Fate, Fin, Socket};
-use crate::base::limits::{FLUSH_GRACE, LINGER_BYTES_MAX, Limits};
+use super::witness::Seen;
+use crate::base::limits::{FLUSH_GRACE, LINGER_BYTES_MAX, Limits, NOTICE_REPEAT_MS};
+use crate::base::time::whole_ms;
 use crate::base::{CloseReason, Time};
 use crate::session::Protocol;
 use crate::turn::ListenerConfig;
 
 /// Bytes that lie unread for longer were neglected, not just not reached yet, in microseconds.
 const NEGLECT_US: u64 = 1_000_000;
+/// How much longer than its deadline something may take, in milliseconds, with slow turns and late events.
+const PATIENCE_MS: u64 = 3_000;
 
 /// What was so in the whole world.
 pub(super) struct Circumstances<'a> {
@@ -29,18 +34,18 @@ pub(super) struct Circumstances<'a> {
     pub(super) drain: Option<(Time, Time)>,
 }
 
-/// Judges one client whose connection is over. `ended` is what the service was told; `None` if it never knew it.
+/// Judges one client whose connection is over. `seen` is what the service was told; `None` if it never knew it.
 pub(super) fn judge(
     client: &Client,
     io: &SimIo,
-    ended: Option<(CloseReason, Time)>,
+    seen: Option<Seen>,
     world: &Circumstances<'_>,
 ) -> Result<(), String> {
     let Some(remote) = client.remote else { return Err("never came".to_owned()) };
     let socket = &io.sockets[remote.0 as usize];
-    match ended {
+    match seen.and_then(|seen| Some((seen, seen.ended?))) {
         None => never_served(client, socket),
-        Some((why, at)) => Case { client, socket, why, at, world }.judge(),
+        Some((seen, (why, at))) => Case { client, socket, seen, why, at, world }.judge(),
     }
 }
 
@@ -50,13 +55,14 @@ fn never_served(client: &Client, socket: &Socket) -> Result<(), String> {
     }
     let words = client.checker.farewell();
     let is_told = words.is_none() || words == Some(Farewell::Status(status::OVERLOADED));
-    let has_room_for_words = socket.capacity.down > 600;
+    let has_words = client.script.protocol != Protocol::Bare && socket.capacity.down > 600;
     match socket.fate {
+        Fate::Dialed => Err("a client that was dialed".to_owned()),
         Fate::Queued => Err("left in the listener's queue".to_owned()),
         Fate::Aborted | Fate::Refused if words.is_some() => Err(format!("{words:?} to nobody")),
         Fate::Aborted | Fate::Refused => Ok(()),
         Fate::Told | Fate::Taken if !is_told => Err(format!("refused with {words:?}")),
-        Fate::Told if words.is_none() && client.saw == StreamEnd::End && has_room_for_words => {
+        Fate::Told if words.is_none() && client.saw == StreamEnd::End && has_words => {
             Err("refused without a word".to_owned())
         }
         Fate::Told | Fate::Taken => Ok(()),
@@ -66,6 +72,7 @@ fn never_served(client: &Client, socket: &Socket) -> Result<(), String> {
 struct Case<'a> {
     client: &'a Client,
     socket: &'a Socket,
+    seen: Seen,
     why: CloseReason,
     at: Time,
     world: &'a Circumstances<'a>,
@@ -74,7 +81,18 @@ struct Case<'a> {
 impl Case<'_> {
     fn judge(&self) -> Result<(), String> {
         self.reason_is_allowed().map_err(|text| format!("ended {}: {text}", self.why.name()))?;
-        self.receipt_is_right().map_err(|text| format!("ended {}: {text}", self.why.name()))
+        self.receipt_is_right().map_err(|text| format!("ended {}: {text}", self.why.name()))?;
+        self.greeting_is_right().map_err(|text| format!("ended {}: {text}", self.why.name()))
+    }
+
+    fn moment(&self) -> Moment<'_> {
+        Moment {
+            now: self.at,
+            has_drained: self.world.drain.is_some(),
+            was_rebuilt: self.world.rebuilds > 0,
+            arrivals: &self.client.arrivals,
+            message_bytes: self.seen.message_bytes,
+        }
     }
 
     /// Whether this client, in this world, may have ended so.
@@ -83,8 +101,8 @@ impl Case<'_> {
         let finale = self.client.script.finale;
         let has_ended = self.socket.fin != Fin::None || self.socket.reset_sent;
         let is_allowed = match self.why {
-            Why::PeerClosed => has_ended && finale != Finale::Mute,
-            Why::Truncated => has_ended && finale == Finale::EndInside,
+            Why::PeerClosed => has_ended && (finale != Finale::Mute || self.client.has_left),
+            Why::Truncated => has_ended && (finale == Finale::EndInside || self.client.has_left),
             Why::Reset => self.socket.reset_sent || self.socket.client_closed,
             Why::Failed => self.socket.figures.had_odd_error,
             Why::TooLarge if finale == Finale::Fault(Why::Proxy) => true,
@@ -102,11 +120,21 @@ impl Case<'_> {
             | Why::Http
             | Why::Resp
             | Why::Proxy => finale == Finale::Fault(self.why),
-            Why::Heartbeat | Why::RequestFailed | Why::ClosedByService | Why::DialFailed => false,
+            Why::Heartbeat => return self.was_silent(),
+            Why::RequestFailed => {
+                let may_fail = self.client.checker.next_may_fail(&self.moment());
+                self.client.script.protocol == Protocol::Bare
+                    && (may_fail || finale == Finale::Fault(self.why))
+            }
+            Why::ClosedByService => self.seen.is_named,
+            Why::DialFailed => false,
             Why::FrameDeadline => return self.frame_was_late(),
             Why::Idle => return self.was_idle(),
             Why::WriteStall => self.client.script.reading == Reading::Never,
-            Why::SlowConsumer => self.has_huge_reply(),
+            Why::SlowConsumer => {
+                let has_messages = self.seen.message_bytes > 0;
+                self.has_huge_reply() || has_messages && self.client.checker.may_overflow(&self.moment())
+            }
             Why::Memory => self.world.is_tight,
             Why::Panicked => self.world.rebuilds > 0,
             Why::Drained => self.world.drain.is_some_and(|(begun, _)| self.at >= begun),
@@ -123,6 +151,44 @@ impl Case<'_> {
     fn was_idle(&self) -> Result<(), String> {
         let idle = self.world.limits.idle.ok_or("no idle limit is set")?;
         self.silence_was(self.client.whole_at, idle.as_micros())
+    }
+
+    /// Whether it was asked whether it is there, and has not answered: two intervals without a word.
+    fn was_silent(&self) -> Result<(), String> {
+        let heartbeat = self.world.limits.heartbeat.ok_or("no heartbeat is set")?;
+        if !self.client.script.is_greeter {
+            return Err("without a HELLO".to_owned());
+        }
+        self.silence_was(self.client.whole_at, heartbeat.as_micros() * 2)
+    }
+
+    /// What is promised to who said HELLO, however it ended.
+    fn greeting_is_right(&self) -> Result<(), String> {
+        let checker = &self.client.checker;
+        let Some(welcome) = checker.welcome() else { return Ok(()) };
+        let framing = self.world.listeners[self.client.script.listener as usize].framing;
+        let heartbeat_ms = self.world.limits.heartbeat.map_or(0, whole_ms);
+        let said = (welcome.version, welcome.max_payload, welcome.heartbeat_ms);
+        if said != (1, framing.payload_max, heartbeat_ms) {
+            return Err(format!("after a WELCOME that says {welcome:?}"));
+        }
+        let here_ms = self.at.since_us(self.client.start) / 1000;
+        if checker.notices() > 1 + here_ms / u64::from(NOTICE_REPEAT_MS) {
+            return Err(format!("{} notices in {here_ms} ms", checker.notices()));
+        }
+        let stays = matches!(self.client.script.finale, Finale::Mute | Finale::Stay);
+        if heartbeat_ms > 0 && stays && self.client.script.reading == Reading::Eager && !self.client.has_left
+        {
+            let silent_ms = self.at.since_us(self.client.whole_at) / 1000;
+            // Meanwhile it may not have been read, for its open requests, and the end takes its time.
+            let pauses = self.world.limits.request_deadline + self.world.limits.linger;
+            if silent_ms > u64::from(heartbeat_ms) * 2 + u64::from(whole_ms(pauses)) + PATIENCE_MS {
+                return Err(format!(
+                    "after a silence of {silent_ms} ms with heartbeats of {heartbeat_ms} ms"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Whether nothing came for that long, from `since` on, and nothing lay there that the server had only to read.
@@ -213,14 +279,34 @@ impl Case<'_> {
             return Err("within a message".to_owned());
         }
         self.all_was_answered()?;
+        self.refusals_were_told()?;
         self.words_are_right()
+    }
+
+    /// The first refusal that has no reply of its own is told to who said HELLO.
+    fn refusals_were_told(&self) -> Result<(), String> {
+        let script = &self.client.script;
+        let is_handled = |at: usize| {
+            let whole = script.milestones.get(script.whole_by(at));
+            whole.is_some_and(|milestone| milestone.end <= self.socket.figures.served_bytes)
+        };
+        let refused =
+            script.unheard.iter().filter(|unheard| unheard.is_sure && is_handled(unheard.at)).count();
+        let may_drop =
+            matches!(self.why, CloseReason::Panicked | CloseReason::Memory | CloseReason::ClosedByService);
+        if refused > 0 && self.client.checker.notices() == 0 && script.is_greeter && !may_drop {
+            return Err(format!("without a notice of {refused} refusals"));
+        }
+        Ok(())
     }
 
     /// Replies to all that was read before the last words; at a drain, to all that had arrived before it.
     fn all_was_answered(&self) -> Result<(), String> {
         let figures = &self.socket.figures;
         let (taken, due) = (self.client.checker.taken(), self.client.script.due_by(figures.served_bytes));
-        let may_drop = matches!(self.why, CloseReason::Panicked | CloseReason::Memory);
+        let may_drop = matches!(self.why, CloseReason::Panicked | CloseReason::Memory | CloseReason::ClosedByService)
+            // The one that failed, and what is behind it.
+            || self.why == CloseReason::RequestFailed && self.client.checker.next_may_fail(&self.moment());
         if taken > due || (taken < due && !may_drop) {
             return Err(format!("{taken} replies to {due} requests that were read"));
         }
@@ -241,12 +327,18 @@ impl Case<'_> {
     fn words_are_right(&self) -> Result<(), String> {
         use CloseReason as Why;
         let is_frame = self.client.script.protocol == Protocol::Frame;
+        let is_bare = self.client.script.protocol == Protocol::Bare;
+        let is_welcome = self.client.checker.welcome().is_some();
+        if self.why == Why::Drained && is_welcome && !self.client.checker.is_told_to_leave() {
+            return Err("without having been told to leave".to_owned());
+        }
         let on_frames = |code: u16| if is_frame { Some(Farewell::Status(code)) } else { None };
         let want = match self.why {
+            Why::ClosedByService => return Ok(()),
+            _ if is_bare => None,
             Why::PeerClosed | Why::Truncated | Why::RequestFailed => None,
             Why::NoCommonVersion => Some(Farewell::Status(status::UNSUPPORTED)),
             Why::Unauthenticated => Some(Farewell::Status(status::UNAUTHENTICATED)),
-            Why::ClosedByService => return Ok(()),
             Why::TlsOnPlain => Some(Farewell::TlsAlert),
             Why::TooLarge | Why::LineTooLong => Some(Farewell::Status(status::TOO_LARGE)),
             Why::BadCrc
@@ -260,6 +352,8 @@ impl Case<'_> {
             | Why::Proxy => Some(Farewell::Status(status::PROTOCOL)),
             Why::FrameDeadline => on_frames(status::PROTOCOL),
             Why::Idle | Why::Heartbeat => on_frames(status::IDLE),
+            // It was told when the drain began.
+            Why::Drained if is_welcome => None,
             Why::Drained => on_frames(status::DRAINING),
             Why::Panicked => Some(Farewell::Status(status::INTERNAL)),
             Why::Memory => Some(Farewell::Status(status::OVERLOADED)),

@@ -77,6 +77,34 @@ faults! {
     SlowReader => "slow_reader",
     /// A client took nothing any more.
     NeverReads => "never_reads",
+    /// A client that had said HELLO did not answer a heartbeat.
+    Unanswered => "unanswered_ping",
+    /// Other threads ran in the middle of a turn.
+    Preempted => "preempted",
+    /// The poller returned for nothing.
+    IdleWake => "idle_wake",
+    /// As many offloaded jobs waited as may.
+    JobsFull => "jobs_full",
+    /// The deadline of an offloaded job passed before its turn came.
+    JobExpired => "job_expired",
+    /// An offloaded job panicked.
+    JobPanicked => "job_panicked",
+    /// Another thread sent a message to a connection, or ended one.
+    Command => "command",
+    /// What was meant for a connection that was over.
+    StaleCommand => "stale_command",
+    /// A server that was dialed refused.
+    DialRefused => "dial_refused",
+    /// A server that was dialed gave no sign.
+    DialIgnored => "dial_ignored",
+    /// A server that had been dialed reset the connection.
+    BackendReset => "backend_reset",
+    /// A server that had been dialed said that it goes away.
+    BackendLeft => "backend_left",
+    /// A server that had been dialed answered nothing.
+    BackendMute => "backend_mute",
+    /// A server that had been dialed broke the protocol.
+    BackendGarbled => "backend_garbled",
 }
 
 /// How often each kind of trouble was made.
@@ -139,6 +167,10 @@ pub struct Weather {
     pub register_failed: u64,
     /// Microseconds that pass at each look at the clock.
     pub tick_us: u64,
+    /// Of the loop's calls, those before which other threads do what they have to do.
+    pub preempt: u64,
+    /// Of polls that have nothing to tell, those that return all the same.
+    pub idle_wake: u64,
 }
 
 impl Weather {
@@ -160,6 +192,8 @@ impl Weather {
             has_spare: true,
             register_failed: 0,
             tick_us: 0,
+            preempt: 0,
+            idle_wake: 0,
         }
     }
 
@@ -182,6 +216,8 @@ impl Weather {
             register_failed: rate(100, 60),
             tick_us: rate(300, 260),
             has_spare: rate(500, 2) == 0,
+            preempt: rate(600, 500),
+            idle_wake: rate(300, 200),
         }
     }
 }

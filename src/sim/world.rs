@@ -1,39 +1,47 @@
 //! One world from its first moment to its last: clients, network, turns and time, and what must hold meanwhile.
 //!
 //! ```text
-//!   clients act -> the network moves -> poll -> a turn -> what must hold? -> time passes -+
-//!   ^-------------------------------------------------------------------------------------+
+//!   clients, backends, other threads act -> the network moves -> does the poller return? -> a turn
+//!   ^                                                                                         |
+//!   `--------------- time passes <--------------- what must hold? <---------------------------'
 //! ```
+//!
+//! A turn is taken only if the poller returns: for an event, for a wake, at the moment that the loop said. So a loop
+//! that counts on being called for something else is found out.
 //!
 //! Time jumps when nobody has anything to do: to the turn's own next deadline, a slow reader's next look, a stall's
 //! end. A world in which only the server's timers are left, while a client is owed something, has lost it.
 
+mod checks;
+mod commands;
+mod time;
+
+use super::backend::{Conduct, Session};
+use super::checker::Moment;
 use super::client::Client;
-use super::io::{SimIo, pick};
+use super::io::SimIo;
 use super::model::{Answer, Request};
 use super::plan::Plan;
 use super::report::{Failure, Report};
+use super::threads::Threads;
 use super::trace::{NOBODY, Trace, What};
-use super::verdict::{Circumstances, judge};
 use super::weather::Trouble;
 use super::witness::{Watched, Witness};
-use crate::base::{CloseReason, Ms, Rng, Time};
-use crate::metrics::{Counter, Gauge, ShardMetrics, Snapshot};
+use crate::base::text::panic_text;
+use crate::base::{CloseReason, Rng, Time};
+use crate::mailbox::{Command, Mailbox};
+use crate::metrics::{Outcome, ShardMetrics};
 use crate::service::Service;
 use crate::turn::{Turn, TurnConfig, Wait};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
-/// Turns in a row that may find nothing to do though the loop said that there was work.
-const IDLE_TURNS_MAX: u32 = 12;
 /// Turns of a world at most.
-const TURNS_MAX: u64 = 2_000_000;
-/// How long somebody may be owed something while only timers run: longer than the longest accept pause.
-const OWED_US_MAX: u64 = 3_000_000;
-/// After so long without anything done the last drain begins, whatever timers still run.
-const QUIET_US_MAX: u64 = 200_000_000;
-/// The grace of the last drain, when nobody is busy any more.
-const LAST_GRACE_MS: u32 = 60_000;
+const TURNS_MAX: u64 = 500_000;
+
+/// What a message that came to a client must be.
+type MessageCheck = Box<dyn FnMut(u32, &str, &[u8]) -> Result<(), String>>;
 
 /// A server and its clients in a world of their own.
 pub struct World<S: Service> {
@@ -41,57 +49,97 @@ pub struct World<S: Service> {
     io: SimIo,
     turn: Turn<Watched<S>, SimIo>,
     metrics: Arc<ShardMetrics>,
+    mailbox: Arc<Mailbox>,
+    threads: Threads,
     witness: Witness,
     clients: Vec<Client>,
+    sessions: Vec<Session>,
+    /// What the next connection to each backend comes to.
+    conducts: Vec<Conduct>,
+    /// When other threads ask something of the loop.
+    commands: Vec<Time>,
+    check_message: MessageCheck,
     rng: Rng,
     turns: u64,
-    idle_turns: u32,
-    work: u64,
-    work_at: Time,
-    told: usize,
+    time: time::Watch,
     drain: Option<(Time, Time)>,
     is_asked_to_drain: Option<u32>,
 }
 
 impl<S: Service> World<S> {
     /// A world after `plan`, around the service that `make_service` makes. `model` says what the service must answer:
-    /// it is asked for every request of every client, client by client, before anything is sent.
+    /// it is asked for every request that the service is going to see, client by client, before anything is sent.
     pub fn new(
         plan: Plan,
         mut make_service: impl FnMut() -> S + Send + 'static,
+        model: impl FnMut(&Request<'_>) -> Answer,
+    ) -> World<S> {
+        World::with_threads(plan, move |_| make_service(), model)
+    }
+
+    /// The same for a service that hands work to other threads: it is given those of this world.
+    pub fn with_threads(
+        plan: Plan,
+        mut make_service: impl FnMut(&Threads) -> S + Send + 'static,
         mut model: impl FnMut(&Request<'_>) -> Answer,
     ) -> World<S> {
         let mut rng = Rng::new(plan.seed ^ 0x5EED_0FAC_1A5C_0DE5);
         let mut io = SimIo::new(rng.next_u64(), plan.weather, plan.listeners.len(), plan.start);
         io.trace = Trace::new(plan.trace_max);
         io.set_descriptors_left(plan.descriptors);
+        io.dial_pipes = plan.pipe_bytes;
+        let threads = Threads::new(rng.next_u64(), plan.start, plan.work_us, plan.jobs_max);
+        io.threads = Some(threads.clone());
+        let mut conducts = Vec::new();
+        for backend in &plan.backends {
+            let conduct = Conduct::draw(backend, &mut rng);
+            io.doors.push(conduct.door(backend, &mut rng));
+            conducts.push(conduct);
+        }
         let clients = (0..plan.clients).map(|id| Client::new(id, &plan, &mut rng, &mut model)).collect();
+        let commands = (0..plan.commands).map(|_| plan.start.plus_us(rng.below(500_000))).collect();
+        let mailbox = Arc::new(Mailbox::new(io.waker()));
         let config = TurnConfig {
             budget_bytes: plan.budget_bytes,
             limits: plan.limits.clone(),
             seed: rng.next_u64(),
+            mailbox: Arc::clone(&mailbox),
+            peers: vec![Arc::clone(&mailbox)],
+            workers: Arc::new(threads.clone()),
             ..TurnConfig::alone(plan.connections_max, plan.listeners.clone())
         };
         let witness = Witness::default();
-        let seen = witness.clone();
-        let turn =
-            Turn::new(config, plan.start, move || Watched { inner: make_service(), witness: seen.clone() });
+        let (seen, others) = (witness.clone(), threads.clone());
+        let turn = Turn::new(config, plan.start, move || seen.watch(make_service(&others)));
         World {
             metrics: turn.metrics(),
-            work_at: plan.start,
+            time: time::Watch::new(plan.start, turn.wait()),
             plan,
             io,
             turn,
+            mailbox,
+            threads,
             witness,
             clients,
+            sessions: Vec::new(),
+            conducts,
+            commands,
+            check_message: Box::new(|_, _, _| Ok(())),
             rng,
             turns: 0,
-            idle_turns: 0,
-            work: 0,
-            told: 0,
             drain: None,
             is_asked_to_drain: None,
         }
+    }
+
+    /// Looks at each message that comes to a client: which client, on which topic, with which body.
+    #[must_use]
+    pub fn check_messages(
+        mut self,
+        check: impl FnMut(u32, &str, &[u8]) -> Result<(), String> + 'static,
+    ) -> World<S> {
+        self.check_message = Box::new(check);
+        self
     }
 
     /// Lets the world run to its end: every client is gone, and the server has drained.
@@ -107,15 +155,32 @@ impl<S: Service> World<S> {
             Ok(Err(what)) => Some(what),
             Err(panic) => Some(format!("a panic: {}", panic_text(panic.as_ref()))),
         };
-        match what {
+        let told = match what {
             None => Ok(self.report()),
-            Some(what) => Err(Box::new(Failure {
-                seed: self.plan.seed,
-                what,
-                clients: self.clients.iter().map(describe).collect(),
-                trace: self.io.trace,
-            })),
+            Some(what) => Err(self.failure(what)),
+        };
+        match told {
+            // What was promised and not answered comes back when the service is gone.
+            Ok(report) => match self.end_promises() {
+                Ok(()) => Ok(report),
+                Err(what) => Err(Box::new(Failure {
+                    what,
+                    seed: report.seed,
+                    clients: Vec::new(),
+                    trace: report.trace,
+                })),
+            },
+            Err(failure) => Err(failure),
         }
+    }
+
+    fn failure(&self, what: String) -> Box<Failure> {
+        Box::new(Failure {
+            seed: self.plan.seed,
+            what,
+            clients: self.clients.iter().map(describe).collect(),
+            trace: self.io.trace.clone(),
+        })
     }
 
     fn run_on(&mut self) -> Result<(), String> {
@@ -127,9 +192,10 @@ impl<S: Service> World<S> {
             }
             self.act()?;
             self.io.blow();
-            self.take_turn();
-            self.clients.iter_mut().for_each(|client| client.observe(&self.io));
-            self.check_turn()?;
+            if self.take_turn() {
+                self.clients.iter_mut().for_each(|client| client.observe(&self.io));
+                self.check_turn()?;
+            }
             if self.is_over() {
                 return self.check_end();
             }
@@ -149,32 +215,83 @@ impl<S: Service> World<S> {
     fn act(&mut self) -> Result<(), String> {
         for id in 0..self.clients.len() {
             if self.rng.chance(700) {
-                let acted = self.clients[id].act(&mut self.io, &mut self.rng);
-                acted.map_err(|text| format!("client {id}: {text}"))?;
+                self.act_client(id).map_err(|text| format!("client {id}: {text}"))?;
+            }
+        }
+        self.welcome_dialed();
+        for session in &mut self.sessions {
+            let backend = &self.plan.backends[session.backend];
+            let acted = session.act(&mut self.io, backend);
+            acted.map_err(|text| format!("backend of conn {}: {text}", session.remote.0))?;
+        }
+        self.threads.run_due(self.io.clock());
+        self.command();
+        Ok(())
+    }
+
+    fn act_client(&mut self, id: usize) -> Result<(), String> {
+        let client = &mut self.clients[id];
+        let token = client.remote.and_then(|remote| self.io.sockets[remote.0 as usize].token);
+        let (rebuilds, seen) = self.witness.with(|notes| {
+            let seen = token.and_then(|token| notes.conns.get(&token.generation).copied());
+            (notes.rebuilds(), seen)
+        });
+        let moment = Moment {
+            now: self.io.clock(),
+            has_drained: self.drain.is_some(),
+            was_rebuilt: rebuilds > 0,
+            arrivals: &[],
+            message_bytes: seen.map_or(0, |seen| seen.message_bytes),
+        };
+        client.act(&mut self.io, &mut self.rng, &moment)?;
+        for (topic, body) in std::mem::take(&mut client.checker.messages) {
+            if topic != commands::TOPIC {
+                (self.check_message)(u32::try_from(id).unwrap_or(NOBODY), &topic, &body)?;
             }
         }
         Ok(())
     }
 
-    fn take_turn(&mut self) {
+    /// Puts somebody behind each connection that the service has dialed since the last time.
+    fn welcome_dialed(&mut self) {
+        while let Some((backend, remote)) = self.io.take_dialed() {
+            let conduct = self.conducts[backend];
+            self.sessions.push(Session::new(backend, remote, conduct, &mut self.io, &mut self.rng));
+            let next = Conduct::draw(&self.plan.backends[backend], &mut self.rng);
+            self.io.doors[backend] = next.door(&self.plan.backends[backend], &mut self.rng);
+            self.conducts[backend] = next;
+        }
+    }
+
+    /// Takes a turn, if the poller returns. False if it sleeps on.
+    fn take_turn(&mut self) -> bool {
         let events = self.io.poll();
-        self.told = events.len();
+        let drain = self.is_asked_to_drain.take().or_else(|| self.drain_by_plan());
+        self.time.told = events.len() + usize::from(self.io.was_woken());
+        let is_idle = self.time.told == 0 && !self.time.is_due(self.io.clock());
+        if is_idle && drain.is_none() {
+            if !self.rng.chance(self.plan.weather.idle_wake) {
+                return false;
+            }
+            self.io.troubles.note(Trouble::IdleWake);
+        }
         let now = self.io.clock();
         self.turn.begin(now);
         self.io.note(NOBODY, What::Turn, events.len() as u64);
-        let drain = self.is_asked_to_drain.take().or_else(|| self.drain_by_plan());
-        let drains_first = self.rng.chance(500);
-        if drains_first {
-            self.begin_drain(drain);
+        let drains_at = self.rng.below(3);
+        if drains_at == 0 {
+            self.begin_drain(drain, true);
         }
         for (token, ready) in events {
             self.io.note_told(token);
             self.turn.handle_event(&mut self.io, token, ready);
         }
-        if !drains_first {
-            self.begin_drain(drain);
+        if drains_at > 0 {
+            self.begin_drain(drain, drains_at == 1);
         }
         self.turn.end(&mut self.io);
+        self.time.wait = self.turn.wait();
+        true
     }
 
     fn drain_by_plan(&self) -> Option<u32> {
@@ -183,7 +300,8 @@ impl<S: Service> World<S> {
         is_due.then_some(plan.grace_ms)
     }
 
-    fn begin_drain(&mut self, grace_ms: Option<u32>) {
+    /// The drain begins: at once, or by a letter from another thread, which the turn takes at its end.
+    fn begin_drain(&mut self, grace_ms: Option<u32>, is_direct: bool) {
         let Some(grace_ms) = grace_ms else { return };
         let now = self.io.clock();
         if self.clients.iter().any(|client| client.remote.is_some() && !client.is_over) {
@@ -191,156 +309,33 @@ impl<S: Service> World<S> {
         }
         self.io.note(NOBODY, What::Drain, u64::from(grace_ms));
         self.io.note_drain();
-        let until = now.ms().plus(grace_ms);
-        self.turn.begin_drain(&mut self.io, until);
-        self.drain = Some((now, now.plus_us(u64::from(grace_ms) * 1000)));
-    }
-
-    fn check_turn(&mut self) -> Result<(), String> {
-        let seen = self.metrics.snapshot();
-        let open = self.turn.open() as u64;
-        let stale = seen.counter(Counter::StaleEvents);
-        let checks = [
-            (!seen.torn(), "figures of two moments between two turns"),
-            (seen.balances(), "a request without an outcome"),
-            (seen.gauge(Gauge::Open) == open, "the gauge of open connections is off"),
-            (open <= u64::from(self.plan.connections_max), "more connections than there may be"),
-            (
-                seen.counter(Counter::Accepted) == seen.closes_total() + open,
-                "connections come and go unequally",
-            ),
-            (stale == self.io.stale_told(), "stale events were not all known as such"),
-        ];
-        match checks.iter().find(|(holds, _)| !holds) {
-            None => Ok(()),
-            Some((_, text)) => Err((*text).to_owned()),
+        let grace = Duration::from_millis(u64::from(grace_ms));
+        if is_direct || self.mailbox.post(Command::Drain { grace }).is_err() {
+            self.turn.begin_drain(&mut self.io, now.ms().after(grace));
         }
+        self.drain = Some((now, now.plus_us(u64::from(grace_ms) * 1000)));
     }
 
     fn is_over(&self) -> bool {
         self.turn.is_drained() && self.clients.iter().all(|client| client.is_over) && !self.io.has_events()
     }
 
-    fn pass_time(&mut self) -> Result<(), String> {
-        let now = self.io.clock();
-        // Messages that a stopped batch left behind are handled without touching the kernel.
-        let work = self.io.work() + self.metrics.snapshot().counter(Counter::FramesIn);
-        let has_worked = work != self.work || self.told > 0;
-        if has_worked {
-            self.idle_turns = 0;
-        }
-        if work != self.work {
-            (self.work, self.work_at) = (work, now);
-        }
-        let due = match self.turn.wait() {
-            Wait::Not => Some(now),
-            Wait::Until(due) => Some(time_of(due, now)),
-            Wait::Forever => None,
-        };
-        if due.is_some_and(|due| due <= now) {
-            self.idle_turns += u32::from(!has_worked);
-            if self.idle_turns > IDLE_TURNS_MAX {
-                return Err("the loop spins: it says that there is work and does none".to_owned());
-            }
-            self.io.advance_us(self.rng.below(200));
-            return Ok(());
-        }
-        self.idle_turns = 0;
-        let by_others = self.clients.iter().filter_map(|client| client.next_at(&self.io));
-        let by_others = by_others.chain(self.io.next_arrival()).min();
-        if self.io.has_events() || by_others.is_some_and(|at| at <= now) {
-            self.io.advance_us([50, 1_000, 20_000][pick(&mut self.rng, 3)].min(self.rng.below(20_000)));
-            return Ok(());
-        }
-        self.jump(now, due, by_others)
-    }
-
-    /// Nobody has anything to do now: time jumps to when somebody has.
-    fn jump(&mut self, now: Time, due: Option<Time>, by_others: Option<Time>) -> Result<(), String> {
-        let by_drain = self.plan.drain.filter(|_| self.drain.is_none());
-        let by_drain = by_drain.map(|drain| self.plan.start.plus_us(drain.after_us));
-        if by_others.is_none() {
-            self.check_nobody_waits(now, due)?;
-        }
-        let next = [due, by_others, by_drain].into_iter().flatten().min();
-        let is_quiet = by_others.is_none() && now.since_us(self.work_at) > QUIET_US_MAX;
-        match next {
-            Some(next) if !is_quiet => {
-                let late_us = if self.rng.chance(300) { self.rng.below(3_000) } else { 0 };
-                self.io.advance_us(next.since_us(now) + late_us);
-                Ok(())
-            }
-            Some(_) | None if self.drain.is_none() => {
-                self.is_asked_to_drain = Some(LAST_GRACE_MS);
-                self.work_at = now;
-                Ok(())
-            }
-            Some(_) | None => Err(format!(
-                "the drain does not end: {} connections, {} clients wait",
-                self.turn.open(),
-                self.clients.iter().filter(|client| !client.is_over).count()
-            )),
-        }
-    }
-
-    fn check_nobody_waits(&self, now: Time, due: Option<Time>) -> Result<(), String> {
-        if due.is_some() && now.since_us(self.work_at) <= OWED_US_MAX {
-            return Ok(());
-        }
-        for (id, client) in self.clients.iter().enumerate() {
-            if let Some(what) = client.is_owed(&self.io) {
-                return Err(format!("client {id} waits for {what}, and nothing will bring it"));
-            }
-        }
-        Ok(())
-    }
-
-    fn check_end(&mut self) -> Result<(), String> {
-        let seen = self.metrics.snapshot();
-        if self.turn.open() > 0 || self.turn.leases_out() > 0 {
-            return Err(format!("{} connections, {} leases left", self.turn.open(), self.turn.leases_out()));
-        }
-        for gauge in Gauge::ALL {
-            if seen.gauge(*gauge) > 0 {
-                return Err(format!("gauge {} ends at {}", gauge.name(), seen.gauge(*gauge)));
-            }
-        }
-        self.check_witness(&seen)?;
-        let world = Circumstances {
-            limits: &self.plan.limits,
-            listeners: &self.plan.listeners,
-            is_tight: self.plan.is_tight(),
-            rebuilds: self.witness.with(|notes| notes.rebuilds),
-            drain: self.drain,
-        };
-        for (id, client) in self.clients.iter().enumerate() {
-            let ended = client.remote.and_then(|remote| {
-                let port = super::io::address_of(remote.0).port();
-                self.witness.with(|notes| notes.ended.get(&port).copied())
-            });
-            judge(client, &self.io, ended, &world).map_err(|text| format!("client {id} {text}"))?;
-        }
-        Ok(())
-    }
-
-    fn check_witness(&self, seen: &Snapshot) -> Result<(), String> {
-        let (opened, ended, odd) =
-            self.witness.with(|notes| (notes.opened.len(), notes.ended.len(), notes.odd_ends));
-        if odd > 0 || opened != ended || ended as u64 != seen.closes_total() {
-            return Err(format!(
-                "{opened} opened, {ended} ended, {odd} of them oddly, {} counted",
-                seen.closes_total()
-            ));
-        }
-        Ok(())
-    }
-
-    fn report(self) -> Report {
+    fn report(&mut self) -> Report {
         let seen = self.metrics.snapshot();
         let mut closes = [0; CloseReason::COUNT];
         for why in CloseReason::ALL {
             closes[why.index()] = seen.closes(*why);
         }
+        let mut outcomes = [0; Outcome::COUNT];
+        for outcome in Outcome::ALL {
+            outcomes[*outcome as usize] = seen.outcome(*outcome);
+        }
+        let made = self.threads.take_made();
+        made.into_iter().chain(self.witness.with(|notes| std::mem::take(&mut notes.made))).for_each(
+            |trouble| {
+                self.io.troubles.note(trouble);
+            },
+        );
         Report {
             seed: self.plan.seed,
             turns: self.turns,
@@ -348,8 +343,9 @@ impl<S: Service> World<S> {
             replies: self.clients.iter().map(|client| client.checker.taken() as u64).sum(),
             troubles: self.io.troubles,
             closes,
+            outcomes,
             metrics: seen,
-            trace: self.io.trace,
+            trace: self.io.trace.clone(),
         }
     }
 }
@@ -359,8 +355,9 @@ fn describe(client: &Client) -> String {
     let script = &client.script;
     let connection = client.remote.map_or("never came".to_owned(), |remote| format!("conn {}", remote.0));
     format!(
-        "{connection}, {:?}, {} of {} bytes sent, {} of {} replies, {:?}, {:?}, pipes {} up {} down, {:?} seen{}",
+        "{connection}, {:?}{}, {} of {} bytes sent, {} of {} replies, {:?}, {:?}, pipes {} up {} down, {:?} seen{}{}",
         script.protocol,
+        if script.is_greeter { " with HELLO" } else { "" },
         client.sent,
         script.stream.len(),
         client.checker.taken(),
@@ -370,19 +367,16 @@ fn describe(client: &Client) -> String {
         script.capacity.up,
         script.capacity.down,
         client.saw,
+        if client.checker.is_told_to_leave() { ", told to leave" } else { "" },
         if client.is_over { ", over" } else { "" },
     )
 }
 
-/// The first moment at which `due` is reached.
-fn time_of(due: Ms, now: Time) -> Time {
-    match due.since(now.ms()) {
-        0 => now,
-        ahead => Time((now.0 / 1000 + u64::from(ahead)) * 1000),
+/// Whether the poller's wait is over.
+fn is_reached(wait: Wait, now: Time) -> bool {
+    match wait {
+        Wait::Not => true,
+        Wait::Until(due) => due.reached(now.ms()),
+        Wait::Forever => false,
     }
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a text").to_owned()
 }

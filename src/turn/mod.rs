@@ -296,6 +296,11 @@ impl<S: Service, I: Io> Turn<S, I> {
         self.shared.desk.pool.leases_out()
     }
 
+    /// Rights to answer deferred requests that are given away and did not come back.
+    pub fn laters_out(&self) -> usize {
+        self.shared.desk.laters_out()
+    }
+
     /// A turn begins, at the moment `now`.
     #[inline]
     pub fn begin(&mut self, now: Time) {

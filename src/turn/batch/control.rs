@@ -52,7 +52,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
         match frame.control {
             Control::Hello(hello) => return self.hello(&hello, frame.extension.as_ref()),
             Control::Subscribe(_) | Control::Unsubscribe(_) | Control::Publish { .. } => {
-                self.unsupported(frame.control.header(), frame.extension.as_ref());
+                self.unsupported(frame.header(), frame.extension.as_ref());
             }
             Control::Welcome(welcome) => self.incoming(Incoming::Welcome(welcome)),
             Control::Error { status, text } => self.incoming(Incoming::Error { status, text }),
@@ -80,16 +80,18 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
         if hello.version < VERSION || hello.tlvs.critical().is_some() || !is_understood {
             return Err(CloseReason::NoCommonVersion);
         }
-        let Batch { service, conn, shared, id, .. } = self;
+        let id = self.id;
         // Caught here, since whoever could not be judged is not let in, nor anything behind its greeting.
-        let welcomed = catch_unwind(AssertUnwindSafe(|| service.on_hello(conn, hello, &mut shared.cx(*id))));
+        let welcomed = catch_unwind(AssertUnwindSafe(|| {
+            self.service.on_hello(self.conn, hello, &mut self.shared.cx(id))
+        }));
         let Ok(welcomed) = welcomed else {
             self.counts.panics += 1;
             self.shared.desk.refusal = Some("the service failed at this greeting".into());
             return Err(CloseReason::Panicked);
         };
         let client_id = match welcomed {
-            Welcomed::Anonymous => made_up(Text::of(format_args!("c-{}", self.id))),
+            Welcomed::Anonymous => made_up(Text::of(format_args!("c-{id}"))),
             Welcomed::As(client_id) => client_id,
             Welcomed::Refused(text) => {
                 self.shared.desk.refusal = Some(text);

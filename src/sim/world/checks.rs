@@ -1,0 +1,142 @@
+//! What must hold in a world after every turn, and at its end.
+
+use super::World;
+use crate::base::CloseReason;
+use crate::base::limits::LATERS_PER_SHARD;
+use crate::metrics::{Counter, Gauge, Snapshot};
+use crate::service::Service;
+use crate::sim::backend::{Conduct, Session};
+use crate::sim::verdict::{Circumstances, judge};
+
+impl<S: Service> World<S> {
+    pub(super) fn check_turn(&mut self) -> Result<(), String> {
+        if let Some(wrong) = self.witness.with(|notes| notes.wrong.take()) {
+            return Err(wrong);
+        }
+        let seen = self.metrics.snapshot();
+        let open = self.turn.open() as u64;
+        let stale = seen.counter(Counter::StaleEvents);
+        let dialed = seen.counter(Counter::Dialed) - self.witness.with(|notes| notes.dial_panics);
+        let come = seen.counter(Counter::Accepted) + dialed;
+        let checks = [
+            (!seen.torn(), "figures of two moments between two turns"),
+            (seen.balances(), "a request without an outcome"),
+            (seen.gauge(Gauge::Open) == open, "the gauge of open connections is off"),
+            (open <= u64::from(self.plan.connections_max) + dialed, "more connections than there may be"),
+            (come == seen.closes_total() + open, "connections come and go unequally"),
+            (stale == self.io.stale_told(), "stale events were not all known as such"),
+        ];
+        match checks.iter().find(|(holds, _)| !holds) {
+            None => Ok(()),
+            Some((_, text)) => Err((*text).to_owned()),
+        }
+    }
+
+    pub(super) fn check_end(&mut self) -> Result<(), String> {
+        let seen = self.metrics.snapshot();
+        if self.turn.open() > 0 || self.turn.leases_out() > 0 {
+            return Err(format!("{} connections, {} leases left", self.turn.open(), self.turn.leases_out()));
+        }
+        for gauge in Gauge::ALL {
+            if seen.gauge(*gauge) > 0 {
+                return Err(format!("gauge {} ends at {}", gauge.name(), seen.gauge(*gauge)));
+            }
+        }
+        self.check_witness(&seen)?;
+        let world = Circumstances {
+            limits: &self.plan.limits,
+            listeners: &self.plan.listeners,
+            is_tight: self.plan.is_tight(),
+            rebuilds: self.witness.with(|notes| notes.rebuilds()),
+            drain: self.drain,
+        };
+        for (id, client) in self.clients.iter().enumerate() {
+            let token = client.remote.and_then(|remote| self.io.sockets[remote.0 as usize].token);
+            let seen = self
+                .witness
+                .with(|notes| token.and_then(|token| notes.conns.get(&token.generation).copied()));
+            judge(client, &self.io, seen, &world).map_err(|text| format!("client {id} {text}"))?;
+        }
+        self.sessions.iter().try_for_each(|session| self.judge_session(session))
+    }
+
+    fn check_witness(&self, seen: &Snapshot) -> Result<(), String> {
+        let (opened, ended) = self.witness.with(|notes| (notes.conns.len(), notes.ended));
+        if opened as u64 != ended || ended != seen.closes_total() {
+            return Err(format!("{opened} opened, {ended} ended, {} counted", seen.closes_total()));
+        }
+        Ok(())
+    }
+
+    /// Whether a connection to a backend ended for a reason that this backend, in this world, can have caused.
+    fn judge_session(&self, session: &Session) -> Result<(), String> {
+        let socket = &self.io.sockets[session.remote.0 as usize];
+        let seen = self
+            .witness
+            .with(|notes| socket.token.and_then(|token| notes.conns.get(&token.generation).copied()));
+        let Some((why, at)) = seen.and_then(|seen| seen.ended) else { return Ok(()) };
+        let is_drained = self.drain.is_some_and(|(begun, _)| at >= begun);
+        let is_allowed = session.conduct.may_end(why)
+            || match why {
+                CloseReason::Drained => is_drained,
+                CloseReason::DrainForced => self.drain.is_some_and(|(_, until)| at.plus_us(1000) >= until),
+                // The grace of a drain may end before it is decided.
+                CloseReason::DialFailed => is_drained && !session.is_over,
+                CloseReason::Panicked => self.witness.with(|notes| notes.rebuilds() > 0),
+                CloseReason::ClosedByService => seen.is_some_and(|seen| seen.is_named),
+                CloseReason::Failed => socket.figures.had_odd_error,
+                CloseReason::Memory => self.plan.is_tight(),
+                CloseReason::FrameDeadline => matches!(session.conduct, Conduct::Garbles(_)),
+                // Its pipe may be so narrow that what is relayed does not pass in time.
+                CloseReason::WriteStall | CloseReason::SlowConsumer => true,
+                CloseReason::PeerClosed
+                | CloseReason::Reset
+                | CloseReason::Truncated
+                | CloseReason::BadCrc
+                | CloseReason::TooLarge
+                | CloseReason::LineTooLong
+                | CloseReason::UnknownControl
+                | CloseReason::BadControl
+                | CloseReason::BadExtension
+                | CloseReason::WrongDirection
+                | CloseReason::LateHello
+                | CloseReason::NoCommonVersion
+                | CloseReason::Unauthenticated
+                | CloseReason::TlsOnPlain
+                | CloseReason::Http
+                | CloseReason::Resp
+                | CloseReason::Proxy
+                | CloseReason::Idle
+                | CloseReason::Heartbeat
+                | CloseReason::RequestFailed => false,
+            };
+        if is_allowed {
+            return Ok(());
+        }
+        Err(format!(
+            "dialed conn {} ended {} with a backend that {:?}",
+            session.remote.0,
+            why.name(),
+            session.conduct
+        ))
+    }
+
+    /// Every right to answer comes back once nobody can have it any more, but for those that were forgotten.
+    pub(super) fn end_promises(self) -> Result<(), String> {
+        let World { turn, mailbox, threads, .. } = self;
+        let given_away = turn.laters_out();
+        while let Some(at) = threads.next_at() {
+            threads.run_due(at);
+        }
+        drop(turn);
+        let back = std::iter::from_fn(|| mailbox.take_answer()).count();
+        let forgotten = threads.forgotten();
+        if given_away == back + forgotten {
+            return Ok(());
+        }
+        Err(format!(
+            "of {LATERS_PER_SHARD} rights to answer {given_away} are given away, {back} come back at the end, \
+             {forgotten} were forgotten"
+        ))
+    }
+}
