@@ -200,6 +200,12 @@ impl<S: Service, I: Io> Turn<S, I> {
         }
     }
 
+    /// A service that was just made begins.
+    pub(super) fn start_service(&mut self) {
+        let mut cx = self.shared.cx(self.nobody());
+        self.service.on_start(&mut cx);
+    }
+
     /// No connection of this loop.
     const fn nobody(&self) -> ConnId {
         ConnId { shard: self.shard, generation: 0, slot: u32::MAX }

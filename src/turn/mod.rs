@@ -233,7 +233,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             request_deadline_ms,
             config.budget_bytes,
         );
-        Turn {
+        let mut turn = Turn {
             // All of it at once: pages that are never touched cost nothing, and growing would stall a turn.
             table: Slab::with_capacity(capacity),
             service: make_service(),
@@ -271,7 +271,9 @@ impl<S: Service, I: Io> Turn<S, I> {
             dialed: 0,
             peers: config.peers,
             seats: config.seats,
-        }
+        };
+        turn.start_service();
+        turn
     }
 
     /// The figures, for readers of other threads.
@@ -515,6 +517,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         }
         self.service = (self.make_service)();
         self.shared.effects.forget_timers();
+        self.start_service();
         for slot in self.slots() {
             if !self.table[slot as usize].phase.is_reachable() {
                 continue;

@@ -10,7 +10,7 @@ use crate::base::{CloseReason, Ms};
 use crate::buffer::{OutQueue, QueueError};
 use crate::metrics::Counter;
 use crate::service::Service;
-use crate::session::{Inputs, Outbox, Pause, Phase, Unwritten};
+use crate::session::{Inputs, Outbox, Pause, Phase, Role, Unwritten};
 use crate::turn::Io;
 use crate::turn::entry::{Flag, Outbound};
 use std::io::IoSlice;
@@ -81,7 +81,13 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             // The connection ends for it, and with it what was pushed before.
             Err(_) => self.shared.metrics.add(Counter::RepliesUnsent, u64::from(replies)),
         }
-        if self.entry.queued_bytes() > self.shared.limits.output_high_bytes && self.entry.phase.is_serving() {
+        // What a server sends us causes nothing that is sent to it: if it were not read while requests to it wait, two
+        // that wait for each other would wait for ever.
+        let is_client = self.listener.framing.role == Role::Server;
+        if is_client
+            && self.entry.queued_bytes() > self.shared.limits.output_high_bytes
+            && self.entry.phase.is_serving()
+        {
             self.pause(Pause::Output);
         }
         kept.map_err(|error| match error {
