@@ -86,6 +86,7 @@ impl<S: Service> World<S> {
                 CloseReason::ClosedByService => seen.is_some_and(|seen| seen.is_named),
                 CloseReason::Failed => socket.figures.had_odd_error,
                 CloseReason::Memory => self.plan.is_tight(),
+                CloseReason::Idle => self.plan.limits.idle.is_some(),
                 CloseReason::FrameDeadline => matches!(session.conduct, Conduct::Garbles(_)),
                 // Its pipe may be so narrow that what is relayed does not pass in time.
                 CloseReason::WriteStall | CloseReason::SlowConsumer => true,
@@ -106,7 +107,6 @@ impl<S: Service> World<S> {
                 | CloseReason::Http
                 | CloseReason::Resp
                 | CloseReason::Proxy
-                | CloseReason::Idle
                 | CloseReason::Heartbeat
                 | CloseReason::RequestFailed => false,
             };
