@@ -516,7 +516,8 @@ impl<S: Service, I: Io> Turn<S, I> {
         self.service = (self.make_service)();
         self.shared.effects.forget_timers();
         for slot in self.slots() {
-            if !self.table[slot as usize].phase.is_serving() {
+            // One that is being dialed belonged to the old service, too.
+            if !self.table[slot as usize].phase.is_reachable() {
                 continue;
             }
             let verdict = self
