@@ -512,3 +512,23 @@ fn a_rebuilt_service_does_not_inherit_what_the_old_one_was_dialing() {
     assert_eq!(seen.closes(CloseReason::Panicked), 2, "the client, and what was being dialed");
     assert_eq!(seen.counter(Counter::Panics), 1);
 }
+
+/// It was ended at the end of a turn, behind the burial, and no event or timer was left to bring the next turn.
+#[test]
+fn a_drain_ends_what_is_still_being_dialed_in_the_same_turn() {
+    let limits = Limits { connect_deadline: Duration::from_secs(60), ..limits() };
+    let mut rig = Rig::with(|| Dialer { serial: 0 }, config(64 << 20, limits), Weather::calm());
+    rig.io.listen_at(BACKEND.parse().expect("an address"), 60_000_000);
+    let client = rig.connect(WIDE);
+    rig.send(client, &frame(ECHO, b"dial"));
+    assert_eq!(rig.receive_all(client), frame(ECHO, b"dialing"));
+    rig.io.hang_up(client);
+    rig.settle();
+    assert_eq!(rig.turn.open(), 1, "what is being dialed");
+    rig.turn.begin(rig.io.clock());
+    let until = rig.io.clock().ms().plus(30_000);
+    rig.turn.begin_drain(&mut rig.io, until);
+    rig.turn.end(&mut rig.io);
+    assert!(rig.turn.is_drained());
+    assert_eq!(rig.turn.wait(), Wait::Forever);
+}

@@ -355,6 +355,10 @@ impl<S: Service, I: Io> Turn<S, I> {
         }
         if self.dialed > 0 && self.dialed == self.table.len() && self.shared.drain_until.is_some() {
             self.end_dialed(io);
+            // Nothing else may come that would bring another turn.
+            if !self.graves.is_empty() {
+                self.bury(io);
+            }
         }
         self.publish_figures();
     }

@@ -28,7 +28,9 @@ impl<S: Service> World<S> {
         ];
         match checks.iter().find(|(holds, _)| !holds) {
             None => Ok(()),
-            Some((_, text)) => Err((*text).to_owned()),
+            Some((_, text)) => {
+                Err(format!("{text}: {come} came, {} ended, {open} are open", seen.closes_total()))
+            }
         }
     }
 
