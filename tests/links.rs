@@ -8,10 +8,9 @@ mod support;
 mod service;
 
 use service::Relay;
-use support::client::{EXT, OVERLOADED, frame};
+use support::client::{EXT, frame};
 use support::extended::{OK, correlated};
 use support::hand::{PEER, Rig};
-use tidegate::CloseReason;
 use tidegate::base::limits::Limits;
 use tidegate::metrics::Counter;
 use tidegate::session::Framing;

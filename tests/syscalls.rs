@@ -150,9 +150,10 @@ impl Service for AllAtOnce {
     }
 }
 
-/// Not a test but the server of the one below, in a process of its own.
-#[test]
-#[ignore = "runs until it is told to end"]
+/// Set in the process that is the server of the test below.
+const CHILD: &str = "TIDEGATE_TEST_CHILD";
+
+/// That server: runs until it is told to end.
 #[expect(clippy::print_stdout, reason = "a banner")]
 fn deferring_server() {
     let listeners = builder().shards(1);
@@ -163,13 +164,17 @@ fn deferring_server() {
 
 #[test]
 fn answers_of_one_moment_leave_in_one_write_and_wake_once() {
+    if std::env::var_os(CHILD).is_some() {
+        return deferring_server();
+    }
     if !can_trace() {
         return;
     }
     const DEPTH: usize = 4;
     const ROUNDS: usize = 20;
     let mut server = Command::new(std::env::current_exe().expect("this program"));
-    server.args(["deferring_server", "--exact", "--ignored", "--nocapture"]);
+    server.args(["answers_of_one_moment_leave_in_one_write_and_wake_once", "--exact", "--nocapture"]);
+    server.env(CHILD, "1");
     let text = traced("deferred", &["-y", "-e", "trace=write,writev,sendto"], &mut server, |address| {
         let mut clients: Vec<_> = (0..CONNECTIONS).map(|_| Client::connect(address)).collect();
         let mut last = Client::connect(address);
