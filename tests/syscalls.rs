@@ -59,6 +59,7 @@ fn traced(name: &str, how: &[&str], server: &mut Command, talk: impl FnOnce(Sock
         PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("strace-{name}-{}", std::process::id()));
     let mut command = Command::new("strace");
     command.args(["-f", "-o"]).arg(&file).args(how).arg(server.get_program()).args(server.get_args());
+    command.envs(server.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let mut server = Process::start(&mut command);
     server.look_behind_tracer();
     talk(server.frames);
