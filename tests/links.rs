@@ -8,11 +8,14 @@ mod support;
 mod service;
 
 use service::Relay;
+use std::sync::Arc;
+use std::time::Duration;
 use support::client::{EXT, OVERLOADED, frame};
 use support::extended::{OK, correlated};
 use support::hand::{PEER, Rig};
 use tidegate::CloseReason;
 use tidegate::base::limits::Limits;
+use tidegate::mailbox::Command;
 use tidegate::metrics::Counter;
 use tidegate::session::Framing;
 use tidegate::turn::{ListenerConfig, TurnConfig};
@@ -118,4 +121,22 @@ fn more_than_may_wait_for_a_server_is_refused() {
     assert!(rig.taken(backend) > 0);
     let held = rig.figures().counter(Counter::EffectsRefused);
     assert_eq!(held, refused.len() as u64);
+}
+
+/// When a drain has nothing left but a connection that is just being dialed, that is the end.
+#[test]
+fn a_drain_does_not_wait_for_what_is_being_dialed() {
+    let config = TurnConfig::alone(10, vec![ListenerConfig::new(Framing::frames(1 << 20))]);
+    let mailbox = Arc::clone(&config.mailbox);
+    let mut rig = Rig::new(config, PIPE_BYTES, || Relay::new(PEER));
+    let (_next, backend) = (rig.listen(0), rig.listen(0));
+    rig.settle();
+    rig.end(backend);
+    // In the turn that begins the drain it is time to dial again.
+    rig.io.clock.advance_us(1_000_000);
+    mailbox.post(Command::Drain { grace: Duration::from_secs(30) }).expect("there is room");
+    rig.one_turn();
+    assert!(rig.turn.is_drained(), "no event need come for it");
+    assert_eq!((rig.closes(CloseReason::PeerClosed), rig.closes(CloseReason::Drained)), (1, 1));
+    rig.assert_rest(0);
 }

@@ -360,6 +360,8 @@ impl<S: Service, I: Io> Turn<S, I> {
         }
         if self.dialed > 0 && self.dialed == self.table.len() && self.shared.drain_until.is_some() {
             self.end_dialed(io);
+            // What was not connected yet has ended at once, and no event will come for it.
+            self.bury(io);
         }
         self.publish_figures();
     }
