@@ -317,7 +317,8 @@ impl<S: Service> World<S> {
     }
 
     fn is_over(&self) -> bool {
-        self.turn.is_drained() && self.clients.iter().all(|client| client.is_over) && !self.io.has_events()
+        let is_done = self.turn.is_drained() && self.time.wait != Wait::Not;
+        is_done && self.clients.iter().all(|client| client.is_over) && !self.io.has_events()
     }
 
     fn report(&mut self) -> Report {

@@ -360,8 +360,10 @@ impl<S: Service, I: Io> Turn<S, I> {
         }
         if self.dialed > 0 && self.dialed == self.table.len() && self.shared.drain_until.is_some() {
             self.end_dialed(io);
-            // What was not connected yet has ended at once, and no event will come for it.
-            self.bury(io);
+            // Nothing else may come that would bring another turn.
+            if !self.graves.is_empty() {
+                self.bury(io);
+            }
         }
         self.publish_figures();
     }
@@ -526,6 +528,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         self.shared.effects.forget_timers();
         self.start_service();
         for slot in self.slots() {
+            // One that is being dialed belonged to the old service, too.
             if !self.table[slot as usize].phase.is_reachable() {
                 continue;
             }

@@ -28,7 +28,9 @@ impl<S: Service> World<S> {
         ];
         match checks.iter().find(|(holds, _)| !holds) {
             None => Ok(()),
-            Some((_, text)) => Err((*text).to_owned()),
+            Some((_, text)) => {
+                Err(format!("{text}: {come} came, {} ended, {open} are open", seen.closes_total()))
+            }
         }
     }
 
@@ -86,6 +88,7 @@ impl<S: Service> World<S> {
                 CloseReason::ClosedByService => seen.is_some_and(|seen| seen.is_named),
                 CloseReason::Failed => socket.figures.had_odd_error,
                 CloseReason::Memory => self.plan.is_tight(),
+                CloseReason::Idle => self.plan.limits.idle.is_some(),
                 CloseReason::FrameDeadline => matches!(session.conduct, Conduct::Garbles(_)),
                 // Its pipe may be so narrow that what is relayed does not pass in time.
                 CloseReason::WriteStall | CloseReason::SlowConsumer => true,
@@ -106,7 +109,6 @@ impl<S: Service> World<S> {
                 | CloseReason::Http
                 | CloseReason::Resp
                 | CloseReason::Proxy
-                | CloseReason::Idle
                 | CloseReason::Heartbeat
                 | CloseReason::RequestFailed => false,
             };
