@@ -47,12 +47,12 @@ impl Cx<'_> {
     }
 
     /// Sends a request to a connection that was [dialed](Cx::dial). Its reply comes to `on_incoming`, in the order
-    /// of the requests, or, with a correlation in the extension, when it is ready. A server that takes requests more
-    /// slowly than they come is ended as a slow consumer.
+    /// of the requests, or, with a correlation in the extension, when it is ready. What waits for
+    /// a server that takes it slowly is bounded, and more is refused; one of another loop is ended as a slow consumer.
     ///
     /// # Errors
     ///
-    /// [`EffectsFull`]; nothing is sent.
+    /// [`EffectsFull`], [`Server`](EffectsFull::Server) among others; nothing is sent.
     pub fn request(
         &mut self,
         to: ConnId,

@@ -85,7 +85,7 @@ mod tests {
     impl World {
         fn new() -> World {
             World {
-                effects: Effects::new(),
+                effects: Effects::new(0),
                 mailbox: Arc::new(Mailbox::new(|| {})),
                 rng: Rng::new(1),
                 serial: 0,

@@ -83,12 +83,14 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         }
         // What a server sends us causes nothing that is sent to it: if it were not read while requests to it wait, two
         // that wait for each other would wait for ever.
-        let is_client = self.listener.framing.role == Role::Server;
-        if is_client
-            && self.entry.queued_bytes() > self.shared.limits.output_high_bytes
-            && self.entry.phase.is_serving()
-        {
-            self.pause(Pause::Output);
+        let queued = self.entry.queued_bytes();
+        match self.listener.framing.role {
+            Role::Client => self.shared.effects.server_queues(self.id, queued as usize),
+            Role::Server => {
+                if queued > self.shared.limits.output_high_bytes && self.entry.phase.is_serving() {
+                    self.pause(Pause::Output);
+                }
+            }
         }
         kept.map_err(|error| match error {
             QueueError::Full { .. } => CloseReason::SlowConsumer,
@@ -118,6 +120,9 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             output.taken += wrote.bytes as u64;
         }
         let queued = output.queue.queued_bytes();
+        if self.listener.framing.role == Role::Client {
+            self.shared.effects.server_queues(self.id, queued as usize);
+        }
         if queued == 0 {
             self.release_output();
         }
