@@ -198,6 +198,8 @@ def outbox():
             "forward_small_and_large": bytes((forward, 4, forward, 8, forward, 9, forward, 11, compare, 1, 99)),
             "forward_neighbours": bytes((forward, 0, forward, 2, forward, 4, forward, 6, forward, 8, compare, 2, 9)),
             "gathered": bytes((gathered,)) + plain + b"\3\0abcde\1\x08\0\x40\2\x09\1\0" + bytes((compare, 3, 3)),
+            "gathered_in_a_slice": bytes((gathered,)) + plain + b"\x83\0abcde\1\x08\0\x40\2\x09\1\0" + bytes((compare, 3, 3)),
+            "gathered_few": b"".join(bytes((gathered,)) + plain + bytes((count,)) + b"\0abcde" * count for count in range(6)),
             "parts": bytes((part,)) + plain + large + bytes((part,)) + plain + larger,
             "shared": bytes((shared,)) + plain + large + bytes((shared,)) + plain + b"\2\0\0",
             "failures": failures(plain) + bytes((elsewhere, 0)),
