@@ -5,7 +5,7 @@ use std::time::Duration;
 use tidegate::base::limits::{BUDGET_BYTES_MIN, Limits};
 use tidegate::base::{CloseReason, Time};
 use tidegate::metrics::{Counter, Outcome, Snapshot};
-use tidegate::service::{AfterPanic, BuiltIn, Cx, Frame, Peer, Replied, Reply, Router, Service};
+use tidegate::service::{AfterPanic, BuiltIn, Cx, Frame, Incoming, Peer, Replied, Reply, Router, Service};
 use tidegate::session::Framing;
 use tidegate::sim::{Capacity, Remote, SimIo, StreamEnd, Weather};
 use tidegate::turn::{ListenerConfig, Turn, TurnConfig, Wait};
@@ -456,4 +456,79 @@ fn a_panic_in_any_callback_stays_with_its_request_or_its_connection() {
             assert!(seen.closes(CloseReason::Panicked) <= rebuilt, "case: {at} {after:?}");
         }
     }
+}
+
+/// Dials at the first request, and panics at the second.
+struct Dialer {
+    serial: u32,
+}
+
+const BACKEND: &str = "10.1.0.1:7000";
+
+impl Service for Dialer {
+    type Conn = u32;
+
+    fn on_open(&mut self, _peer: &Peer, _cx: &mut Cx<'_>) -> u32 {
+        self.serial
+    }
+
+    fn on_frame(&mut self, _serial: &mut u32, _: Frame<'_>, reply: Reply<'_>, cx: &mut Cx<'_>) -> Replied {
+        if self.serial == 1 && cx.now() > Time(5_500_000) {
+            resume_unwind(Box::new("as planned"));
+        }
+        cx.dial(BACKEND.parse().expect("an address"), 0).expect("there is room");
+        reply.send(b"dialing")
+    }
+
+    fn on_incoming(&mut self, serial: &mut u32, _: Incoming<'_>, _: &mut Cx<'_>) {
+        assert_eq!(self.serial, *serial, "the state of a service that is no more");
+    }
+
+    fn on_panic(&mut self) -> AfterPanic {
+        AfterPanic::Rebuild
+    }
+}
+
+/// A connection that was still being dialed outlived its service, and its replies came to the next one.
+#[test]
+fn a_rebuilt_service_does_not_inherit_what_the_old_one_was_dialing() {
+    let mut serial = 0;
+    let make = move || {
+        serial += 1;
+        Dialer { serial }
+    };
+    let mut rig = Rig::with(make, config(64 << 20, limits()), Weather::calm());
+    rig.io.listen_at(BACKEND.parse().expect("an address"), 1_000_000);
+    let client = rig.connect(WIDE);
+    rig.send(client, &frame(ECHO, b"dial"));
+    assert_eq!(rig.receive_all(client), frame(ECHO, b"dialing"));
+    let (_, dialed) = rig.io.take_dialed().expect("it was dialed");
+    rig.pass(600);
+    rig.send(client, &frame(ECHO, b"panic"));
+    rig.leap(1);
+    rig.io.send(dialed, &frame(ECHO, b"for the old one"));
+    rig.leap(3);
+    let seen = rig.figures();
+    assert_eq!(seen.closes(CloseReason::Panicked), 2, "the client, and what was being dialed");
+    assert_eq!(seen.counter(Counter::Panics), 1);
+}
+
+/// It was ended at the end of a turn, behind the burial, and no event or timer was left to bring the next turn.
+#[test]
+fn a_drain_ends_what_is_still_being_dialed_in_the_same_turn() {
+    let limits = Limits { connect_deadline: Duration::from_secs(60), ..limits() };
+    let mut rig = Rig::with(|| Dialer { serial: 0 }, config(64 << 20, limits), Weather::calm());
+    rig.io.listen_at(BACKEND.parse().expect("an address"), 60_000_000);
+    let client = rig.connect(WIDE);
+    rig.send(client, &frame(ECHO, b"dial"));
+    assert_eq!(rig.receive_all(client), frame(ECHO, b"dialing"));
+    rig.io.hang_up(client);
+    rig.settle();
+    assert_eq!(rig.turn.open(), 1, "what is being dialed");
+    rig.turn.begin(rig.io.clock());
+    let until = rig.io.clock().ms().plus(30_000);
+    rig.turn.begin_drain(&mut rig.io, until);
+    rig.turn.end(&mut rig.io);
+    assert!(rig.turn.is_drained());
+    assert_eq!(rig.turn.wait(), Wait::Forever);
 }

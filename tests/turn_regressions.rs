@@ -298,6 +298,22 @@ fn a_reply_that_nobody_wants_is_never_too_large() {
     assert_eq!((figures.outcome(Outcome::Silent), figures.outcome(Outcome::Failed)), (1, 0));
 }
 
+/// Behind WELCOME control frames may be larger, and what is wrong with a large one was said to be its size.
+#[test]
+fn what_is_wrong_with_a_large_control_frame_is_told_behind_welcome() {
+    let topic = [&[201][..], &[b'a'; 201], &[0; 5000]].concat();
+    let sent = [frame(0x4002, &[1, 0, 0, 0, 0]), frame(0x4008, &topic)].concat();
+    let (mut turn, metrics, mut io) =
+        accepted_at(Framing::frames(8192), vec![Peer { sent, ..Peer::default() }]);
+    one_turn(&mut turn, &mut io, &[0]);
+    let got = String::from_utf8_lossy(&io.peers[0].got);
+    assert!(got.contains("topic of 201 bytes") && !got.contains("4096"), "{got}");
+    assert_eq!(metrics.snapshot().closes(CloseReason::BadControl), 0, "its reason is told when it has gone");
+    io.peers[0].has_ended = true;
+    one_turn(&mut turn, &mut io, &[0]);
+    assert_eq!(metrics.snapshot().closes(CloseReason::BadControl), 1);
+}
+
 /// Its first route is one-way; its handlers fail.
 struct Broken;
 

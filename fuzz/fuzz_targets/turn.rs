@@ -58,6 +58,10 @@ impl Service for Noted {
         self.router.on_frame(conn, frame, reply, cx)
     }
 
+    fn is_one_way(&self, route: u16) -> bool {
+        self.router.is_one_way(route)
+    }
+
     fn on_hello(&mut self, _conn: &mut (), hello: &Hello<'_>, _cx: &mut Cx<'_>) -> Welcomed {
         if hello.client_id == REFUSED_ID { Welcomed::Refused("not you".into()) } else { Welcomed::Anonymous }
     }
@@ -432,6 +436,8 @@ impl<'a> Run<'a> {
             said.len(),
             got.rest
         );
+        let is_rightly_named = why.is_none_or(|why| owed::is_goaway_for(why, got.rest));
+        assert!(is_rightly_named, "{who}: the last words are {:?}", got.rest);
         assert!(got.notices <= 1 + elapsed_ms / 1000, "{who}: {} notices in {elapsed_ms} ms", got.notices);
         assert!(got.pings <= elapsed_ms / 25_000, "{who}: {} heartbeats in {elapsed_ms} ms", got.pings);
         assert!(!got.is_leaving || self.is_draining, "{who}: told of a drain");

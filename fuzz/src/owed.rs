@@ -5,6 +5,7 @@
 
 use crate::model::{Rules, Said, Speech, frame};
 use crate::naive::{self, Block};
+use tidegate::base::CloseReason;
 use tidegate::wire::Crc;
 
 const NO_ROUTE: u16 = 4;
@@ -356,6 +357,41 @@ pub fn whole_frame(bytes: &[u8]) -> Option<(u16, &[u8], usize)> {
 /// Whether the shorter of the two begins the longer.
 fn goes_along(some: &[u8], other: &[u8]) -> bool {
     some.iter().zip(other).all(|(a, b)| a == b)
+}
+
+/// Whether GOAWAY as the last frame carries the status of this reason, as far as it is there.
+pub fn is_goaway_for(why: CloseReason, bytes: &[u8]) -> bool {
+    use CloseReason as Why;
+    let Some((0x4005, payload, _)) = whole_frame(bytes) else { return true };
+    let want = match why {
+        Why::BadCrc
+        | Why::BadExtension
+        | Why::UnknownControl
+        | Why::BadControl
+        | Why::WrongDirection
+        | Why::LateHello
+        | Why::FrameDeadline
+        | Why::TlsOnPlain
+        | Why::Http
+        | Why::Resp
+        | Why::Proxy => 1,
+        Why::Unauthenticated => 2,
+        Why::Memory => 5,
+        Why::Drained | Why::DrainForced => 9,
+        Why::Panicked => 10,
+        Why::WriteStall | Why::SlowConsumer => 11,
+        Why::Idle | Why::Heartbeat => 13,
+        Why::TooLarge | Why::LineTooLong => 14,
+        Why::NoCommonVersion => 15,
+        Why::PeerClosed
+        | Why::Reset
+        | Why::Truncated
+        | Why::RequestFailed
+        | Why::ClosedByService
+        | Why::DialFailed
+        | Why::Failed => return false,
+    };
+    u16_at(payload, 0) == want
 }
 
 /// Whether these bytes are last words, or the beginning of some, with nothing behind them.

@@ -11,7 +11,6 @@ use crate::net::{Endpoint, Held};
 use crate::service::{Job, Message};
 use crate::shard::Group;
 use crate::wire::Status;
-use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};

@@ -119,7 +119,8 @@ impl Desk {
             self.open += 1;
         }
         let ticket = Ticket { token: self.token, serial };
-        Some(Later::new(ticket, self.shard, Arc::clone(&self.mailbox)))
+        let due = self.now.plus_us(u64::from(self.due_ms()) * 1000);
+        Some(Later::new(ticket, self.shard, due, Arc::clone(&self.mailbox)))
     }
 
     /// Frees half of the lists that wait to be used again.

@@ -36,6 +36,11 @@ impl<'a> Frame<'a> {
         Extension::parse(self.block).ok().map(|(extension, _)| extension)
     }
 
+    /// The correlation in its extension block, if there is one.
+    pub fn correlation(&self) -> Option<u64> {
+        self.extension()?.correlation
+    }
+
     /// The payload, without the extension block; a line's is without its end.
     pub const fn payload(&self) -> &'a [u8] {
         self.payload

@@ -92,7 +92,8 @@ impl Conduct {
             Conduct::Good | Conduct::Mute => false,
             Conduct::Refuses | Conduct::Ignores => why == CloseReason::DialFailed,
             Conduct::Resets(_) => why == CloseReason::Reset,
-            Conduct::Leaves(_) => why == CloseReason::PeerClosed,
+            // What is sent to it behind its back is answered by a reset.
+            Conduct::Leaves(_) => matches!(why, CloseReason::PeerClosed | CloseReason::Reset),
             Conduct::Garbles(_) => {
                 matches!(why, CloseReason::BadCrc | CloseReason::WrongDirection | CloseReason::TooLarge)
             }

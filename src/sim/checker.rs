@@ -9,10 +9,13 @@
 //! Always holds: what was received so far can have come from a server that keeps to the document, or [`Checker::feed`]
 //! says where it can't. Never: the crate's codec, see `codec`.
 
+mod loose;
+
 use super::codec::{self, Block, Welcome, status};
 use super::model::{Due, Kind};
 use crate::base::Time;
 use crate::session::Protocol;
+use loose::Loose;
 use std::collections::VecDeque;
 
 /// Fatal, protocol_version: what a TLS client is told.
@@ -62,7 +65,7 @@ pub(super) struct Checker {
     due: Vec<Due>,
     unheard: Vec<Unheard>,
     ordered: VecDeque<usize>,
-    loose: Vec<usize>,
+    loose: Loose,
     pongs: VecDeque<usize>,
     /// Bytes that may be queued for the client.
     queue_bytes_max: usize,
@@ -72,6 +75,8 @@ pub(super) struct Checker {
     taken: usize,
     received: usize,
     farewell: Option<Farewell>,
+    /// The last line, if it said that something failed and was taken for a reply.
+    last_error_line: Option<u16>,
     welcome: Option<Welcome>,
     is_told_to_leave: bool,
     /// Requests from this due on were sent by a client that had been told to leave.
@@ -96,7 +101,7 @@ impl Checker {
         Checker {
             protocol,
             ordered: indexes(&Due::is_ordered),
-            loose: indexes(&|due| matches!(due.kind, Kind::Correlated(..) | Kind::Ack(_))).into(),
+            loose: Loose::new(&due),
             pongs: indexes(&|due| due.kind == Kind::Pong),
             due_bytes: due.iter().map(Due::bytes).sum(),
             due,
@@ -106,6 +111,7 @@ impl Checker {
             taken: 0,
             received: 0,
             farewell: None,
+            last_error_line: None,
             welcome: None,
             is_told_to_leave: false,
             drains_from: None,
@@ -127,6 +133,11 @@ impl Checker {
 
     pub(super) fn farewell(&self) -> Option<Farewell> {
         self.farewell
+    }
+
+    /// The status of the last line, if it may have been last words and was taken for a reply.
+    pub(super) fn last_error_line(&self) -> Option<u16> {
+        self.last_error_line
     }
 
     pub(super) fn welcome(&self) -> Option<&Welcome> {
@@ -258,22 +269,20 @@ impl Checker {
     /// Two requests may have the same correlation: then either reply may come first.
     fn take_loose(&mut self, kind: Kind, code: u16, body: &[u8], moment: &Moment<'_>) -> Result<(), String> {
         self.must_be_welcome()?;
-        let mut wrong = None;
-        for place in 0..self.loose.len() {
-            let index = self.loose[place];
-            if self.due[index].kind != kind {
-                continue;
-            }
-            match self.check(index, code, body, moment) {
-                Ok(()) => {
-                    self.loose.remove(place);
-                    self.taken += 1;
-                    return Ok(());
-                }
-                Err(what) => wrong = wrong.or(Some(what)),
-            }
+        let dues = self.loose.of(kind);
+        let fitting = dues.iter().filter(|index| self.check(**index, code, body, moment).is_ok());
+        let fitting: Vec<usize> = fitting.copied().collect();
+        if self.loose.assign(fitting) {
+            self.taken += 1;
+            return Ok(());
         }
-        Err(wrong.unwrap_or_else(|| format!("{kind:?} with status {code}, which is not due")))
+        let free = self.loose.of(kind).iter().find(|index| self.loose.is_free(**index));
+        match free {
+            Some(index) => {
+                self.check(*index, code, body, moment).and(Err("a reply that came twice".to_owned()))
+            }
+            None => Err(format!("{kind:?} with status {code}, which is not due")),
+        }
     }
 
     fn take_control(
@@ -289,7 +298,7 @@ impl Checker {
                 let code = text_behind(payload, 2).ok_or("an ERROR that can't be read")?;
                 match self.ordered.front() {
                     Some(&index) if matches!(self.due[index].kind, Kind::Plain(_)) => {
-                        self.check(index, code, b"", moment)?;
+                        self.check(index, code, &payload[2..], moment)?;
                         self.take_front();
                         Ok(())
                     }
@@ -395,6 +404,7 @@ impl Checker {
             }
             if input.get(reply.len()) == Some(&b'\n') {
                 let used = reply.len() + 1;
+                self.last_error_line = None;
                 self.take_front();
                 return Ok(used);
             }
@@ -417,7 +427,10 @@ impl Checker {
         };
         let front = self.ordered.front().copied();
         match front.map(|index| self.check(index, code, b"", moment)) {
-            Some(Ok(())) => self.take_front(),
+            Some(Ok(())) => {
+                self.last_error_line = Some(code);
+                self.take_front();
+            }
             Some(Err(_)) | None => self.farewell = Some(Farewell::Status(code)),
         }
         Ok(end + 1)
@@ -439,7 +452,8 @@ impl Checker {
             if due.fails.contains(&code) || self.may_fail(index, code, moment) {
                 return Ok(());
             }
-            return Err(format!("status {code} in the place of {}", self.brief(index)));
+            let text = String::from_utf8_lossy(body);
+            return Err(format!("status {code} ({text}) in the place of {}", self.brief(index)));
         }
         if due.replies.iter().any(|reply| reply == body) {
             return Ok(());

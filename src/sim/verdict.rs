@@ -172,6 +172,10 @@ impl Case<'_> {
         if said != (1, framing.payload_max, heartbeat_ms) {
             return Err(format!("after a WELCOME that says {welcome:?}"));
         }
+        let has_seen_all = self.client.saw == StreamEnd::End && checker.is_whole();
+        if self.why == CloseReason::Drained && has_seen_all && !checker.is_told_to_leave() {
+            return Err("without having been told to leave".to_owned());
+        }
         let here_ms = self.at.since_us(self.client.start) / 1000;
         if checker.notices() > 1 + here_ms / u64::from(NOTICE_REPEAT_MS) {
             return Err(format!("{} notices in {here_ms} ms", checker.notices()));
@@ -209,7 +213,7 @@ impl Case<'_> {
     /// Whether one reply alone may be more than may be queued: no other reply ever is.
     fn has_huge_reply(&self) -> bool {
         let framing = self.world.listeners[self.client.script.listener as usize].framing;
-        self.client.script.due_bytes_max() > framing.payload_max as usize + 10
+        self.client.script.due_payload_max() > framing.payload_max as usize
     }
 
     fn is_past_grace(&self) -> bool {
@@ -259,7 +263,9 @@ impl Case<'_> {
             || self.socket.reset_sent
             || self.socket.figures.had_odd_error
             || self.flushed_enough()
-            || self.is_past_grace();
+            || self.is_past_grace()
+            // What the socket does not take of it is more than may be queued.
+            || self.has_huge_reply() && self.socket.capacity.down < self.client.script.due_payload_max() * 2;
         if !self.is_orderly() || is_cut {
             return Ok(());
         }
@@ -271,8 +277,10 @@ impl Case<'_> {
             StreamEnd::Reset => return Err("by a reset that the server could have avoided".to_owned()),
             StreamEnd::End => {}
         }
-        if self.world.is_tight && self.client.checker.farewell().is_none() {
-            // No memory for its output: cut off.
+        let words = self.client.checker.farewell();
+        let is_evicted = words.is_none() || words == Some(Farewell::Status(status::OVERLOADED));
+        if self.world.is_tight && is_evicted {
+            // No memory for its output: cut off, whatever it had ended for before.
             return Ok(());
         }
         if !self.client.checker.is_whole() {
@@ -303,7 +311,8 @@ impl Case<'_> {
     /// Replies to all that was read before the last words; at a drain, to all that had arrived before it.
     fn all_was_answered(&self) -> Result<(), String> {
         let figures = &self.socket.figures;
-        let (taken, due) = (self.client.checker.taken(), self.client.script.due_by(figures.served_bytes));
+        let (taken, _) = self.taken_and_words();
+        let due = self.client.script.due_by(figures.served_bytes);
         let may_drop = matches!(self.why, CloseReason::Panicked | CloseReason::Memory | CloseReason::ClosedByService)
             // The one that failed, and what is behind it.
             || self.why == CloseReason::RequestFailed && self.client.checker.next_may_fail(&self.moment());
@@ -325,16 +334,32 @@ impl Case<'_> {
     }
 
     fn words_are_right(&self) -> Result<(), String> {
+        let got = self.taken_and_words().1;
+        match self.words() {
+            Some(want) if got != want => Err(format!("with {got:?} for its last words, not {want:?}")),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// How much that was due has come, and the last words. A line that says that something failed may be either.
+    fn taken_and_words(&self) -> (usize, Option<Farewell>) {
+        let checker = &self.client.checker;
+        let last = checker.last_error_line().map(Farewell::Status);
+        match (checker.farewell(), self.words()) {
+            (None, Some(Some(want))) if last == Some(want) => (checker.taken() - 1, last),
+            (words, _) => (checker.taken(), words),
+        }
+    }
+
+    /// What the last words must be, if that is certain.
+    fn words(&self) -> Option<Option<Farewell>> {
         use CloseReason as Why;
         let is_frame = self.client.script.protocol == Protocol::Frame;
         let is_bare = self.client.script.protocol == Protocol::Bare;
         let is_welcome = self.client.checker.welcome().is_some();
-        if self.why == Why::Drained && is_welcome && !self.client.checker.is_told_to_leave() {
-            return Err("without having been told to leave".to_owned());
-        }
         let on_frames = |code: u16| if is_frame { Some(Farewell::Status(code)) } else { None };
-        let want = match self.why {
-            Why::ClosedByService => return Ok(()),
+        Some(match self.why {
+            Why::ClosedByService => return None,
             _ if is_bare => None,
             Why::PeerClosed | Why::Truncated | Why::RequestFailed => None,
             Why::NoCommonVersion => Some(Farewell::Status(status::UNSUPPORTED)),
@@ -362,12 +387,8 @@ impl Case<'_> {
             | Why::SlowConsumer
             | Why::DrainForced
             | Why::DialFailed
-            | Why::Failed => {
-                return Ok(());
-            }
-        };
-        let got = self.client.checker.farewell();
-        if got == want { Ok(()) } else { Err(format!("with {got:?} for its last words, not {want:?}")) }
+            | Why::Failed => return None,
+        })
     }
 
     /// Whether the server tried to write for as long as it promises before it closed.

@@ -7,6 +7,7 @@ use super::entry::{Entry, Flags, PeerAddress};
 use super::visit::{Said, Verdict};
 use super::{Io, Turn, slot_of};
 use crate::base::limits::{EFFECTS_PER_TURN, TIMERS_PER_TURN};
+use crate::base::planted::{Bug, is_planted};
 use crate::base::{Address, CloseReason, ConnId, Text, Token};
 use crate::mailbox::{Command, Ticket, Whom};
 use crate::metrics::{Counter, Outcome};
@@ -33,6 +34,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             let Some(effect) = self.shared.effects.pop() else { break };
             match effect {
                 Effect::Send { to, whom, bytes } if to.shard == self.shard => {
+                    self.shared.effects.server_sent(to, bytes.len());
                     self.deliver_copy(io, to, whom, &bytes);
                 }
                 Effect::Send { to, whom, bytes } => {
@@ -66,7 +68,8 @@ impl<S: Service, I: Io> Turn<S, I> {
     /// The slot of a connection that still is what the token names.
     fn find(&self, token: Token) -> Option<u32> {
         let entry = self.table.get(token.slot as usize)?;
-        (entry.generation == token.generation).then_some(token.slot)
+        let is_same = entry.generation == token.generation || is_planted(Bug::StaleEffect);
+        is_same.then_some(token.slot)
     }
 
     /// Another loop's connection: its loop finds it, or not.
@@ -148,7 +151,9 @@ impl<S: Service, I: Io> Turn<S, I> {
 
     /// Answers a deferred request, wherever its answer came from. Its place in the mailbox is free again.
     pub(super) fn complete(&mut self, io: &mut I, ticket: Ticket, said: Said<'_>, outcome: Outcome) {
-        self.shared.desk.give_credit_back();
+        if !is_planted(Bug::CreditLost) || self.find(ticket.token).is_some() {
+            self.shared.desk.give_credit_back();
+        }
         if ticket.serial == Ticket::ONE_WAY {
             // It was over when it was deferred; a refusal is one that nobody hears.
             self.shared.metrics.add(Counter::Unheard, u64::from(said.is_failure()));
@@ -200,6 +205,12 @@ impl<S: Service, I: Io> Turn<S, I> {
         }
     }
 
+    /// A service that was just made begins.
+    pub(super) fn start_service(&mut self) {
+        let mut cx = self.shared.cx(self.nobody());
+        self.service.on_start(&mut cx);
+    }
+
     /// No connection of this loop.
     const fn nobody(&self) -> ConnId {
         ConnId { shard: self.shard, generation: 0, slot: u32::MAX }
@@ -211,12 +222,15 @@ impl<S: Service, I: Io> Turn<S, I> {
         let token = Token { generation: self.take_generation(), slot: slot_of(self.table.vacant_key()) };
         let id = ConnId { shard: self.shard, generation: token.generation, slot: token.slot };
         let peer = Peer { address: Address::Ip(to), origin: Origin::Dialed { tag } };
+        self.shared.effects.server_dialed(id);
         let mut cx = self.shared.cx(id);
         let Ok(mut conn) = catch_unwind(AssertUnwindSafe(|| self.service.on_open(&peer, &mut cx))) else {
             self.shared.note_panic();
+            self.shared.effects.server_lost(id);
             return;
         };
         let Some(stream) = self.connect(io, to, token) else {
+            self.shared.effects.server_lost(id);
             self.shared.metrics.closed(CloseReason::DialFailed);
             let mut cx = self.shared.cx(id);
             let why = CloseReason::DialFailed;

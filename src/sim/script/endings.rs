@@ -168,7 +168,8 @@ impl Writer<'_> {
         if !self.rng.chance(400) {
             return;
         }
-        let more = if self.rng.chance(300) {
+        let is_deferred = self.script.finale == Finale::Fault(CloseReason::RequestFailed);
+        let more = if is_deferred || self.rng.chance(300) {
             // As good as if nothing had been.
             let payload = self.payload(30);
             match self.framing.protocol {

@@ -28,8 +28,10 @@ impl Writer<'_> {
             Some(Block { deadline_ms: Some(0), .. }) => Answer::Fails(status::DEADLINE_EXCEEDED),
             Some(_) | None => self.ask(route, &payload, block.as_ref()),
         };
-        if answer == Answer::Silent && self.script.is_greeter {
-            // Who may be told DRAINING says by itself that it waits for nothing: the server can't know it.
+        let may_be_refused =
+            self.script.is_greeter || block.as_ref().is_some_and(|block| block.deadline_ms.is_some());
+        if answer == Answer::Silent && may_be_refused {
+            // Whom the server may refuse by itself says that it waits for nothing: the server can't know it.
             block.get_or_insert_default().is_one_way = true;
         }
         self.expect(route, block.as_ref(), answer);
