@@ -412,6 +412,10 @@ def session():
     for budget in (1, 2, 3):
         yield f"short_of_memory_{budget}", start(budget=budget, choice=3) + ask(plain, later) + ask(0x60, now, 200, 10) \
             + ask(plain, later, place=64) + ask(0x60, now, 200, 10, place=64) + bytes((time, 2, time, 2, in_order))
+    # One holds all but two leases of 4 KiB, the other these, and the first waits for memory until it is ended for it.
+    yield "ended_for_memory", start(budget=3, choice=3) + ask(plain, later) + ask(plain, now, 200, 6) \
+        + ask(correlated, now, place=64) + ask(plain, later, place=64) + ask(plain, now, place=64) + ask(plain, now) \
+        + bytes((time, 2, time, 2, time, 2, in_order))
     greeted = start() + bytes((hello | 0x80, 0))
     yield "greeted", greeted + bytes((ping | 0x80, 3, subscribe | 0x80, 1, subscribe | 0x80, 0)) + ask(many | 2, later) \
         + bytes((time, 3, time, 5, in_order))

@@ -11,7 +11,7 @@ use support::client::{PING, PONG, frame};
 use support::extended::{MESSAGE, bare_hello, correlated, extended};
 use support::hand::{Clock, Rig};
 use tidegate::base::CloseReason;
-use tidegate::base::limits::{FRAMES_PER_BATCH, FRAMES_PER_CLOCK_READ, Limits};
+use tidegate::base::limits::{FRAMES_PER_BATCH, FRAMES_PER_CLOCK_READ, Limits, OPEN_REQUESTS_MAX};
 use tidegate::metrics::{Counter, Outcome};
 use tidegate::session::Framing;
 use tidegate::turn::{ListenerConfig, TurnConfig};
@@ -218,6 +218,34 @@ fn assert_answered(shape: Shape, got: &[u8], case: &str) {
         rest = &rest[reply(number).len()..];
     }
     assert_eq!((in_order.next(), free), (None, vec![]), "{case}: no reply");
+}
+
+/// The largest limit, which is also what a loop has places for: who comes then is refused, and who waits goes on.
+#[test]
+fn stopped_by_as_many_open_requests_as_a_loop_has_places_for() {
+    let most = u64::from(OPEN_REQUESTS_MAX);
+    let (mut rig, drawer) = rig(64 << 20, Limits { open_requests: OPEN_REQUESTS_MAX, ..limits() });
+    let (client, other) = (rig.connect(WIDE), rig.connect(WIDE));
+    let all = most + 100;
+    let request = |number: u64| frame(1, &[b"d", &number.to_be_bytes()[..]].concat());
+    rig.send(client, &(0..all).flat_map(request).collect::<Vec<_>>());
+    assert_eq!((started(&rig), rig.figures().counter(Counter::PausedSlots)), (most, 1));
+    rig.send(other, &frame(1, b"dme too"));
+    let refused = rig.take(other);
+    assert_eq!((&refused[..2], &refused[6..8]), (&[0x40, 4][..], &[0, 5][..]), "OVERLOADED");
+    // From the last to the first: replies of 18 bytes pause for output long before all are held.
+    while drawer.len() > 0 {
+        let (what, later) = drawer.remove(drawer.len() - 1);
+        later.send(&what);
+        rig.settle();
+    }
+    let want: Vec<u8> = (0..all).flat_map(|number| frame(1, &number.to_be_bytes())).collect();
+    assert!(rig.take(client) == want);
+    rig.send(other, &frame(1, b"dnow"));
+    drawer.find(b"now").send(b"now");
+    rig.settle();
+    assert_eq!(rig.take(other), frame(1, b"now"));
+    rig.assert_rest(2);
 }
 
 /// Connections that take nothing and hold one small lease each, until one is left.

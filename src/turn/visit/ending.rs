@@ -41,7 +41,6 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     /// From here on nothing is read. What is open is answered first, if that is still wanted, else given up, since
     /// nothing follows the last words; then what is due leaves.
     fn take_leave(&mut self, leave: Leave) {
-        let until = self.shared.ms.after(FLUSH_GRACE);
         let why = leave.why;
         if self.entry.phase.is_serving() {
             let address = self.entry.address.get();
@@ -51,6 +50,8 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             && let Some(slots) = self.entry.slots.as_mut()
         {
             slots.leave_with(leave);
+            // Each request has a deadline of its own, which comes first.
+            let until = self.shared.ms.after(self.shared.limits.request_deadline).after(FLUSH_GRACE);
             self.entry.phase = self.entry.phase.step(Event::Await { why, until });
             return;
         }
