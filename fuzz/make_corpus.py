@@ -367,7 +367,69 @@ def turn():
     yield "http_on_lines", lines + bytes((raw | now, 18)) + b"GET / HTTP/1.1\r\n\r\n"
 
 
-TARGETS = (decode, round_trip, chunked, line, control, extension, hello, outbox, turn)
+def session():
+    """Six choices, then what happens; see `Run::step` and `Answering::handle` of the target."""
+    hello, ping, subscribe, broken = 6, 7, 8, 9
+    take, take_all, answer, in_order, backwards, time = 13, 15, 16, 21, 22, 23
+    drain, end, reset, connect = 25, 26, 27, 29
+    later, forward, share, gathered, fail, silent, dropped, other, fail_other, close, within, now = (
+        0, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+    plain, bare_block, correlated, deadline, one_way, unsupported, many = 0, 1, 2, 4, 0x18, 0x9c, 0x40
+
+    def ask(shape, what, size=9, scale=0, place=0):
+        return bytes((0x80 | place, shape, what, size, scale))
+
+    def start(speech=0, payload=0, high=0, budget=0, choice=0, deadlines=0):
+        return bytes((speech, payload, high, budget, choice, deadlines))
+
+    kinds = {"later": later, "forward": forward, "share": share, "gathered": gathered, "fail": fail, "silent": silent,
+             "dropped": dropped, "other": other, "fail_other": fail_other, "close": close, "within": within, "now": now}
+    for name, what in kinds.items():
+        yield f"each_{name}", start() + b"".join(ask(shape, what) for shape in (plain, bare_block, correlated)) \
+            + bytes((in_order,))
+        yield f"behind_{name}", start() + ask(plain, later) + b"".join(
+            ask(shape, what) for shape in (plain, bare_block, correlated, correlated | one_way)) + bytes((backwards,))
+        yield f"on_bare_{name}", start(speech=3) + ask(plain, later) + ask(plain, what) + ask(plain, later) \
+            + ask(plain, now) + bytes((backwards,))
+    for name, shape in (("deadline", correlated | deadline), ("unsupported", correlated | unsupported),
+                        ("deadline_bare", bare_block | deadline)):
+        yield name, start() + ask(plain, later) + ask(shape, later) + ask(shape, now) + bytes((time, 1, time, 5))
+    for limit in range(3):
+        yield f"few_may_be_open_{limit}", start(choice=0x10 + 0x10 * limit) + ask(many | plain, later) \
+            + ask(many | correlated, later) + ask(many | plain, now) + bytes((backwards, in_order, backwards))
+    yield "forgotten", start(deadlines=1) + ask(many, later) + bytes((answer, 1, 7, time, 2, answer, 0, 7, in_order))
+    yield "in_any_order", start() + ask(0x60, later) + ask(0x60 | correlated, later) \
+        + b"".join(bytes((answer, pick, how)) for pick, how in ((9, 8), (3, 3), (0, 12), (5, 5), (2, 6), (1, 0)))
+    yield "full_socket", start(choice=1) + ask(many, now, 200, 8) + ask(many, later) + bytes((in_order, take, 9, 9)) \
+        + bytes((take, 200, 8, take_all))
+    yield "large_behind", start() + ask(plain, later) + ask(0x60, now, 200, 12) + bytes((in_order,))
+    yield "large_later_behind", start() + ask(plain, later) + ask(0x60, later) + b"".join(
+        bytes((answer, 1, 0xFC)) for _ in range(7)) + bytes((in_order,))
+    yield "too_large_for_a_small_listener", start(payload=1, high=1) + ask(many, later) \
+        + b"".join(bytes((answer, 1, 0xFC)) for _ in range(3)) + bytes((in_order,))
+    for budget in (1, 2, 3):
+        yield f"short_of_memory_{budget}", start(budget=budget, choice=3) + ask(plain, later) + ask(0x60, now, 200, 10) \
+            + ask(plain, later, place=64) + ask(0x60, now, 200, 10, place=64) + bytes((time, 2, time, 2, in_order))
+    greeted = start() + bytes((hello | 0x80, 0))
+    yield "greeted", greeted + bytes((ping | 0x80, 3, subscribe | 0x80, 1, subscribe | 0x80, 0)) + ask(many | 2, later) \
+        + bytes((time, 3, time, 5, in_order))
+    yield "greeted_takes_little", start() + bytes((hello | 0x80, 1)) + ask(plain, later) + ask(plain, now, 100) \
+        + ask(correlated, now, 100) + ask(bare_block, later) + bytes((answer, 1, 0xF8, in_order))
+    yield "greeted_in_a_drain", greeted + ask(many, later) + bytes((drain, 2)) + ask(plain, now) + ask(correlated, later) \
+        + bytes((backwards, end))
+    yield "late_hello", start() + ask(plain, later) + bytes((hello | 0x80, 0, in_order))
+    yield "no_hello", start(choice=0xC0) + ask(plain, later)
+    yield "drained", start() + ask(many, later) + ask(many, now) + bytes((drain, 1, in_order))
+    yield "drain_runs_out", start(choice=1) + ask(many, later) + bytes((drain, 0, time, 3))
+    yield "broken_behind", start() + ask(many, later) + ask(correlated, later) + bytes((broken | 0x80, in_order))
+    yield "ended_with_open", start() + ask(many, later) + bytes((end, in_order))
+    yield "reset_with_open", start() + ask(many, later) + ask(plain, now) + bytes((reset, in_order))
+    yield "ended_and_stalled", start(choice=1) + ask(many, later) + bytes((end, in_order, time, 5, time, 5))
+    yield "two_peers", start(choice=2) + ask(many, later) + ask(many | 2, later, place=64) + ask(plain, other, 3) \
+        + ask(plain, fail_other, 1, place=64) + bytes((reset, backwards, connect, 0)) + ask(plain, later)
+
+
+TARGETS = (decode, round_trip, chunked, line, control, extension, hello, outbox, turn, session)
 
 
 def main():

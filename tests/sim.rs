@@ -30,7 +30,7 @@ const ROUTES: [(u16, u64); 22] = [
 fn plan(seed: u64, rng: &mut Rng) -> Plan {
     let mut routes: Vec<u16> =
         ROUTES.iter().filter(|(_, likely)| rng.chance(*likely)).map(|(route, _)| *route).collect();
-    for (route, likely) in [(FORGETS, 60), (TOO_LATE, 60), (PANICS_LATER, 60), (1, 700), (1, 400)] {
+    for (route, likely) in [(FORGETS, 120), (TOO_LATE, 120), (PANICS_LATER, 60), (1, 700), (1, 400)] {
         if rng.chance(likely) {
             routes.push(route);
         }

@@ -59,6 +59,7 @@ fn traced(name: &str, how: &[&str], server: &mut Command, talk: impl FnOnce(Sock
         PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("strace-{name}-{}", std::process::id()));
     let mut command = Command::new("strace");
     command.args(["-f", "-o"]).arg(&file).args(how).arg(server.get_program()).args(server.get_args());
+    command.envs(server.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let mut server = Process::start(&mut command);
     server.look_behind_tracer();
     talk(server.frames);
@@ -150,9 +151,10 @@ impl Service for AllAtOnce {
     }
 }
 
-/// Not a test but the server of the one below, in a process of its own.
-#[test]
-#[ignore = "runs until it is told to end"]
+/// Set in the process that is the server of the test below.
+const CHILD: &str = "TIDEGATE_TEST_CHILD";
+
+/// That server: runs until it is told to end.
 #[expect(clippy::print_stdout, reason = "a banner")]
 fn deferring_server() {
     let listeners = builder().shards(1);
@@ -163,13 +165,17 @@ fn deferring_server() {
 
 #[test]
 fn answers_of_one_moment_leave_in_one_write_and_wake_once() {
+    if std::env::var_os(CHILD).is_some() {
+        return deferring_server();
+    }
     if !can_trace() {
         return;
     }
     const DEPTH: usize = 4;
     const ROUNDS: usize = 20;
     let mut server = Command::new(std::env::current_exe().expect("this program"));
-    server.args(["deferring_server", "--exact", "--ignored", "--nocapture"]);
+    server.args(["answers_of_one_moment_leave_in_one_write_and_wake_once", "--exact", "--nocapture"]);
+    server.env(CHILD, "1");
     let text = traced("deferred", &["-y", "-e", "trace=write,writev,sendto"], &mut server, |address| {
         let mut clients: Vec<_> = (0..CONNECTIONS).map(|_| Client::connect(address)).collect();
         let mut last = Client::connect(address);

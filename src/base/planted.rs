@@ -34,11 +34,39 @@ pub enum Bug {
     AcceptNotRetried,
     /// A reply is written past a queue that is not empty.
     QueueBypassed,
+    /// A deferred reply leaves one place before its turn.
+    SlotOffByOne,
+    /// An answer goes to the oldest open request, whichever it is for.
+    SerialIgnored,
+    /// The bell is cleared behind the last letter, so that the wake of one that came meanwhile is lost.
+    BellClearedLate,
+    /// The right to answer of a request whose connection is gone does not come back.
+    CreditLost,
+    /// Replies that wait behind an open request are not counted as queued.
+    HeldNotCounted,
+    /// Reading stays paused when there is room for more open requests.
+    SlotsPauseKept,
+    /// A request whose deadline has passed is started.
+    ExpiredStarted,
+    /// Open requests have no deadline.
+    OpenForEver,
+    /// At a drain, who said HELLO is not told to go elsewhere.
+    DrainUntold,
+    /// An effect reaches the next owner of the slot that it was meant for.
+    StaleEffect,
+    /// Only requests are taken for life, and no control frame, the answer to a heartbeat among them.
+    PongUnheard,
+    /// A peer is sent a notice of every refusal.
+    NoticeFlood,
+    /// A deferred reply may be larger than its requester takes.
+    LargeLater,
+    /// A connection that is being dialed is never given up.
+    DialForEver,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 14] = [
+    pub const ALL: [Bug; 28] = [
         Bug::HotPushLost,
         Bug::WrittenTwice,
         Bug::GenerationIgnored,
@@ -53,6 +81,20 @@ impl Bug {
         Bug::DeadlineWhilePaused,
         Bug::AcceptNotRetried,
         Bug::QueueBypassed,
+        Bug::SlotOffByOne,
+        Bug::SerialIgnored,
+        Bug::BellClearedLate,
+        Bug::CreditLost,
+        Bug::HeldNotCounted,
+        Bug::SlotsPauseKept,
+        Bug::ExpiredStarted,
+        Bug::OpenForEver,
+        Bug::DrainUntold,
+        Bug::StaleEffect,
+        Bug::PongUnheard,
+        Bug::NoticeFlood,
+        Bug::LargeLater,
+        Bug::DialForEver,
     ];
 }
 

@@ -19,6 +19,7 @@
 use super::{Leave, ReplyTo};
 use crate::base::Ms;
 use crate::base::limits::OPEN_REQUESTS;
+use crate::base::planted::{Bug, is_planted};
 use crate::buffer::{Lease, Pool, Side};
 use std::collections::VecDeque;
 
@@ -159,6 +160,7 @@ impl Slots {
 
     /// An open request ends. `None`: there is no such request, or it has ended before.
     pub fn end(&mut self, serial: u64) -> Option<Ended> {
+        let serial = if is_planted(Bug::SerialIgnored) { self.oldest()? } else { serial };
         if let Ok(at) = self.correlated.binary_search_by_key(&serial, |open| open.serial) {
             let open = self.correlated.remove(at)?;
             self.ended_one();
@@ -167,14 +169,21 @@ impl Slots {
         let at = self.ordered.binary_search_by_key(&serial, Slot::serial).ok()?;
         let Slot::Open(Open { to, .. }) = self.ordered[at] else { return None };
         self.ended_one();
-        if at == 0 {
-            self.ordered.pop_front();
+        if at == 0 || (at == 1 && is_planted(Bug::SlotOffByOne)) {
+            self.ordered.remove(at);
             return Some(Ended::Now(to));
         }
         // In case the caller finds no room for the reply.
         self.ordered[at] = Slot::Failed { serial, to };
         self.check();
         Some(Ended::Behind(to))
+    }
+
+    /// The serial of the oldest open request.
+    fn oldest(&self) -> Option<u64> {
+        let is_open = |slot: &&Slot| matches!(slot, Slot::Open(_));
+        let ordered = self.ordered.iter().find(is_open).map(Slot::serial);
+        ordered.into_iter().chain(self.correlated.front().map(|open| open.serial)).min()
     }
 
     fn ended_one(&mut self) {

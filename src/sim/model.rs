@@ -96,8 +96,13 @@ impl Due {
         }
     }
 
-    /// Bytes that it may come to; a failure's are few.
+    /// Bytes of its largest payload; a failure's are few.
+    pub(super) fn payload_bytes(&self) -> usize {
+        self.replies.iter().map(Vec::len).max().unwrap_or(0)
+    }
+
+    /// Bytes that it may come to with all that is around it.
     pub(super) fn bytes(&self) -> usize {
-        self.replies.iter().map(Vec::len).max().unwrap_or(0) + 22
+        self.payload_bytes() + 22
     }
 }

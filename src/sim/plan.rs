@@ -4,7 +4,7 @@ use super::backend::Backend;
 use super::io::pick;
 use super::socket::Capacity;
 use super::weather::Weather;
-use crate::base::limits::{BUDGET_BYTES_MIN, Limits};
+use crate::base::limits::{BUDGET_BYTES_MIN, FAILURE_BYTES_SPARE, Limits};
 use crate::base::{Rng, Time};
 use crate::session::Framing;
 use crate::turn::ListenerConfig;
@@ -138,6 +138,15 @@ impl Plan {
         let framing = self.listeners[listener as usize].framing;
         let most = self.limits.output_high_bytes as usize + framing.payload_max as usize + 10;
         if self.is_tight() { 0 } else { most }
+    }
+
+    /// Bytes that may wait for any connection, where no reply is larger than this: what may be queued, once more behind
+    /// open requests, and a reply that was begun before it was known.
+    pub(super) fn queued_bytes_most(&self, reply_bytes: usize) -> usize {
+        let payloads = self.listeners.iter().map(|listener| listener.framing.payload_max as usize);
+        let frame = payloads.max().unwrap_or(0) + 10;
+        let high = self.limits.output_high_bytes as usize;
+        2 * high + 3 * frame + reply_bytes + FAILURE_BYTES_SPARE as usize
     }
 
     /// Whether memory may be short.

@@ -126,9 +126,9 @@ impl Script {
         self.due.iter().map(Due::bytes).sum()
     }
 
-    /// The largest reply that is due, in bytes.
-    pub(super) fn due_bytes_max(&self) -> usize {
-        self.due.iter().map(Due::bytes).max().unwrap_or(0)
+    /// The largest payload that is due, in bytes.
+    pub(super) fn due_payload_max(&self) -> usize {
+        self.due.iter().map(Due::payload_bytes).max().unwrap_or(0)
     }
 
     /// Messages that are whole within `bytes` of the stream.

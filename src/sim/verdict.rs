@@ -172,6 +172,10 @@ impl Case<'_> {
         if said != (1, framing.payload_max, heartbeat_ms) {
             return Err(format!("after a WELCOME that says {welcome:?}"));
         }
+        let has_seen_all = self.client.saw == StreamEnd::End && checker.is_whole();
+        if self.why == CloseReason::Drained && has_seen_all && !checker.is_told_to_leave() {
+            return Err("without having been told to leave".to_owned());
+        }
         let here_ms = self.at.since_us(self.client.start) / 1000;
         if checker.notices() > 1 + here_ms / u64::from(NOTICE_REPEAT_MS) {
             return Err(format!("{} notices in {here_ms} ms", checker.notices()));
@@ -209,7 +213,7 @@ impl Case<'_> {
     /// Whether one reply alone may be more than may be queued: no other reply ever is.
     fn has_huge_reply(&self) -> bool {
         let framing = self.world.listeners[self.client.script.listener as usize].framing;
-        self.client.script.due_bytes_max() > framing.payload_max as usize + 10
+        self.client.script.due_payload_max() > framing.payload_max as usize
     }
 
     fn is_past_grace(&self) -> bool {
@@ -261,7 +265,7 @@ impl Case<'_> {
             || self.flushed_enough()
             || self.is_past_grace()
             // What the socket does not take of it is more than may be queued.
-            || self.has_huge_reply() && self.socket.capacity.down < self.client.script.due_bytes_max() * 2;
+            || self.has_huge_reply() && self.socket.capacity.down < self.client.script.due_payload_max() * 2;
         if !self.is_orderly() || is_cut {
             return Ok(());
         }
@@ -330,10 +334,6 @@ impl Case<'_> {
     }
 
     fn words_are_right(&self) -> Result<(), String> {
-        let is_welcome = self.client.checker.welcome().is_some();
-        if self.why == CloseReason::Drained && is_welcome && !self.client.checker.is_told_to_leave() {
-            return Err("without having been told to leave".to_owned());
-        }
         let got = self.taken_and_words().1;
         match self.words() {
             Some(want) if got != want => Err(format!("with {got:?} for its last words, not {want:?}")),

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
     pub(super) id: ConnId,
+    pub(super) opened: Time,
     pub(super) ended: Option<(CloseReason, Time)>,
     /// Bytes of messages that were to be sent to it.
     pub(super) message_bytes: usize,
@@ -145,13 +146,13 @@ impl<S: Service> Service for Watched<S> {
     }
 
     fn on_open(&mut self, peer: &Peer, cx: &mut Cx<'_>) -> Self::Conn {
-        let id = cx.id();
+        let (id, opened) = (cx.id(), cx.now());
         let is_dialed = matches!(peer.origin, Origin::Dialed { .. });
         self.witness.with(|notes| notes.dial_panics += u64::from(is_dialed));
         let conn = self.watch(cx, |inner, cx| inner.on_open(peer, cx));
         self.witness.with(|notes| {
             notes.dial_panics -= u64::from(is_dialed);
-            let seen = Seen { id, ended: None, message_bytes: 0, is_named: false };
+            let seen = Seen { id, opened, ended: None, message_bytes: 0, is_named: false };
             if notes.conns.insert(id.generation, seen).is_some() {
                 notes.wrong(|| format!("{id} was opened twice"));
             }

@@ -62,6 +62,8 @@ pub struct World<S: Service> {
     rng: Rng,
     turns: u64,
     time: time::Watch,
+    /// Bytes that may wait for one connection.
+    queued_bytes_most: usize,
     drain: Option<(Time, Time)>,
     is_asked_to_drain: Option<u32>,
 }
@@ -96,7 +98,10 @@ impl<S: Service> World<S> {
             io.doors.push(conduct.door(backend, &mut rng));
             conducts.push(conduct);
         }
-        let clients = (0..plan.clients).map(|id| Client::new(id, &plan, &mut rng, &mut model)).collect();
+        let clients: Vec<Client> =
+            (0..plan.clients).map(|id| Client::new(id, &plan, &mut rng, &mut model)).collect();
+        let reply_bytes_most = clients.iter().map(|client| client.script.due_payload_max()).max();
+        let queued_bytes_most = plan.queued_bytes_most(reply_bytes_most.unwrap_or(0));
         let commands = (0..plan.commands).map(|_| plan.start.plus_us(rng.below(500_000))).collect();
         let mailbox = Arc::new(Mailbox::new(io.waker()));
         let config = TurnConfig {
@@ -127,6 +132,7 @@ impl<S: Service> World<S> {
             check_message: Box::new(|_, _, _| Ok(())),
             rng,
             turns: 0,
+            queued_bytes_most,
             drain: None,
             is_asked_to_drain: None,
         }

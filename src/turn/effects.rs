@@ -7,6 +7,7 @@ use super::entry::{Entry, Flags, PeerAddress};
 use super::visit::{Said, Verdict};
 use super::{Io, Turn, slot_of};
 use crate::base::limits::{EFFECTS_PER_TURN, TIMERS_PER_TURN};
+use crate::base::planted::{Bug, is_planted};
 use crate::base::{Address, CloseReason, ConnId, Text, Token};
 use crate::mailbox::{Command, Ticket, Whom};
 use crate::metrics::{Counter, Outcome};
@@ -67,7 +68,8 @@ impl<S: Service, I: Io> Turn<S, I> {
     /// The slot of a connection that still is what the token names.
     fn find(&self, token: Token) -> Option<u32> {
         let entry = self.table.get(token.slot as usize)?;
-        (entry.generation == token.generation).then_some(token.slot)
+        let is_same = entry.generation == token.generation || is_planted(Bug::StaleEffect);
+        is_same.then_some(token.slot)
     }
 
     /// Another loop's connection: its loop finds it, or not.
@@ -151,7 +153,9 @@ impl<S: Service, I: Io> Turn<S, I> {
 
     /// Answers a deferred request, wherever its answer came from. Its place in the mailbox is free again.
     pub(super) fn complete(&mut self, io: &mut I, ticket: Ticket, said: Said<'_>, outcome: Outcome) {
-        self.shared.desk.give_credit_back();
+        if !is_planted(Bug::CreditLost) || self.find(ticket.token).is_some() {
+            self.shared.desk.give_credit_back();
+        }
         if ticket.serial == Ticket::ONE_WAY {
             // It was over when it was deferred; a refusal is one that nobody hears.
             self.shared.metrics.add(Counter::Unheard, u64::from(said.is_failure()));

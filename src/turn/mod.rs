@@ -299,6 +299,11 @@ impl<S: Service, I: Io> Turn<S, I> {
         self.shared.desk.pool.leases_out()
     }
 
+    /// The most bytes that wait for one connection, for its socket or behind its open requests.
+    pub fn queued_bytes_max(&self) -> usize {
+        self.table.iter().map(|(_, entry)| entry.waiting_bytes()).max().unwrap_or(0)
+    }
+
     /// Rights to answer deferred requests that are given away and did not come back.
     pub fn laters_out(&self) -> usize {
         self.shared.desk.laters_out() - self.shared.effects.answers()
@@ -365,6 +370,9 @@ impl<S: Service, I: Io> Turn<S, I> {
                 self.bury(io);
             }
         }
+        if is_planted(Bug::BellClearedLate) {
+            self.shared.mailbox.begin_drain();
+        }
         self.publish_figures();
     }
 
@@ -405,7 +413,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             // An ended one is buried at the end of this turn, and must have no timer then.
             return;
         }
-        let is_told = matches!(entry.phase, Phase::Draining { .. });
+        let is_told = matches!(entry.phase, Phase::Draining { .. }) || is_planted(Bug::DrainUntold);
         entry.phase = entry.phase.step(Event::DrainBy(until));
         entry.flags.set(Flag::Readable);
         self.wheel.arm(slot, until, self.shared.ms);

@@ -52,8 +52,9 @@ fn next_deadline<C, St>(entry: &Entry<C, St>, framing: &Framing, limits: &Limits
     let idle = limits.idle.filter(|_| may_idle);
     let idle = idle.map(|idle| (entry.heard.after(idle), Due::Idle));
     let stall = entry.output.as_ref().map(|output| (output.moved.after(limits.write_stall), Due::WriteStall));
-    let phase = entry.phase.deadline().map(|until| (until, Due::Phase));
-    let request = open.map(|due| (due, Due::Request));
+    let is_timed = !(is_planted(Bug::DialForEver) && matches!(entry.phase, Phase::Connecting { .. }));
+    let phase = entry.phase.deadline().filter(|_| is_timed).map(|until| (until, Due::Phase));
+    let request = open.filter(|_| !is_planted(Bug::OpenForEver)).map(|due| (due, Due::Request));
     let greeting = entry.greeting.as_ref().filter(|_| is_awaited);
     let heartbeat = limits.heartbeat.zip(greeting);
     let heartbeat = heartbeat.map(|(every, peer)| (peer.due(entry.heard, whole_ms(every)), Due::Heartbeat));

@@ -2,11 +2,14 @@
 
 use super::World;
 use crate::base::CloseReason;
-use crate::base::limits::LATERS_PER_SHARD;
+use crate::base::limits::{LATERS_PER_SHARD, PAYLOAD_BYTES_DEFAULT};
 use crate::metrics::{Counter, Gauge, Snapshot};
 use crate::service::Service;
 use crate::sim::backend::{Conduct, Session};
 use crate::sim::verdict::{Circumstances, judge};
+
+/// How much longer than its deadline something may take, in microseconds, with slow turns and late events.
+const PATIENCE_US: u128 = 3_000_000;
 
 impl<S: Service> World<S> {
     pub(super) fn check_turn(&mut self) -> Result<(), String> {
@@ -26,6 +29,12 @@ impl<S: Service> World<S> {
             (come == seen.closes_total() + open, "connections come and go unequally"),
             (stale == self.io.stale_told(), "stale events were not all known as such"),
         ];
+        // A dialed server's frames may be larger than any listener's.
+        let dialed = if self.sessions.is_empty() { 0 } else { PAYLOAD_BYTES_DEFAULT as usize };
+        let (queued, most) = (self.turn.queued_bytes_max(), self.queued_bytes_most + dialed);
+        if queued > most {
+            return Err(format!("{queued} bytes wait for one connection, where {most} are the most"));
+        }
         match checks.iter().find(|(holds, _)| !holds) {
             None => Ok(()),
             Some((_, text)) => {
@@ -76,7 +85,13 @@ impl<S: Service> World<S> {
         let seen = self
             .witness
             .with(|notes| socket.token.and_then(|token| notes.conns.get(&token.generation).copied()));
-        let Some((why, at)) = seen.and_then(|seen| seen.ended) else { return Ok(()) };
+        let Some((opened, (why, at))) = seen.and_then(|seen| Some((seen.opened, seen.ended?))) else {
+            return Ok(());
+        };
+        let most_us = self.plan.limits.connect_deadline.as_micros() + PATIENCE_US;
+        if session.conduct == Conduct::Ignores && u128::from(at.since_us(opened)) > most_us {
+            return Err(format!("dialed conn {} was waited for too long", session.remote.0));
+        }
         let is_drained = self.drain.is_some_and(|(begun, _)| at >= begun);
         let is_allowed = session.conduct.may_end(why)
             || match why {

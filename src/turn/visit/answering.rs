@@ -14,6 +14,7 @@
 
 use super::{Verdict, Visit, Wrote};
 use crate::base::limits::{FAILURE_BYTES_SPARE, SCRATCH_BYTES};
+use crate::base::planted::{Bug, is_planted};
 use crate::base::{CloseReason, Text};
 use crate::buffer::Side;
 use crate::metrics::{Counter, Outcome};
@@ -135,7 +136,9 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         if said.is_failure() {
             return None;
         }
-        if let Err(error) = self.shared.desk.outbox.check_payload(said.bytes().len()) {
+        if let Err(error) = self.shared.desk.outbox.check_payload(said.bytes().len())
+            && !is_planted(Bug::LargeLater)
+        {
             return Some((error.status(), Text::of(format_args!("{error}"))));
         }
         let OverLimit { bytes, queued, limit } = self.over_limit(ended, said)?;
@@ -270,7 +273,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     /// the connection is visited.
     fn relax(&mut self) {
         let Some(slots) = self.entry.slots.as_mut() else { return };
-        if slots.len() < self.shared.limits.open_requests as usize {
+        if slots.len() < self.shared.limits.open_requests as usize && !is_planted(Bug::SlotsPauseKept) {
             self.unpause(Pause::Slots);
         }
         if self.entry.queued_bytes() <= self.shared.limits.output_low_bytes {
