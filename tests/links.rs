@@ -1,17 +1,21 @@
-//! Connections that a loop dialed, driven by hand with the relay of `tests/services` over them: what a server that takes
-//! requests slowly, or not at all, costs.
+//! What goes from one connection to another, driven by hand with the services of `tests/services`: what a server that
+//! takes requests slowly costs, and that nobody gets what is another's.
 
 mod support;
 
+#[path = "services/fan_out.rs"]
+#[allow(unreachable_pub, reason = "a file to be copied")]
+mod fan_out;
 #[path = "services/relay.rs"]
 #[allow(unreachable_pub, reason = "a file to be copied")]
-mod service;
+mod relay;
 
-use service::Relay;
+use fan_out::{FanOut, TOPIC};
+use relay::Relay;
 use std::sync::Arc;
 use std::time::Duration;
 use support::client::{EXT, OVERLOADED, frame};
-use support::extended::{OK, correlated};
+use support::extended::{MESSAGE, OK, bare_hello, correlated};
 use support::hand::{PEER, Rig};
 use tidegate::CloseReason;
 use tidegate::base::limits::Limits;
@@ -139,4 +143,32 @@ fn a_drain_does_not_wait_for_what_is_being_dialed() {
     assert!(rig.turn.is_drained(), "no event need come for it");
     assert_eq!((rig.closes(CloseReason::PeerClosed), rig.closes(CloseReason::Drained)), (1, 1));
     rig.assert_rest(0);
+}
+
+/// A message that found its connection broken was left where the next one is made, and went out with it: to another.
+#[test]
+fn what_is_for_a_broken_connection_reaches_nobody_else() {
+    const BYTES: usize = 18_000;
+    let limits = Limits { output_high_bytes: 1_000, output_low_bytes: 100, ..Limits::default() };
+    let config =
+        TurnConfig { limits, ..TurnConfig::alone(10, vec![ListenerConfig::new(Framing::frames(20_000))]) };
+    let mut rig = Rig::new(config, PIPE_BYTES, FanOut::default);
+    let (broken, whole, publisher) =
+        (rig.connect(PIPE_BYTES), rig.connect(PIPE_BYTES), rig.connect(PIPE_BYTES));
+    for subscriber in [broken, whole] {
+        rig.send(subscriber, &bare_hello());
+        rig.taken(subscriber);
+    }
+    rig.reset_silently(broken);
+    // Two in one turn: the second does not fit behind the first, so that is written.
+    rig.send(publisher, &[frame(5, &[1; BYTES]), frame(5, &[2; BYTES])].concat());
+    let message = |body: &[u8]| {
+        let topic = TOPIC.as_bytes();
+        frame(MESSAGE, &[&[u8::try_from(topic.len()).expect("short")], topic, body].concat())
+    };
+    assert_eq!(rig.take(publisher), [frame(5, b""), frame(5, b"")].concat());
+    let got = rig.take(whole);
+    assert!(got == [message(&[1; BYTES]), message(&[2; BYTES])].concat(), "{} bytes", got.len());
+    assert_eq!(rig.closes(CloseReason::Reset), 1);
+    rig.assert_rest(2);
 }

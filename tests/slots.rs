@@ -470,3 +470,42 @@ fn a_drain_waits_for_open_requests() {
     let report = serving.join();
     assert!(report.is_clean() && report.drained == 3, "{report}");
 }
+
+/// What had been read before the drain began, and what lay in the kernel then, is received: also if as many requests are
+/// open as may be, so that it is read only when they are answered. Who said HELLO is told DRAINING instead.
+#[test]
+fn a_drain_goes_on_where_open_requests_had_paused_it() {
+    const OPEN: u32 = 4;
+    const REQUESTS: u32 = 30;
+    let (serving, parking) = serve(Limits { open_requests: OPEN, ..Limits::default() });
+    let (mut plain, mut greeted) = (serving.connect(), serving.connect());
+    greeted.hello();
+    for client in [&mut plain, &mut greeted] {
+        client.send(&(0..REQUESTS).flat_map(|number| frame(5, &number.to_be_bytes())).collect::<Vec<_>>());
+    }
+    let parked = parking.take(2 * OPEN as usize);
+    serving.handle.drain(PATIENCE);
+    let told = greeted.receive();
+    assert_eq!((told.header, told.status()), (GOAWAY, DRAINING));
+    parked.into_iter().for_each(answer);
+    for number in 0..REQUESTS {
+        if number < OPEN {
+            greeted.expect(5, &number.to_be_bytes());
+        } else {
+            greeted.expect_error(DRAINING);
+        }
+    }
+    greeted.finish_sending();
+    greeted.expect_end();
+    for first in (0..REQUESTS).step_by(OPEN as usize) {
+        let count = OPEN.min(REQUESTS - first);
+        if first > 0 {
+            parking.take(count as usize).into_iter().for_each(answer);
+        }
+        (first..first + count).for_each(|number| plain.expect(5, &number.to_be_bytes()));
+    }
+    plain.expect_goaway(DRAINING);
+    drop((plain, greeted));
+    let report = serving.join();
+    assert!(report.is_clean() && report.drained == 2, "{report}");
+}

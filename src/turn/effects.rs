@@ -83,6 +83,7 @@ impl<S: Service, I: Io> Turn<S, I> {
     fn deliver_copy(&mut self, io: &mut I, to: ConnId, whom: Whom, bytes: &std::ops::Range<usize>) {
         let Some(slot) = self.receiver(token_of(to), whom, bytes.len()) else { return };
         let shared = &mut self.shared;
+        debug_assert!(shared.desk.outbox.is_empty(), "something for another connection");
         shared.desk.outbox.whole_copied(shared.effects.bytes(bytes));
         self.hand_over(io, slot);
     }
@@ -91,6 +92,7 @@ impl<S: Service, I: Io> Turn<S, I> {
     pub(super) fn deliver(&mut self, io: &mut I, to: Token, whom: Whom, said: Said<'_>) {
         let Said::Shared(bytes) = said else { return };
         let Some(slot) = self.receiver(to, whom, bytes.len()) else { return };
+        debug_assert!(self.shared.desk.outbox.is_empty(), "something for another connection");
         self.shared.desk.outbox.whole(bytes);
         self.hand_over(io, slot);
     }

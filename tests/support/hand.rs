@@ -286,6 +286,11 @@ impl<S: Service + 'static> Rig<S> {
         self.settle();
     }
 
+    /// The same, but nothing tells the loop: it finds out when it writes.
+    pub fn reset_silently(&mut self, pipe: usize) {
+        self.io.pipes[pipe].was_reset = true;
+    }
+
     /// The socket takes so much more.
     pub fn make_room(&mut self, pipe: usize, bytes: usize) {
         let it = &mut self.io.pipes[pipe];
