@@ -30,6 +30,8 @@ pub(super) struct Client {
     pub(super) whole_at: Time,
     /// When it read the first byte of the message that is not whole.
     pub(super) partial_at: Option<Time>,
+    /// When it last got something that was due.
+    pub(super) answered_at: Time,
     /// When the messages of its dues had arrived.
     pub(super) arrivals: Vec<Time>,
     /// Where its last answer to a PING ends.
@@ -63,6 +65,7 @@ impl Client {
             whole: 0,
             whole_at: start,
             partial_at: None,
+            answered_at: start,
             arrivals: Vec::new(),
             pongs_end: 0,
             stops_at: None,
@@ -217,7 +220,11 @@ impl Client {
             Reading::Eager => usize::MAX,
         };
         let bytes = io.receive(remote, most);
+        let taken = self.checker.taken();
         self.checker.feed(&bytes, &Moment { arrivals: &self.arrivals, ..*moment })?;
+        if self.checker.taken() > taken {
+            self.answered_at = io.clock();
+        }
         match io.stream_end(remote) {
             StreamEnd::Open => Ok(ControlFlow::Continue(())),
             end @ (StreamEnd::End | StreamEnd::Reset) => {

@@ -161,7 +161,7 @@ impl Plan {
 }
 
 /// What the texts of failures may come to that wait for one connection.
-const FAILURES_BYTES: usize = 16 << 10;
+const FAILURES_BYTES: usize = 32 << 10;
 
 /// Bytes that a connection's pipes hold, at least and at most: bottlenecks, ordinary ones, wide ones, and any.
 const PIPES: [(u64, u64); 4] = [(4, 300), (2_000, 20_000), (60_000, 600_000), (4, 600_000)];

@@ -8,6 +8,9 @@ use crate::service::Service;
 use crate::sim::backend::{Conduct, Session};
 use crate::sim::verdict::{Circumstances, judge};
 
+/// A pipe through which a large frame may not pass in time, in bytes.
+const NARROW_BYTES: usize = 1_000;
+
 /// How much longer than its deadline something may take, in microseconds, with slow turns and late events.
 const PATIENCE_US: u128 = 3_000_000;
 
@@ -104,8 +107,10 @@ impl<S: Service> World<S> {
                 CloseReason::Failed => socket.figures.had_odd_error,
                 CloseReason::Memory => self.plan.is_tight(),
                 CloseReason::Idle => self.plan.limits.idle.is_some(),
-                CloseReason::FrameDeadline => matches!(session.conduct, Conduct::Garbles(_)),
                 // Its pipe may be so narrow that what is relayed does not pass in time.
+                CloseReason::FrameDeadline => {
+                    matches!(session.conduct, Conduct::Garbles(_)) || socket.capacity.up < NARROW_BYTES
+                }
                 CloseReason::WriteStall | CloseReason::SlowConsumer => true,
                 CloseReason::PeerClosed
                 | CloseReason::Reset
