@@ -424,8 +424,9 @@ fn a_service_that_begins_anew_leaves_its_requests_unanswered() {
     let (serving, parking) = serve_fragile(AfterPanic::Rebuild);
     let (mut client, mut other) = (serving.connect(), serving.connect());
     other.request(1, b"mine");
+    let mine = parking.take_one();
     client.send(&[frame(1, b"first"), frame(1, b"trap")].concat());
-    let parked = parking.take(2);
+    let parked = [mine, parking.take_one()];
     client.expect_goaway(INTERNAL);
     other.expect_goaway(INTERNAL);
     parked.into_iter().for_each(|parked| parked.later.send(b"too late"));

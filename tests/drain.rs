@@ -6,16 +6,21 @@
 mod support;
 
 use rustix::process::Signal;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use support::client::{Client, DRAINING, ECHO, FLIP, GOAWAY, RECEIVED, frame};
+use support::client::{Client, DRAINING, ECHO, ERROR, EXT, FLIP, GOAWAY, RECEIVED, frame};
+use support::extended::{OK, bare_hello, correlated};
+use support::parking::Parking;
 use support::process::{Ended, Process};
 use support::serving::{Gate, Serving, builder};
 use support::{PATIENCE, pattern, wait_until};
 use tidegate::CloseReason;
-use tidegate::metrics::{Counter, Outcome};
+use tidegate::base::limits::Limits;
+use tidegate::metrics::{Counter, Gauge, Outcome};
+use tidegate::service::{Cx, Frame, Later, Peer, Replied, Reply, Service};
 
 /// The end of a drain that went well.
 #[track_caller]
@@ -218,6 +223,228 @@ fn a_drain_at_any_moment_under_load_loses_nothing() {
             seen.iter().fold((0, 0), |sum, one| (sum.0 + one.answered, sum.1 + one.unanswered));
         assert_eq!(answered, replies.load(Relaxed));
         assert!(unanswered <= DEPTHS.iter().sum(), "more are missing than were on their way");
+    }
+}
+
+/// What a client that said HELLO saw of a drain.
+struct Told {
+    answered: u64,
+    refused: u64,
+}
+
+/// Keeps `depth` requests going, correlated and not, until GOAWAY and for a while behind it; then waits for what is
+/// open, and closes. Each request must have its reply, or DRAINING, and what was refused is followed by refusals.
+fn greeted_load(mut client: Client, seed: u64, depth: u64, replies: &AtomicU64) -> Told {
+    client.hello();
+    let payload = |number: u64| pattern(seed + number, usize::try_from(20 + number * 7 % 300).expect("few"));
+    let (mut sent, mut told, mut is_leaving) = (0, Told { answered: 0, refused: 0 }, None);
+    let (mut ordered, mut open) = (VecDeque::new(), HashMap::new());
+    // Behind the first refusal, of either kind, everything is refused.
+    let mut refused_from = u64::MAX;
+    loop {
+        let mut more = Vec::new();
+        while sent < is_leaving.unwrap_or(u64::MAX) && ((ordered.len() + open.len()) as u64) < depth {
+            if sent % 3 == 0 {
+                more.extend(frame(ECHO, &payload(sent)));
+                ordered.push_back(sent);
+            } else {
+                more.extend(correlated(ECHO, seed ^ sent, &payload(sent)));
+                open.insert(seed ^ sent, sent);
+            }
+            sent += 1;
+        }
+        client.send(&more);
+        if ordered.is_empty() && open.is_empty() {
+            client.finish_sending();
+            client.expect_end();
+            return told;
+        }
+        let got = client.receive();
+        if got.header == GOAWAY {
+            assert_eq!((got.status(), is_leaving), (DRAINING, None));
+            is_leaving = Some(sent + depth / 2);
+            continue;
+        }
+        let (number, status, body) = if got.header & EXT != 0 && got.header != ERROR {
+            let reply = got.extended();
+            let id = reply.correlation.expect("all blocks had one");
+            (open.remove(&id).expect("one reply to each"), reply.status, reply.body)
+        } else {
+            let number = ordered.pop_front().expect("one reply to each");
+            if got.header == ERROR { (number, got.status(), Vec::new()) } else { (number, OK, got.payload) }
+        };
+        if status == OK {
+            assert!(body == payload(number), "reply {number} of client {seed} is wrong");
+            assert!(number < refused_from, "{number} was started behind {refused_from}, which was refused");
+            told.answered += 1;
+            replies.fetch_add(1, Relaxed);
+        } else {
+            assert_eq!(status, DRAINING);
+            refused_from = refused_from.min(number);
+            told.refused += 1;
+        }
+    }
+}
+
+/// Clients that said HELLO, under load: each request is answered or refused, none is lost, and all are told at once.
+#[test]
+fn greeted_clients_lose_no_request_at_all() {
+    const DEPTHS: [u64; 6] = [1, 4, 16, 64, 200, 1000];
+    let mut refused = 0;
+    for round in 0..8_u64 {
+        // The grace is longer than the clients' patience: nobody is told only by its end.
+        let server = Process::serve(&["--grace", "100"]);
+        let replies = Arc::new(AtomicU64::new(0));
+        let clients: Vec<JoinHandle<Told>> = (1..)
+            .zip(DEPTHS)
+            .map(|(number, depth): (u64, u64)| {
+                let (client, replies) = (Client::connect(server.frames), Arc::clone(&replies));
+                std::thread::spawn(move || greeted_load(client, number << 40, depth, &replies))
+            })
+            .collect();
+        let mut idle = Client::connect(server.frames);
+        idle.hello();
+        wait_until("load is on", || replies.load(Relaxed) > 500);
+        std::thread::sleep(Duration::from_micros(round * 3_700));
+        server.signal(Signal::TERM);
+        let told = idle.receive();
+        assert_eq!((told.header, told.status()), (GOAWAY, DRAINING));
+        idle.send(&correlated(ECHO, 1, b"too late"));
+        idle.expect_extended(ECHO, DRAINING, Some(1));
+        for client in clients {
+            refused += client.join().expect("a reply or DRAINING for each, and the end").refused;
+        }
+        drop(idle);
+        let ended = server.ended();
+        assert_clean(&ended);
+        assert!(ended.last_line().contains("7 connections ended in order"), "{}", ended.last_line());
+    }
+    assert!(refused > 0, "nobody sent anything behind the drain's begin");
+}
+
+/// Answers after this long, by a timer.
+const SLOW: Duration = Duration::from_millis(200);
+
+/// Lets every request wait for a timer.
+#[derive(Default)]
+struct Slow(VecDeque<(Later, Vec<u8>)>);
+
+impl Service for Slow {
+    type Conn = ();
+
+    fn on_open(&mut self, _peer: &Peer, _cx: &mut Cx<'_>) {}
+
+    fn on_frame(&mut self, _conn: &mut (), frame: Frame<'_>, reply: Reply<'_>, cx: &mut Cx<'_>) -> Replied {
+        let (later, replied) = reply.defer();
+        self.0.push_back((later.expect("there is room"), frame.payload().to_vec()));
+        cx.arm(SLOW, 0).expect("there is room");
+        replied
+    }
+
+    fn on_timer(&mut self, _tag: u64, cx: &mut Cx<'_>) {
+        let (later, payload) = self.0.pop_front().expect("a timer for each");
+        cx.answer(later, &payload);
+    }
+}
+
+/// The same for requests that wait: with nobody sending, as many replies as requests.
+#[test]
+fn requests_that_wait_are_answered_before_the_end() {
+    const REQUESTS: u64 = 40;
+    let serving = Serving::of(builder().start(Slow::default).expect("a server"));
+    let (mut plain, mut greeted, mut lines) = (serving.connect(), serving.connect(), serving.connect_lines());
+    greeted.hello();
+    let numbers = || (0..REQUESTS).map(u64::to_be_bytes);
+    plain.send(&numbers().flat_map(|number| frame(9, &number)).collect::<Vec<_>>());
+    greeted.send(&(0..REQUESTS).flat_map(|number| correlated(9, number, b"x")).collect::<Vec<_>>());
+    lines.send(&(0..REQUESTS).flat_map(|number| format!("{number}\n").into_bytes()).collect::<Vec<_>>());
+    serving.wait_for("all were received", |now| now.counter(Counter::Started) == 3 * REQUESTS);
+    serving.handle.drain(PATIENCE);
+    let first = greeted.receive();
+    if first.header == GOAWAY {
+        assert_eq!(first.status(), DRAINING);
+        (0..REQUESTS).for_each(|number| assert_eq!(greeted.expect_extended(9, OK, Some(number)), b"x"));
+    } else {
+        // Some were answered before the drain began.
+        let mut left = REQUESTS - 1;
+        while left > 0 {
+            left -= u64::from(greeted.receive().header != GOAWAY);
+        }
+    }
+    numbers().for_each(|number| plain.expect(9, &number));
+    plain.expect_goaway(DRAINING);
+    (0..REQUESTS).for_each(|number| lines.expect_line(number.to_string().as_bytes()));
+    lines.expect_end();
+    greeted.finish_sending();
+    greeted.expect_end();
+    drop((plain, greeted, lines));
+    let handle = serving.handle.clone();
+    let report = serving.join();
+    assert!(report.is_clean() && report.drained == 3, "{report}");
+    assert_eq!(handle.snapshot().outcome(Outcome::Answered), 3 * REQUESTS);
+}
+
+/// Who says HELLO to a server that drains already is told, too; else it would wait for the end of the grace.
+#[test]
+fn who_says_hello_in_a_drain_is_told_of_it() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let running = builder().shards(1).start_fn(move |frame, reply| {
+        if frame.payload() == b"slow" {
+            held.wait();
+        }
+        reply.forward(frame.whole())
+    });
+    let serving = Serving::of(running.expect("a server"));
+    let mut first = serving.connect();
+    first.request(9, b"slow");
+    gate.wait_for_handler();
+    let (mut queued, mut silent) = (serving.connect(), serving.connect());
+    queued.send(&[bare_hello(), frame(9, b"at once")].concat());
+    silent.send(&bare_hello());
+    serving.handle.drain(2 * PATIENCE);
+    gate.open();
+    for (client, requests) in [(&mut queued, 1), (&mut silent, 0)] {
+        client.expect_welcome();
+        let told = client.receive();
+        assert_eq!((told.header, told.status()), (GOAWAY, DRAINING));
+        (0..requests).for_each(|_| client.expect_error(DRAINING));
+        client.request(9, b"more");
+        client.expect_error(DRAINING);
+        client.finish_sending();
+        client.expect_end();
+    }
+    first.expect(9, b"slow");
+    first.expect_goaway(DRAINING);
+    drop((first, queued, silent));
+    let report = serving.join();
+    assert!(report.is_clean() && report.drained == 3, "{report}");
+}
+
+/// A request that nobody answers holds the drain up to the end of its grace, and is told as lost; one whose requester
+/// has gone is not.
+#[test]
+fn requests_that_are_open_at_the_end_of_the_grace_are_lost() {
+    for (name, is_reset, lost) in [("it waits", false, 3), ("it is gone", true, 0)] {
+        let parking = Parking::default();
+        let service = parking.clone();
+        let limits = Limits { request_deadline: PATIENCE, ..Limits::default() };
+        let serving = Serving::of(builder().limits(limits).start(move || service.clone()).expect("a server"));
+        let mut client = serving.connect();
+        client.send(&[frame(1, b"a"), correlated(1, 1, b"b"), frame(1, b"c")].concat());
+        let parked = parking.take(3);
+        serving.handle.drain(Duration::from_millis(300));
+        if is_reset {
+            socket2::SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).expect("an option");
+            drop(client);
+        }
+        let handle = serving.handle.clone();
+        let report = serving.join();
+        assert_eq!((report.forced, report.lost), (u64::from(!is_reset), lost), "case: {name}: {report}");
+        let now = handle.snapshot();
+        assert_eq!((now.outcome(Outcome::Abandoned), now.gauge(Gauge::InFlight)), (3, 0), "case: {name}");
+        // Nobody takes these any more.
+        parked.into_iter().for_each(|parked| parked.later.send(b"too late"));
     }
 }
 

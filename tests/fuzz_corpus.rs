@@ -7,13 +7,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use tidegate::session::{Framing, Step};
 use tidegate::wire::{
     Control, ControlError, ControlFrame, Crc, DecodeError, Decoded, Extension, ExtensionError, Foreign,
     FrameLimits, Header, Line, LineError, TlvError, decode, decode_line,
 };
 
-const TARGETS: [&str; 9] =
-    ["decode", "round_trip", "chunked", "line", "control", "extension", "hello", "outbox", "turn"];
+const TARGETS: [&str; 10] =
+    ["decode", "round_trip", "chunked", "line", "control", "extension", "hello", "outbox", "turn", "session"];
 /// A folder stays small enough to be read by a human and copied by every clone.
 const TARGET_BYTES_MAX: u64 = 64 << 10;
 const LIMITS: [u32; 4] = [0, 16, 4096, 1 << 20];
@@ -80,6 +81,40 @@ fn the_seeds_reach_every_refusal() {
 }
 
 #[test]
+fn the_seeds_reach_every_kind_of_message_on_every_kind_of_listener() {
+    let reached: BTreeSet<String> = seeds("chunked").flat_map(|seed| chunked(&seed)).collect();
+    let want = [
+        "a client: plain",
+        "a client: extended",
+        "a client: correlated",
+        "a client: one-way",
+        "a client: special",
+        "a client: control",
+        "a client: too_large",
+        "a client: bad_crc",
+        "a client: bad_extension",
+        "a client: unknown_control",
+        "a client: bad_control",
+        "a client: wrong_direction",
+        "a welcomed client: plain",
+        "a welcomed client: control",
+        "a welcomed client: large control",
+        "a welcomed client: too_large",
+        "a bare client: plain",
+        "a bare client: control bit",
+        "a bare client: too_large",
+        "a server: control",
+        "a server: bad_control",
+        "a server: wrong_direction",
+        "lines: plain",
+        "lines: line_too_long",
+    ];
+    for message in want {
+        assert!(reached.contains(message), "no seed is {message}; there are {reached:#?}");
+    }
+}
+
+#[test]
 fn every_target_has_a_few_small_seeds() {
     for target in TARGETS {
         let seeds: Vec<_> = seeds(target).collect();
@@ -132,6 +167,44 @@ fn lines(seed: &[u8], reached: &mut Reached) {
                 }
             }
         }
+    }
+}
+
+/// The seed as a choice of listener, three sizes, and a stream: what is said to whom.
+fn chunked(seed: &[u8]) -> Vec<String> {
+    let mut said = Vec::new();
+    let Some(([choice, _, _, _], mut rest)) = seed.split_first_chunk::<4>() else { return said };
+    let payload_max = [1 << 20, 16, 0, 4096][usize::from(choice >> 1) % 4];
+    let frames = Framing::frames(payload_max);
+    let (who, framing) = match (choice & 1, choice >> 3 & 3) {
+        (0, 0) => ("a client", frames),
+        (0, 1) => ("a bare client", Framing::bare_frames(payload_max)),
+        (0, 2) => ("a welcomed client", frames.welcomed()),
+        (0, _) => ("a server", frames.of_server()),
+        _ => ("lines", Framing::lines(payload_max, 7)),
+    };
+    let crc = Crc::new();
+    loop {
+        let (what, used) = match framing.next(rest, 0, &crc) {
+            Step::Message { is_special: true, used, .. } => ("special", used),
+            Step::Message { to, used, .. } if !to.is_wanted() => ("one-way", used),
+            Step::Message { to, used, .. } if to.is_correlated() => ("correlated", used),
+            Step::Message { to, used, .. } if to.is_extended() => ("extended", used),
+            Step::Message { to, used, .. } if to.header().is_control() => ("control bit", used),
+            Step::Message { used, .. } => ("plain", used),
+            Step::Control { header, payload, used } => match framing.control(header, payload) {
+                Ok(_) if used > LIMITS[2] as usize => ("large control", used),
+                Ok(_) => ("control", used),
+                Err(why) => (why.name(), 0),
+            },
+            Step::NeedMore { .. } => return said,
+            Step::Fault(why) => (why.name(), 0),
+        };
+        said.push(format!("{who}: {what}"));
+        if used == 0 {
+            return said;
+        }
+        rest = &rest[used..];
     }
 }
 

@@ -373,26 +373,25 @@ fn shards_out_of_range_are_told() {
     }
 }
 
-/// In the environment of a process that plays the server whose loop dies.
+/// In the environment of the process in which the next test plays the server whose loop dies.
 const CHILD: &str = "TIDEGATE_TEST_CHILD";
 
-/// What the next test runs in a process of its own: says where it is, and ends as the server does.
-#[test]
-#[ignore = "run by another test, as a process"]
-fn child_whose_loop_dies() {
-    if std::env::var_os(CHILD).is_none() {
-        return;
-    }
+/// The server: says where it is, and ends as the program does.
+fn serve_until_a_loop_dies() -> ! {
     let running = builder().shards(2).start(makes(2)).expect("a server");
     writeln!(std::io::stdout(), "{CHILD} {}", running.local_addrs()[0]).expect("a parent reads it");
     let code = running.join().map_or_else(|error| error.exit_code(), |_| 0);
     std::process::exit(code.into());
 }
 
+/// Runs itself again as the server, in a process of its own.
 #[test]
 fn a_process_whose_loop_dies_ends_with_its_own_exit_code() {
+    if std::env::var_os(CHILD).is_some() {
+        serve_until_a_loop_dies();
+    }
     let mut child = Command::new(std::env::current_exe().expect("this test's binary"))
-        .args(["--exact", "child_whose_loop_dies", "--ignored", "--nocapture"])
+        .args(["--exact", "a_process_whose_loop_dies_ends_with_its_own_exit_code", "--nocapture"])
         .env(CHILD, "1")
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -224,7 +224,7 @@ fn answers_over_the_output_limit_fail_in_their_places() {
     for (number, parked) in (0..).zip(parking.take(12)) {
         parked.later.share(pattern(number, BYTES).into());
     }
-    serving.wait_for("all are answered", |now| {
+    serving.wait_for("all are over", |now| {
         now.outcome(Outcome::Answered) + now.outcome(Outcome::Failed) == REQUESTS
     });
     let mut failed = 0;

@@ -1,18 +1,22 @@
 //! System calls of a message, counted by strace: the shape of the hot path, which no clock can blur.
 //!
 //! Claim guarded: a burst costs one read and one write, however many messages it holds; a message alone costs one
-//! read, one write, and at most one wait; registering happens once in a connection's life.
+//! read, one write, and at most one wait; registering happens once in a connection's life. Deferred requests that are
+//! answered together leave in one write a connection, and their answers wake the loop once.
 
 #![cfg(all(feature = "cli", target_os = "linux"))]
 
 mod support;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
-use support::client::{Client, FLIP, frame};
+use support::client::{Client, FLIP, PING, PONG, frame};
 use support::pattern;
 use support::process::{BINARY, Process, SERVE};
+use support::serving::builder;
+use tidegate::service::{Cx, Frame, Later, Peer, Replied, Reply, Service};
 
 const CONNECTIONS: usize = 50;
 
@@ -49,29 +53,37 @@ fn can_trace() -> bool {
     is_able
 }
 
-/// Counts the calls of a server that is sent `rounds` bursts of `depth` frames on each connection.
-fn count(name: &str, depth: usize, rounds: u64) -> Calls {
-    let summary =
+/// What strace writes about a server, for as long as `talk` talks to it.
+fn traced(name: &str, how: &[&str], server: &mut Command, talk: impl FnOnce(SocketAddr)) -> String {
+    let file =
         PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("strace-{name}-{}", std::process::id()));
     let mut command = Command::new("strace");
-    command.args(["-c", "-f", "-o"]).arg(&summary).arg(BINARY).args(SERVE);
+    command.args(["-f", "-o"]).arg(&file).args(how).arg(server.get_program()).args(server.get_args());
+    command.envs(server.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let mut server = Process::start(&mut command);
     server.look_behind_tracer();
-    let mut clients: Vec<_> = (0..CONNECTIONS).map(|_| Client::connect(server.frames)).collect();
-    for round in 0..rounds {
-        let request = pattern(round, 64);
-        let mut want = request.clone();
-        want[0] ^= 1;
-        let burst = frame(FLIP, &request).repeat(depth);
-        clients.iter_mut().for_each(|client| client.send(&burst));
-        for client in &mut clients {
-            (0..depth).for_each(|_| client.expect(FLIP, &want));
-        }
-    }
-    drop(clients);
+    talk(server.frames);
     server.end();
-    let text = std::fs::read_to_string(&summary).expect("strace's summary");
-    let _ = std::fs::remove_file(&summary);
+    let text = std::fs::read_to_string(&file).expect("strace's output");
+    let _ = std::fs::remove_file(&file);
+    text
+}
+
+/// Counts the calls of a server that is sent `rounds` bursts of `depth` frames on each connection.
+fn count(name: &str, depth: usize, rounds: u64) -> Calls {
+    let text = traced(name, &["-c"], Command::new(BINARY).args(SERVE), |address| {
+        let mut clients: Vec<_> = (0..CONNECTIONS).map(|_| Client::connect(address)).collect();
+        for round in 0..rounds {
+            let request = pattern(round, 64);
+            let mut want = request.clone();
+            want[0] ^= 1;
+            let burst = frame(FLIP, &request).repeat(depth);
+            clients.iter_mut().for_each(|client| client.send(&burst));
+            for client in &mut clients {
+                (0..depth).for_each(|_| client.expect(FLIP, &want));
+            }
+        }
+    });
     Calls(text.lines().filter_map(call_count).collect())
 }
 
@@ -112,6 +124,81 @@ fn a_message_alone_costs_one_read_and_one_write() {
     // Never more than one wait for a message; with several connections at once, fewer.
     assert!(waits <= messages + beside, "{waits} waits for {messages} messages: {:?}", calls.0);
     check_registrations(&calls);
+}
+
+const LATER: u16 = 5;
+const GO: u16 = 6;
+
+/// Defers, until it is told to go: then another thread answers all, while the loop waits for it.
+#[derive(Default)]
+struct AllAtOnce(Vec<Later>);
+
+impl Service for AllAtOnce {
+    type Conn = ();
+
+    fn on_open(&mut self, _peer: &Peer, _cx: &mut Cx<'_>) {}
+
+    fn on_frame(&mut self, _conn: &mut (), frame: Frame<'_>, reply: Reply<'_>, _cx: &mut Cx<'_>) -> Replied {
+        if frame.route() != LATER {
+            let waiting = std::mem::take(&mut self.0);
+            let answering = std::thread::spawn(|| waiting.into_iter().for_each(|later| later.send(b"now")));
+            answering.join().expect("no panic");
+            return reply.forward(frame.whole());
+        }
+        let (later, replied) = reply.defer();
+        self.0.push(later.expect("there is room"));
+        replied
+    }
+}
+
+/// Set in the process that is the server of the test below.
+const CHILD: &str = "TIDEGATE_TEST_CHILD";
+
+/// That server: runs until it is told to end.
+#[expect(clippy::print_stdout, reason = "a banner")]
+fn deferring_server() {
+    let listeners = builder().shards(1);
+    let [frames, lines] = [0, 1].map(|at| listeners.local_addrs()[at].ip().expect("TCP"));
+    println!("\nframes {frames}\nlines {lines}");
+    listeners.serve(AllAtOnce::default).expect("a clean drain");
+}
+
+#[test]
+fn answers_of_one_moment_leave_in_one_write_and_wake_once() {
+    if std::env::var_os(CHILD).is_some() {
+        return deferring_server();
+    }
+    if !can_trace() {
+        return;
+    }
+    const DEPTH: usize = 4;
+    const ROUNDS: usize = 20;
+    let mut server = Command::new(std::env::current_exe().expect("this program"));
+    server.args(["answers_of_one_moment_leave_in_one_write_and_wake_once", "--exact", "--nocapture"]);
+    server.env(CHILD, "1");
+    let text = traced("deferred", &["-y", "-e", "trace=write,writev,sendto"], &mut server, |address| {
+        let mut clients: Vec<_> = (0..CONNECTIONS).map(|_| Client::connect(address)).collect();
+        let mut last = Client::connect(address);
+        for _ in 0..ROUNDS {
+            clients.iter_mut().for_each(|client| client.send(&frame(LATER, b"x").repeat(DEPTH)));
+            // All have come once each of them was echoed behind them.
+            clients.iter_mut().for_each(|client| client.send(&frame(PING, b"")));
+            clients.iter_mut().for_each(|client| client.expect(PONG, b""));
+            last.request(GO, b"go");
+            last.expect(GO, b"go");
+            for client in &mut clients {
+                (0..DEPTH).for_each(|_| client.expect(LATER, b"now"));
+            }
+        }
+    });
+    // Behind strace's `-y`: what each descriptor is.
+    let to_sockets = text.lines().filter(|line| line.contains("<socket:") || line.contains("<TCP:")).count();
+    let wakes = text.lines().filter(|line| line.contains("eventfd")).count();
+    let answers = CONNECTIONS * DEPTH * ROUNDS;
+    // For each connection and round: its PONG, its answers; and a reply to `go`.
+    let want = (2 * CONNECTIONS + 1) * ROUNDS;
+    assert!((want..want + 10).contains(&to_sockets), "{to_sockets} writes for {answers} answers");
+    assert!((ROUNDS..ROUNDS + 5).contains(&wakes), "{wakes} wakes for {answers} answers");
 }
 
 /// Listeners, waker, and each connection once: nothing on the hot path.

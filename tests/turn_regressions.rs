@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use tidegate::base::limits::INTERRUPTED_RETRIES;
 use tidegate::base::{Address, CloseReason, Time, Token};
-use tidegate::metrics::{Counter, ShardMetrics};
-use tidegate::service::Router;
+use tidegate::metrics::{Counter, Outcome, ShardMetrics};
+use tidegate::service::{Cx, Frame, Peer as PeerInfo, Replied, Reply, Router, Service};
 use tidegate::session::Framing;
 use tidegate::turn::{Accepted, Io, ListenerConfig, Readiness, Turn, TurnConfig, Wait};
 use tidegate::wire::{Crc, Header, encode};
@@ -91,6 +91,10 @@ impl Io for Peers {
 
     fn write(&mut self, stream: &mut usize, from: &[IoSlice<'_>]) -> io::Result<usize> {
         let peer = &mut self.peers[*stream];
+        assert!(
+            from.iter().any(|slice| !slice.is_empty()),
+            "a write of nothing is a system call for nothing"
+        );
         if peer.takes_nothing {
             return Err(ErrorKind::ConnectionReset.into());
         }
@@ -113,14 +117,28 @@ impl Io for Peers {
     }
 }
 
+const CONNECTIONS_MAX: u32 = 8;
 const READABLE: Readiness = Readiness { readable: true, writable: false, read_closed: false, hangup: false };
 
 /// A turn that has accepted everybody, its figures, and its world.
 fn accepted(peers: Vec<Peer>) -> (Turn<Router, Peers>, Arc<ShardMetrics>, Peers) {
-    let framing = Framing::frames(64);
-    let config = TurnConfig::alone(8, vec![ListenerConfig::new(framing)]);
+    accepted_at(Framing::frames(64), peers)
+}
+
+/// The same at another listener.
+fn accepted_at(framing: Framing, peers: Vec<Peer>) -> (Turn<Router, Peers>, Arc<ShardMetrics>, Peers) {
+    accepted_by(Router::embedded, framing, peers)
+}
+
+/// The same for another service.
+fn accepted_by<S: Service>(
+    service: impl FnMut() -> S + Send + 'static,
+    framing: Framing,
+    peers: Vec<Peer>,
+) -> (Turn<S, Peers>, Arc<ShardMetrics>, Peers) {
+    let config = TurnConfig::alone(CONNECTIONS_MAX, vec![ListenerConfig::new(framing)]);
     let mut io = Peers { peers, accepted: 0 };
-    let mut turn = Turn::new(config, Time::ZERO, Router::embedded);
+    let mut turn = Turn::new(config, Time::ZERO, service);
     let metrics = turn.metrics();
     turn.begin(Time::ZERO);
     turn.handle_event(&mut io, Token::listener(0), READABLE);
@@ -129,7 +147,7 @@ fn accepted(peers: Vec<Peer>) -> (Turn<Router, Peers>, Arc<ShardMetrics>, Peers)
 }
 
 /// One turn in which these peers have something to read.
-fn one_turn(turn: &mut Turn<Router, Peers>, io: &mut Peers, readable: &[usize]) {
+fn one_turn<S: Service>(turn: &mut Turn<S, Peers>, io: &mut Peers, readable: &[usize]) {
     turn.begin(Time::ZERO);
     for peer in readable {
         let token = io.peers[*peer].token.expect("it was registered");
@@ -161,8 +179,12 @@ fn a_fault_is_told_and_what_still_comes_is_read_before_the_close() {
 }
 
 fn request(payload: &[u8]) -> Vec<u8> {
+    frame(1, payload)
+}
+
+fn frame(bits: u16, payload: &[u8]) -> Vec<u8> {
     let mut frame = Vec::new();
-    encode(&mut frame, &Crc::new(), Header::route(1), payload);
+    encode(&mut frame, &Crc::new(), Header::from_bits(bits), payload);
     frame
 }
 
@@ -192,5 +214,138 @@ fn replies_to_a_peer_that_is_gone_reach_nobody_else() {
     assert_eq!(io.peers[1].got, request(b"mine"));
     let figures = metrics.snapshot();
     assert_eq!(figures.closes(CloseReason::Reset), 1);
+    assert!(figures.balances(), "{figures:?}");
+}
+
+/// The built-in routes were as many as headers with flags can name, and a larger one panicked.
+#[test]
+fn where_headers_are_all_route_one_that_nobody_serves_is_refused() {
+    for bits in [16_384, 0x8001, 0xffff] {
+        let sent = [request(b"first"), frame(bits, b""), request(b"never")].concat();
+        let (mut turn, metrics, mut io) =
+            accepted_at(Framing::bare_frames(64), vec![Peer { sent, ..Peer::default() }]);
+        one_turn(&mut turn, &mut io, &[0]);
+        assert_eq!(io.peers[0].got, request(b"first"), "case: {bits}");
+        assert_eq!(io.peers[0].calls, ["shut"], "case: {bits}");
+        assert_eq!(metrics.snapshot().counter(Counter::Panics), 0, "case: {bits}");
+    }
+}
+
+/// Where nobody can be told anything, one for whom there was no room was written nothing.
+#[test]
+fn whom_nothing_can_be_told_is_refused_without_a_word() {
+    let peers = (0..=CONNECTIONS_MAX).map(|_| Peer { sent: request(b"hello"), ..Peer::default() }).collect();
+    let (_turn, metrics, io) = accepted_at(Framing::bare_frames(64), peers);
+    let refused = io.peers.last().expect("one too many");
+    assert_eq!(
+        (&refused.got[..], &refused.sent[..], &refused.calls[..]),
+        (&b""[..], &b""[..], &["close"][..])
+    );
+    assert_eq!(metrics.snapshot().counter(Counter::RefusedFull), 1);
+}
+
+/// A refusal on a one-way route was sent like any other, and whoever counts replies took it for that to an earlier
+/// request.
+#[test]
+fn refusals_on_a_one_way_route_are_sent_only_to_correlations() {
+    const DISCARD: u16 = 2;
+    let correlated = b"\x03\x11\0\0\0\0\0\0\0\0\0\x07";
+    let sent = [
+        frame(0x8000 | DISCARD, b"\x01\x10\0\0a flag that nobody knows"),
+        frame(0x8000 | DISCARD, b"\x02\x02\0\0\0\0\0\0a deadline that is over"),
+        frame(0x8000 | DISCARD, correlated),
+        request(b"hello"),
+    ]
+    .concat();
+    let (mut turn, metrics, mut io) = accepted(vec![Peer { sent, ..Peer::default() }]);
+    one_turn(&mut turn, &mut io, &[0]);
+    let got = &io.peers[0].got;
+    let (refusal, reply) = got.split_at(got.len() - request(b"hello").len());
+    assert_eq!(reply, request(b"hello"));
+    assert_eq!((&refusal[..2], &refusal[6..10]), (&[0x80, 2][..], &[3, 1, 0, 15][..]), "UNSUPPORTED");
+    assert_eq!(refusal.len(), 10 + usize::from(refusal[5]), "one frame");
+    let figures = metrics.snapshot();
+    assert_eq!(figures.counter(Counter::Unheard), 2);
+    assert!(figures.balances(), "{figures:?}");
+}
+
+/// The header lost the bit that tells of a block.
+#[test]
+fn a_notice_names_the_header_that_was_refused() {
+    const HELLO: u16 = 0x4002;
+    for subscribe in [0x4006, 0xc006] {
+        let block = if subscribe == 0xc006 { &[1, 0, 0, 0][..] } else { &[] };
+        let sent = [frame(HELLO, &[1, 0, 0, 0, 0]), frame(subscribe, &[block, b"\0\0\x04news"].concat())];
+        let (mut turn, _metrics, mut io) = accepted(vec![Peer { sent: sent.concat(), ..Peer::default() }]);
+        one_turn(&mut turn, &mut io, &[0]);
+        let got = &io.peers[0].got;
+        let notice = &got[10 + usize::from(got[5])..];
+        let [high, low] = u16::to_be_bytes(subscribe);
+        assert_eq!((&notice[..2], &notice[6..10]), (&[0x40, 0x0c][..], &[0, 15, high, low][..]));
+    }
+}
+
+/// A request whose requester wants no reply failed for the size of that reply, and a NOTICE told of it.
+#[test]
+fn a_reply_that_nobody_wants_is_never_too_large() {
+    let hello = [&[1, 0, 0, 0, 0][..], &[1, 4, 0, 0, 0, 3]].concat(); // takes 3 bytes
+    let sent = [frame(0x4002, &hello), frame(0x8001, b"\x01\x08\0\0four"), request(b"yes")].concat();
+    let (mut turn, metrics, mut io) = accepted(vec![Peer { sent, ..Peer::default() }]);
+    one_turn(&mut turn, &mut io, &[0]);
+    let got = &io.peers[0].got;
+    assert_eq!(got[10 + usize::from(got[5])..], request(b"yes"), "right behind WELCOME");
+    let figures = metrics.snapshot();
+    assert_eq!((figures.outcome(Outcome::Silent), figures.outcome(Outcome::Failed)), (1, 0));
+}
+
+/// Behind WELCOME control frames may be larger, and what is wrong with a large one was said to be its size.
+#[test]
+fn what_is_wrong_with_a_large_control_frame_is_told_behind_welcome() {
+    let topic = [&[201][..], &[b'a'; 201], &[0; 5000]].concat();
+    let sent = [frame(0x4002, &[1, 0, 0, 0, 0]), frame(0x4008, &topic)].concat();
+    let (mut turn, metrics, mut io) =
+        accepted_at(Framing::frames(8192), vec![Peer { sent, ..Peer::default() }]);
+    one_turn(&mut turn, &mut io, &[0]);
+    let got = String::from_utf8_lossy(&io.peers[0].got);
+    assert!(got.contains("topic of 201 bytes") && !got.contains("4096"), "{got}");
+    assert_eq!(metrics.snapshot().closes(CloseReason::BadControl), 0, "its reason is told when it has gone");
+    io.peers[0].has_ended = true;
+    one_turn(&mut turn, &mut io, &[0]);
+    assert_eq!(metrics.snapshot().closes(CloseReason::BadControl), 1);
+}
+
+/// Its first route is one-way; its handlers fail.
+struct Broken;
+
+impl Service for Broken {
+    type Conn = ();
+
+    fn on_open(&mut self, _peer: &PeerInfo, _cx: &mut Cx<'_>) {}
+
+    fn on_frame(
+        &mut self,
+        _conn: &mut (),
+        _frame: Frame<'_>,
+        _reply: Reply<'_>,
+        _cx: &mut Cx<'_>,
+    ) -> Replied {
+        panic!("asked to")
+    }
+
+    fn is_one_way(&self, route: u16) -> bool {
+        route == 0
+    }
+}
+
+#[test]
+fn a_panic_on_a_one_way_route_is_told_to_nobody() {
+    let sent = [frame(0, b"nobody waits"), frame(1, b"somebody does")].concat();
+    let (mut turn, metrics, mut io) =
+        accepted_by(|| Broken, Framing::frames(64), vec![Peer { sent, ..Peer::default() }]);
+    one_turn(&mut turn, &mut io, &[0]);
+    let got = &io.peers[0].got;
+    assert_eq!((&got[..2], got.len()), (&[0x40, 4][..], 10 + usize::from(got[5])), "one ERROR");
+    let figures = metrics.snapshot();
+    assert_eq!((figures.counter(Counter::Panics), figures.counter(Counter::Unheard)), (2, 1));
     assert!(figures.balances(), "{figures:?}");
 }

@@ -7,7 +7,8 @@ use tidegate::wire::control::TEXT_BYTES_MAX;
 use tidegate::wire::{
     Control, ControlError, ControlFrame, Crc, Decoded, Extension, FrameLimits, Header, Unsupported, decode,
 };
-use tidegate_fuzz::{Cut, naive};
+use tidegate_fuzz::Cut;
+use tidegate_fuzz::naive::{self, Wrong};
 
 /// The first code that nobody knows.
 const CODES: u16 = 13;
@@ -23,6 +24,8 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let crc = Crc::new();
 
     let parsed = ControlFrame::parse(header, payload);
+    let by_hand = naive::control(header.bits(), payload).map(|_| ());
+    assert_eq!(parsed.as_ref().map(|_| ()).map_err(wrong), by_hand);
     match parsed {
         Ok(frame) => {
             assert_eq!(frame.header(), header);
@@ -37,6 +40,23 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         Err(error) => assert_eq!(parsed, Err(error)),
     }
 });
+
+/// What kind of fault it is.
+const fn wrong(error: &ControlError) -> Wrong {
+    match error {
+        ControlError::UnknownCode { .. } => Wrong::Code,
+        ControlError::Extension { .. } => Wrong::Block,
+        ControlError::ExtensionNotAllowed { .. }
+        | ControlError::ExtensionMissing { .. }
+        | ControlError::ExtensionFields { .. }
+        | ControlError::TooLong { .. }
+        | ControlError::TooShort { .. }
+        | ControlError::TopicTooLong { .. }
+        | ControlError::TextNotUtf8 { .. }
+        | ControlError::BadId { .. }
+        | ControlError::Tlv { .. } => Wrong::Fields,
+    }
+}
 
 fn allowed_block(frame: &ControlFrame<'_>) {
     let code = frame.header().route_or_code();

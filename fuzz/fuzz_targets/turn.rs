@@ -10,13 +10,14 @@ use std::time::Duration;
 use tidegate::base::limits::Limits;
 use tidegate::base::{CloseReason, ConnId, Ms, Time};
 use tidegate::metrics::{Counter, Gauge, Snapshot};
-use tidegate::service::{Cx, Frame, Peer as PeerInfo, Replied, Reply, Router, Service};
-use tidegate::session::{Framing, Protocol};
+use tidegate::service::{Cx, Frame, Peer as PeerInfo, Replied, Reply, Router, Service, Welcomed};
+use tidegate::session::Framing;
 use tidegate::turn::{ListenerConfig, Readiness, Turn, TurnConfig, Wait};
-use tidegate::wire::Header;
+use tidegate::wire::Hello;
 use tidegate_fuzz::Cut;
-use tidegate_fuzz::model::{self, Rules, Tail};
-use tidegate_fuzz::world::{AcceptFault, World};
+use tidegate_fuzz::model::{self, REFUSED_ID, Rules, Said, Speech, Tail};
+use tidegate_fuzz::owed::{self, Compared, whole_frame};
+use tidegate_fuzz::world::{AcceptFault, Peer, World};
 
 const CONNECTIONS_MAX: u32 = 2;
 const PEERS_MAX: usize = 4;
@@ -57,6 +58,14 @@ impl Service for Noted {
         self.router.on_frame(conn, frame, reply, cx)
     }
 
+    fn is_one_way(&self, route: u16) -> bool {
+        self.router.is_one_way(route)
+    }
+
+    fn on_hello(&mut self, _conn: &mut (), hello: &Hello<'_>, _cx: &mut Cx<'_>) -> Welcomed {
+        if hello.client_id == REFUSED_ID { Welcomed::Refused("not you".into()) } else { Welcomed::Anonymous }
+    }
+
     fn on_close(&mut self, _conn: &mut (), why: CloseReason, cx: &mut Cx<'_>) {
         self.ended.lock().expect("one thread").push((cx.id(), why));
     }
@@ -67,6 +76,7 @@ struct Run<'a> {
     world: World,
     turn: Turn<Noted, World>,
     rules: Rules,
+    began: Time,
     budget: usize,
     ended: Arc<Mutex<Vec<(ConnId, CloseReason)>>>,
     /// A drain that begins with the next turn, and how long it may take.
@@ -79,11 +89,17 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(mut cut: Cut<'a>) -> Run<'a> {
-        let line_route =
-            [None, Some(0), None, Some(1), None, Some(2), None, Some(3)][usize::from(cut.u8() % 8)];
-        let payload_max: u32 = match line_route {
-            None => cut.pick(&[1 << 20, 0, 64, 70_000]),
-            Some(_) => cut.pick(&[64 << 10, 16, 0, 128 << 10]),
+        const LINES: [Speech; 4] = [Speech::Lines(0), Speech::Lines(1), Speech::Lines(2), Speech::Lines(3)];
+        let choice = cut.u8();
+        let (speech, wants_hello) = match choice % 8 {
+            2 => (Speech::Frames, true),
+            4 => (Speech::Bare, false),
+            other if other % 2 == 0 => (Speech::Frames, false),
+            other => (LINES[usize::from(other / 2)], false),
+        };
+        let payload_max: u32 = match speech {
+            Speech::Frames | Speech::Bare => cut.pick(&[1 << 20, 0, 64, 70_000]),
+            Speech::Lines(_) => cut.pick(&[64 << 10, 16, 0, 128 << 10]),
         };
         let output_high_bytes = cut.pick(&[256 << 10, 1, 4096, 40_000]);
         let budget = cut.pick(&BUDGETS);
@@ -94,8 +110,11 @@ impl<'a> Run<'a> {
             move || Noted { router: Router::embedded(), ended: Arc::clone(&ended) }
         };
         let ended = Arc::default();
-        let protocol = if line_route.is_some() { Protocol::Line } else { Protocol::Frame };
-        let framing = Framing::new(protocol, payload_max, line_route.unwrap_or(0));
+        let framing = match speech {
+            Speech::Frames => Framing::frames(payload_max),
+            Speech::Bare => Framing::bare_frames(payload_max),
+            Speech::Lines(route) => Framing::lines(payload_max, route),
+        };
         let config = TurnConfig {
             budget_bytes: budget,
             limits: Limits {
@@ -104,7 +123,7 @@ impl<'a> Run<'a> {
                 idle,
                 ..Limits::default()
             },
-            ..TurnConfig::alone(CONNECTIONS_MAX, vec![ListenerConfig::new(framing)])
+            ..TurnConfig::alone(CONNECTIONS_MAX, vec![ListenerConfig { framing, wants_hello }])
         };
         // The clock starts shortly before its milliseconds wrap.
         let now = Time(u64::from(u32::MAX - 20_000) * 1000);
@@ -117,7 +136,8 @@ impl<'a> Run<'a> {
             cut,
             world,
             turn: Turn::new(config, now, router_of(&ended)),
-            rules: Rules { line_route, payload_max: payload_max as usize },
+            rules: Rules { wants_hello, ..Rules::new(speech, payload_max as usize) },
+            began: now,
             budget,
             ended,
             drain_ms: None,
@@ -194,6 +214,15 @@ impl<'a> Run<'a> {
                 writable: true,
                 ..Readiness::default()
             }),
+            24 | 25 => self.send_extended(place),
+            26 => self.send_hello(place),
+            27 => self.send_ask(place),
+            28 => self.answer_ping(place),
+            29 => {
+                let (bits, size) = (self.cut.u16(), usize::from(self.cut.u8() % 80));
+                let payload = self.cut.bytes(size);
+                self.send(place, &model::frame(bits, payload));
+            }
             _ => {}
         }
     }
@@ -206,12 +235,114 @@ impl<'a> Run<'a> {
         if let Some(first) = payload.first_mut() {
             *first = self.cut.u8();
         }
-        let message = match self.rules.line_route {
-            None => model::frame(u16::from(route % 6) | if route > 240 { 0x8000 } else { 0 }, &payload),
-            Some(_) => [&payload[..], if route & 1 == 0 { b"\n" } else { b"\r\n" }].concat(),
+        let message = match self.rules.speech {
+            Speech::Frames => {
+                model::frame(u16::from(route % 6) | if route > 240 { 0x8000 } else { 0 }, &payload)
+            }
+            Speech::Bare => {
+                model::frame(if route > 240 { u16::from(route) << 8 } else { u16::from(route % 4) }, &payload)
+            }
+            Speech::Lines(_) => [&payload[..], if route & 1 == 0 { b"\n" } else { b"\r\n" }].concat(),
         };
         for _ in 0..times {
             self.send(place, &message);
+        }
+    }
+
+    /// A block of a few choices; with one of 32 it does not parse.
+    fn block(&mut self) -> Vec<u8> {
+        let (flags, choice) = (self.cut.u8(), self.cut.u8());
+        let mut block = vec![0, flags & 0x0f, 0, 0];
+        if flags & 1 != 0 {
+            block.extend([0, 0, 0, 0, 0, 0, 1, self.cut.u8()]);
+        }
+        if flags & 2 != 0 {
+            let deadline_ms: u32 = self.cut.pick(&[0, 1, 60, 5_000, 40_000, u32::MAX]);
+            block.extend(deadline_ms.to_be_bytes());
+        }
+        if flags & 4 != 0 {
+            block.extend([7; 25]);
+            block.extend([0; 3]);
+        }
+        if flags & 0x80 != 0 {
+            block[1] |= 0x80;
+            // Load, affinity, what nobody knows, what somebody must, padding.
+            let tags: [&[u8]; 5] = [&[2, 2, 1, 0], &[3, 3, b'k', b'e', b'y'], &[9, 0], &[200, 1, 0], &[0; 9]];
+            block.extend(tags[usize::from(choice) % tags.len()]);
+            block.resize(block.len().next_multiple_of(4), 0);
+        }
+        if flags & 0x40 != 0 && choice & 1 == 0 {
+            block[1] |= 0x10;
+        }
+        let words = u8::try_from(block.len() / 4).expect("short");
+        block[0] = if choice >> 3 == 31 { words - 1 } else { words };
+        block
+    }
+
+    /// A request with a block.
+    fn send_extended(&mut self, place: usize) {
+        let (route, mut payload) = (self.cut.u8(), self.block());
+        let (size, scale) = (usize::from(self.cut.u8()), self.cut.u8());
+        payload.resize(payload.len() + (size << (scale % 13)), route | 0x20);
+        for _ in 0..1 << (scale >> 4 & 3) {
+            self.send(place, &model::frame(0x8000 | u16::from(route % 6), &payload));
+        }
+    }
+
+    fn send_hello(&mut self, place: usize) {
+        let choice = self.cut.u8();
+        let (mut bits, mut payload) = (0x4002, Vec::new());
+        if choice & 1 == 1 {
+            bits |= 0x8000;
+            payload = self.block();
+        }
+        let id = [&b""[..], b"me", REFUSED_ID.as_bytes(), b"no.id"][usize::from(self.cut.u8()) % 4];
+        payload.extend([if choice & 2 == 2 { self.cut.u8() } else { 1 }, choice & 4, id.len() as u8]);
+        payload.extend(id);
+        payload.extend([0, 3, 1, 2, 3]);
+        let tags: [&[u8]; 8] = [
+            &[],
+            &[1, 4, 0, 0, 0, 0],
+            &[1, 4, 0, 0, 0, 5],
+            &[1, 4, 0, 0, 16, 0],
+            &[1, 4, 0, 16, 0, 0],
+            &[7, 0, 0],
+            &[128, 0],
+            &[1, 2, 0, 0],
+        ];
+        payload.extend(tags[usize::from(choice >> 4) % tags.len()]);
+        self.send(place, &model::frame(bits, &payload));
+    }
+
+    /// SUBSCRIBE, UNSUBSCRIBE or PUBLISH, with a body of any size.
+    fn send_ask(&mut self, place: usize) {
+        let choice = self.cut.u8();
+        let mut bits = 0x4006 + u16::from(choice % 3);
+        let mut payload = Vec::new();
+        if choice & 4 == 4 {
+            bits |= 0x8000;
+            payload = self.block();
+        }
+        let topic = &b"\x04news"[..];
+        payload.extend(if choice % 3 == 2 { topic.to_vec() } else { [b"\0\0", topic].concat() });
+        if choice % 3 == 2 {
+            let (size, scale) = (usize::from(self.cut.u8()), self.cut.u8());
+            payload.resize(payload.len() + (size << (scale % 13)), b'm');
+        }
+        self.send(place, &model::frame(bits, &payload));
+    }
+
+    /// Answers the last PING, if one came.
+    fn answer_ping(&mut self, place: usize) {
+        let (mut rest, mut last) = (&self.world.peers[place].got[..], None);
+        while let Some((bits, payload, bytes)) = whole_frame(rest) {
+            if bits == 0x4000 {
+                last = Some(payload.to_vec());
+            }
+            rest = &rest[bytes..];
+        }
+        if let Some(payload) = last {
+            self.send(place, &model::frame(0x4001, &payload));
         }
     }
 
@@ -274,60 +405,95 @@ impl<'a> Run<'a> {
         self.world.now = self.world.now.plus_us(ms * 1000);
     }
 
+    /// The time since it all began.
+    fn elapsed_ms(&self) -> u64 {
+        self.world.now.since_us(self.began) / 1000
+    }
+
     /// Who is still there has got everything that is due to him; who is not has got it as far as his end allows.
     fn everything_is_answered(&self) {
         let ended = self.ended.lock().expect("one thread");
         for (place, peer) in self.world.peers.iter().enumerate() {
             let Some(token) = peer.token else {
-                assert!(model::is_farewell(self.rules, &peer.got), "peer {place} was never accepted");
+                assert!(owed::is_farewell(self.rules, &peer.got), "peer {place} was never accepted");
                 continue;
             };
             let why = ended.iter().find(|(id, _)| (id.generation, id.slot) == (token.generation, token.slot));
-            let why = why.map(|(_, why)| *why);
-            let (heard, ended) = peer.heard_at_shut.unwrap_or((peer.read(), peer.end_seen));
-            let (said, tail) = model::read(self.rules, &peer.sent[..heard], ended);
-            let due = model::due(self.rules, &said);
-            let matched = model::matched(self.rules, &due, &peer.got);
-            let behind = matched.whole;
-            assert!(
-                matched.is_prefix || model::is_farewell(self.rules, matched.rest),
-                "peer {place} ({why:?}), heard {heard} bytes and the end: {ended}, got {behind} of {} replies, then {:?}",
-                due.len(),
-                matched.rest
-            );
-            // Who did not take what he was offered until it was too late has no claim to the rest.
-            if self.budget < BUDGET_OF_SERVERS || peer.is_blocked || peer.was_reset {
-                continue;
-            }
-            let is_ending = why.is_none() && peer.heard_at_shut.is_some();
-            match why {
-                // Its reason is not told yet.
-                None if is_ending => {}
-                None | Some(CloseReason::PeerClosed | CloseReason::Drained) => {
-                    assert_eq!(behind, due.len(), "peer {place} ({why:?}) lacks replies");
-                }
-                Some(CloseReason::BadCrc | CloseReason::TooLarge | CloseReason::LineTooLong) => {
-                    assert_eq!(
-                        (behind, tail),
-                        (due.len(), Tail::Fault),
-                        "peer {place} ({why:?}) lacks replies"
-                    );
-                }
-                Some(CloseReason::Truncated) => {
-                    assert_eq!(
-                        (behind, tail),
-                        (due.len(), Tail::Partial),
-                        "peer {place} ({why:?}) lacks replies"
-                    );
-                }
-                Some(_) => {}
-            }
-            if why.is_none() && !is_ending {
-                assert_eq!(peer.read(), peer.arrived(), "peer {place} is not read");
-                assert!(!peer.has_ended, "peer {place} has ended and is kept");
-                assert_ne!(tail, Tail::Fault, "peer {place} broke the protocol and is kept");
-            }
+            self.is_answered(place, peer, why.map(|(_, why)| *why));
         }
+    }
+
+    fn is_answered(&self, place: usize, peer: &Peer, why: Option<CloseReason>) {
+        let (heard, ended) = peer.heard_at_shut.unwrap_or((peer.read(), peer.end_seen));
+        let (said, tail) = model::read(self.rules, &peer.sent[..heard], ended);
+        let elapsed_ms = self.elapsed_ms();
+        let got = owed::compare(self.rules, elapsed_ms, &said, &peer.got);
+        let who = format!("peer {place} ({why:?}), heard {heard} bytes and the end: {ended}, {tail:?}");
+        assert!(
+            got.is_prefix || owed::is_farewell(self.rules, got.rest),
+            "{who}: {} of {} missing, then {:?}",
+            got.missing,
+            said.len(),
+            got.rest
+        );
+        let is_rightly_named = why.is_none_or(|why| owed::is_goaway_for(why, got.rest));
+        assert!(is_rightly_named, "{who}: the last words are {:?}", got.rest);
+        assert!(got.notices <= 1 + elapsed_ms / 1000, "{who}: {} notices in {elapsed_ms} ms", got.notices);
+        assert!(got.pings <= elapsed_ms / 25_000, "{who}: {} heartbeats in {elapsed_ms} ms", got.pings);
+        assert!(!got.is_leaving || self.is_draining, "{who}: told of a drain");
+        // Who did not take what he was offered until it was too late has no claim to the rest.
+        if self.budget < BUDGET_OF_SERVERS || peer.is_blocked || peer.was_reset {
+            return;
+        }
+        let is_ending = why.is_none() && peer.heard_at_shut.is_some();
+        if is_ending {
+            // Its reason is not told yet.
+            return;
+        }
+        self.is_ended_rightly(&who, &got, &said, tail, why);
+        if why.is_none() {
+            assert_eq!(peer.read(), peer.arrived(), "{who}: not read");
+            assert!(!peer.has_ended, "{who}: has ended and is kept");
+            assert!(!matches!(tail, Tail::Fault(_)), "{who}: broke the protocol and is kept");
+            assert!(!got.has_failed, "{who}: was failed and is kept");
+        }
+    }
+
+    /// Whether a connection's end, or its being there, goes along with what was heard and sent.
+    fn is_ended_rightly(
+        &self,
+        who: &str,
+        got: &Compared<'_>,
+        said: &[Said],
+        tail: Tail,
+        why: Option<CloseReason>,
+    ) {
+        use CloseReason::{
+            BadControl, BadCrc, BadExtension, Drained, Heartbeat, Http, LateHello, LineTooLong,
+            NoCommonVersion, PeerClosed, Proxy, RequestFailed, Resp, TlsOnPlain, TooLarge, Truncated,
+            Unauthenticated, UnknownControl, WrongDirection,
+        };
+        match why {
+            None | Some(PeerClosed) => assert_eq!(got.missing, 0, "{who}: replies are missing"),
+            Some(Drained) => {
+                assert_eq!(got.missing, 0, "{who}: replies are missing");
+                assert!(!got.is_welcomed || got.is_leaving, "{who}: was never told of the drain");
+            }
+            Some(Truncated) => assert_eq!((got.missing, tail), (0, Tail::Partial), "{who}"),
+            Some(
+                why @ (BadCrc | TooLarge | LineTooLong | BadExtension | UnknownControl | BadControl
+                | WrongDirection | LateHello | NoCommonVersion | Unauthenticated),
+            ) => assert_eq!((got.missing, tail), (0, Tail::Fault(why)), "{who}"),
+            Some(RequestFailed) => assert!(got.has_failed, "{who}"),
+            Some(TlsOnPlain | Http | Resp | Proxy) => {
+                let is_text = matches!(self.rules.speech, Speech::Lines(_));
+                assert!(said.is_empty() || is_text, "{who}: spoke our protocol");
+            }
+            Some(Heartbeat) => assert!(got.is_welcomed && got.pings > 0, "{who}: was not asked"),
+            Some(_) => return,
+        }
+        assert_eq!(got.has_failed, why == Some(RequestFailed), "{who}");
+        assert!(got.notices > 0 || !got.wants_notice, "{who}: was not told of a refusal");
     }
 
     /// The server goes away, with all the time that it wants.

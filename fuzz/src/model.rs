@@ -1,7 +1,10 @@
-//! The protocol by hand: what a client's stream means, and what a server with the embedded routes owes for it.
+//! The protocol by hand: what a peer's stream means.
 //!
-//! Naive on purpose: one pass over bytes that lie together, copies everywhere, no state. Source: docs/PROTOCOL.md.
+//! Naive on purpose: one pass over bytes that lie together, copies everywhere. Source: docs/PROTOCOL.md. What is owed
+//! for it is in [`owed`](crate::owed).
 
+use crate::naive::{self, Hello, Wrong};
+use tidegate::base::CloseReason;
 use tidegate::wire::Crc;
 
 /// A frame's bytes.
@@ -15,20 +18,41 @@ pub fn frame(bits: u16, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// What a client said.
+/// What a peer said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
-    /// A request.
+    /// A request, or a server's reply.
     Request {
         /// Its header; a line's is the listener's route.
         bits: u16,
-        /// Its payload.
-        payload: Vec<u8>,
+        /// Its extension block as it stands, which parses; empty if there is none.
+        block: Vec<u8>,
+        /// What stands behind that.
+        body: Vec<u8>,
     },
     /// PING with these bytes.
     Ping(Vec<u8>),
     /// PONG.
     Pong,
+    /// HELLO.
+    Hello {
+        /// What it says.
+        hello: Hello,
+        /// Whether it has a block with reserved flags.
+        is_unsupported: bool,
+    },
+    /// SUBSCRIBE, UNSUBSCRIBE or PUBLISH.
+    Ask {
+        /// Its header.
+        bits: u16,
+        /// Its correlation.
+        id: Option<u64>,
+    },
+    /// What only servers say.
+    Told {
+        /// Its header.
+        bits: u16,
+    },
 }
 
 /// How a stream ended.
@@ -39,216 +63,189 @@ pub enum Tail {
     /// Within one.
     Partial,
     /// With something that ends the connection.
-    Fault,
+    Fault(CloseReason),
+}
+
+/// What a listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speech {
+    /// Frames.
+    Frames,
+    /// Frames whose headers are all route.
+    Bare,
+    /// Lines for this route.
+    Lines(u16),
 }
 
 /// How a listener cuts its streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Lines for this route, or frames.
-    pub line_route: Option<u16>,
-    /// The largest payload.
+    /// Lines or frames.
+    pub speech: Speech,
+    /// The largest body.
     pub payload_max: usize,
+    /// HELLO must come first.
+    pub wants_hello: bool,
+    /// WELCOME was sent.
+    pub is_welcomed: bool,
+    /// The stream is a server's.
+    pub from_server: bool,
 }
 
-/// Reads a whole stream; `ended` if the client has ended it.
+impl Rules {
+    /// Of a listener that wants no HELLO, and has not seen one.
+    pub const fn new(speech: Speech, payload_max: usize) -> Rules {
+        Rules { speech, payload_max, wants_hello: false, is_welcomed: false, from_server: false }
+    }
+
+    /// The largest payload of a frame with this header.
+    pub const fn most(self, bits: u16) -> usize {
+        match (self.speech, bits & 0x4000 != 0, bits & 0x8000 != 0) {
+            (Speech::Bare | Speech::Lines(_), ..) | (Speech::Frames, false, false) => self.payload_max,
+            (Speech::Frames, true, _) if self.is_welcomed || self.from_server => self.payload_max + 512,
+            (Speech::Frames, true, _) => 4096,
+            (Speech::Frames, false, true) => self.payload_max + 1020,
+        }
+    }
+}
+
+/// Reads a whole stream as it lies there, whatever is due for it; `ended` if the peer has ended it.
+pub fn cut(rules: Rules, stream: &[u8], ended: bool) -> (Vec<Said>, Tail) {
+    read_with(rules, stream, ended, |_, _, _| Ok(()))
+}
+
+/// The same as a server reads it: HELLO once and first, and good.
 pub fn read(rules: Rules, stream: &[u8], ended: bool) -> (Vec<Said>, Tail) {
-    match rules.line_route {
-        Some(route) => read_lines(route, rules.payload_max, stream, ended),
-        None => read_frames(rules.payload_max, stream),
-    }
-}
-
-fn read_frames(payload_max: usize, mut stream: &[u8]) -> (Vec<Said>, Tail) {
-    let (mut said, crc) = (Vec::new(), Crc::new());
-    loop {
-        if stream.is_empty() {
-            return (said, Tail::Clean);
-        }
-        if stream.len() < 6 {
-            return (said, Tail::Partial);
-        }
-        let bits = u16::from(stream[0]) << 8 | u16::from(stream[1]);
-        let length = stream[2..6].iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
-        let (is_ext, is_control) = (bits & 0x8000 != 0, bits & 0x4000 != 0);
-        let most = match (is_control, is_ext) {
-            (true, _) => 4096,
-            (false, true) => payload_max + 1020,
-            (false, false) => payload_max,
+    read_with(rules, stream, ended, |rules, before, said| {
+        let Said::Hello { hello: (version, _, client_id, _, tags), is_unsupported } = said else {
+            let is_stranger = rules.wants_hello && !rules.is_welcomed;
+            return if is_stranger { Err(CloseReason::Unauthenticated) } else { Ok(()) };
         };
-        if length > most {
-            return (said, Tail::Fault);
+        if before > 0 {
+            Err(CloseReason::LateHello)
+        } else if *version == 0 || naive::is_critical(tags) || *is_unsupported {
+            Err(CloseReason::NoCommonVersion)
+        } else if client_id == REFUSED_ID {
+            Err(CloseReason::Unauthenticated)
+        } else {
+            rules.is_welcomed = true;
+            Ok(())
         }
-        if stream.len() < length + 10 {
-            return (said, Tail::Partial);
-        }
-        let (payload, sum) = (&stream[6..6 + length], &stream[6 + length..10 + length]);
-        if sum != crc.of(&stream[..6 + length]).to_be_bytes() {
-            return (said, Tail::Fault);
-        }
-        match (is_control, bits) {
-            (false, _) => said.push(Said::Request { bits, payload: payload.to_vec() }),
-            (true, 0x4000) if length <= 64 => said.push(Said::Ping(payload.to_vec())),
-            (true, 0x4001) if length <= 64 => said.push(Said::Pong),
-            (true, _) => return (said, Tail::Fault),
-        }
-        stream = &stream[length + 10..];
-    }
+    })
 }
 
-fn read_lines(route: u16, payload_max: usize, stream: &[u8], ended: bool) -> (Vec<Said>, Tail) {
-    let (mut said, mut last) = (Vec::new(), stream);
-    while let Some(end) = memchr::memchr(b'\n', last) {
-        let payload = without_return(&last[..end]);
-        last = &last[end + 1..];
-        if payload.len() > payload_max {
-            return (said, Tail::Fault);
+/// Who says HELLO under this name is not let in.
+pub const REFUSED_ID: &str = "nobody";
+
+fn read_with(
+    mut rules: Rules,
+    mut stream: &[u8],
+    ended: bool,
+    conduct: impl Fn(&mut Rules, usize, &Said) -> Result<(), CloseReason>,
+) -> (Vec<Said>, Tail) {
+    let (mut all, crc) = (Vec::new(), Crc::new());
+    while !stream.is_empty() {
+        let next = match rules.speech {
+            Speech::Lines(route) => line(route, rules.payload_max, stream, ended),
+            Speech::Frames | Speech::Bare => one_frame(rules, stream, &crc),
+        };
+        let judged = next.map(|next| next.map(|next| (conduct(&mut rules, all.len(), &next.0), next)));
+        match judged {
+            Ok(Some((Ok(()), (said, used)))) => {
+                all.push(said);
+                stream = &stream[used..];
+            }
+            Ok(None) => return (all, Tail::Partial),
+            // Whatever it is, it is not a HELLO.
+            Err(why) if is_stranger(rules, stream, why) => {
+                return (all, Tail::Fault(CloseReason::Unauthenticated));
+            }
+            Err(why) | Ok(Some((Err(why), _))) => return (all, Tail::Fault(why)),
         }
-        said.push(Said::Request { bits: route, payload: payload.to_vec() });
     }
-    if without_return(last).len() > payload_max {
-        return (said, Tail::Fault);
+    (all, Tail::Clean)
+}
+
+/// Whether a control frame that is wrong by itself would not even be allowed if it were right.
+fn is_stranger(rules: Rules, stream: &[u8], why: CloseReason) -> bool {
+    if !rules.wants_hello || rules.is_welcomed || [CloseReason::TooLarge, CloseReason::BadCrc].contains(&why)
+    {
+        return false;
     }
-    if last.is_empty() {
-        return (said, Tail::Clean);
+    stream[0] & 0x40 != 0 && (stream[0] & 0x3f, stream[1]) != (0, 2)
+}
+
+/// One message and its size; `None` if it is not whole.
+type Next = Result<Option<(Said, usize)>, CloseReason>;
+
+fn one_frame(rules: Rules, stream: &[u8], crc: &Crc) -> Next {
+    if stream.len() < 6 {
+        return Ok(None);
     }
-    if !ended {
-        return (said, Tail::Partial);
+    let bits = u16::from(stream[0]) << 8 | u16::from(stream[1]);
+    let length = stream[2..6].iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
+    if length > rules.most(bits) {
+        return Err(CloseReason::TooLarge);
     }
-    said.push(Said::Request { bits: route, payload: without_return(last).to_vec() });
-    (said, Tail::Clean)
+    let Some(sum) = stream.get(6 + length..10 + length) else { return Ok(None) };
+    if sum != crc.of(&stream[..6 + length]).to_be_bytes() {
+        return Err(CloseReason::BadCrc);
+    }
+    let payload = &stream[6..6 + length];
+    let said = if rules.speech == Speech::Bare || bits & 0xc000 == 0 {
+        Said::Request { bits, block: Vec::new(), body: payload.to_vec() }
+    } else if bits & 0x4000 == 0 {
+        let (block, body) = match naive::block(payload) {
+            Some(block) => payload.split_at(block.bytes),
+            None => return Err(CloseReason::BadExtension),
+        };
+        Said::Request { bits, block: block.to_vec(), body: body.to_vec() }
+    } else {
+        control(rules, bits, payload)?
+    };
+    Ok(Some((said, length + 10)))
+}
+
+fn control(rules: Rules, bits: u16, payload: &[u8]) -> Result<Said, CloseReason> {
+    let (block, fields) = naive::control(bits, payload).map_err(|wrong| match wrong {
+        Wrong::Code => CloseReason::UnknownControl,
+        Wrong::Block => CloseReason::BadExtension,
+        Wrong::Fields => CloseReason::BadControl,
+    })?;
+    let code = bits & 0x3fff;
+    let is_clients = [2, 6, 7, 8].contains(&code);
+    if code > 1 && is_clients == rules.from_server {
+        return Err(CloseReason::WrongDirection);
+    }
+    Ok(match code {
+        0 => Said::Ping(fields.to_vec()),
+        1 => Said::Pong,
+        2 => Said::Hello {
+            hello: naive::hello(fields).expect("it was looked at"),
+            is_unsupported: block.is_some_and(|block| block.is_unsupported()),
+        },
+        _ if is_clients => Said::Ask { bits, id: block.and_then(|block| block.id) },
+        _ => Said::Told { bits },
+    })
+}
+
+fn line(route: u16, payload_max: usize, stream: &[u8], ended: bool) -> Next {
+    let end = memchr::memchr(b'\n', stream);
+    let body = without_return(&stream[..end.unwrap_or(stream.len())]);
+    if body.len() > payload_max {
+        return Err(CloseReason::LineTooLong);
+    }
+    let used = match end {
+        Some(end) => end + 1,
+        None if ended => stream.len(),
+        None => return Ok(None),
+    };
+    Ok(Some((Said::Request { bits: route, block: Vec::new(), body: body.to_vec() }, used)))
 }
 
 fn without_return(line: &[u8]) -> &[u8] {
     match line {
         [front @ .., b'\r'] => front,
         whole => whole,
-    }
-}
-
-/// What is due to a client.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Due {
-    /// Exactly these bytes.
-    Bytes(Vec<u8>),
-    /// A failure with this status; its text is the server's own affair.
-    Failure(u16),
-}
-
-/// What the embedded routes owe for what was said: 0 `ack`, 1 `echo`, 2 `discard`, 3 `flip`, NO_ROUTE else.
-pub fn due(rules: Rules, said: &[Said]) -> Vec<Due> {
-    let reply = |bits: u16, payload: &[u8]| {
-        Due::Bytes(match rules.line_route {
-            None => frame(bits, payload),
-            Some(_) => [payload, b"\n"].concat(),
-        })
-    };
-    let one = |said: &Said| match said {
-        Said::Request { bits, .. } if bits & 0x8000 != 0 => Some(Due::Failure(15)),
-        Said::Request { bits: 0, .. } => Some(reply(0, "已接收".as_bytes())),
-        Said::Request { bits: 1, payload } => Some(reply(1, payload)),
-        Said::Request { bits: 2, .. } | Said::Pong => None,
-        Said::Request { bits: 3, payload } => {
-            let mut flipped = payload.clone();
-            if let Some(first) = flipped.first_mut() {
-                *first ^= 1;
-            }
-            Some(reply(3, &flipped))
-        }
-        Said::Request { .. } => Some(Due::Failure(4)),
-        Said::Ping(bytes) => Some(Due::Bytes(frame(0x4001, bytes))),
-    };
-    said.iter().filter_map(one).collect()
-}
-
-/// How far some output goes along with what was due.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Matched<'a> {
-    /// How many of what was due are wholly there.
-    pub whole: usize,
-    /// What stands behind them: a part of the next one, last words, or both of neither.
-    pub rest: &'a [u8],
-    /// Whether `rest` is a part of the next one, or nothing.
-    pub is_prefix: bool,
-}
-
-/// Compares output with what was due, in order.
-pub fn matched<'a>(rules: Rules, due: &[Due], output: &'a [u8]) -> Matched<'a> {
-    let mut rest = output;
-    for (whole, next) in due.iter().enumerate() {
-        let length = match next {
-            Due::Bytes(bytes) if rest.starts_with(bytes) => Some(bytes.len()),
-            Due::Bytes(bytes) if bytes.starts_with(rest) => None,
-            Due::Failure(status) if is_failure(rules, rest, *status) => failure_length(rules, rest),
-            Due::Bytes(_) | Due::Failure(_) => return Matched { whole, rest, is_prefix: rest.is_empty() },
-        };
-        let Some(length) = length else { return Matched { whole, rest, is_prefix: true } };
-        rest = &rest[length..];
-    }
-    Matched { whole: due.len(), rest, is_prefix: rest.is_empty() }
-}
-
-/// Whether these bytes begin a failure with this status, as far as they go.
-fn is_failure(rules: Rules, bytes: &[u8], status: u16) -> bool {
-    match rules.line_route {
-        None => {
-            let [high, low] = status.to_be_bytes();
-            goes_along(bytes, &[0x40, 0x04]) && goes_along(bytes.get(6..).unwrap_or_default(), &[high, low])
-        }
-        Some(_) => goes_along(bytes, format!("ERR {status} ").as_bytes()),
-    }
-}
-
-/// The size of a whole failure at the front, if it is whole and well-formed.
-fn failure_length(rules: Rules, bytes: &[u8]) -> Option<usize> {
-    match rules.line_route {
-        None => {
-            let length = usize::from(*bytes.get(4)?) << 8 | usize::from(*bytes.get(5)?);
-            let whole = bytes.get(..length + 10)?;
-            assert_eq!(whole, frame(0x4004, &whole[6..6 + length]), "a failure is a whole frame");
-            Some(whole.len())
-        }
-        Some(_) => memchr::memchr(b'\n', bytes).map(|end| end + 1),
-    }
-}
-
-/// Whether the shorter of the two begins the longer.
-fn goes_along(some: &[u8], other: &[u8]) -> bool {
-    some.iter().zip(other).all(|(a, b)| a == b)
-}
-
-/// Whether these bytes are last words, or the beginning of some, with nothing behind them.
-pub fn is_farewell(rules: Rules, bytes: &[u8]) -> bool {
-    const TLS_ALERT: [u8; 7] = [0x15, 3, 1, 0, 2, 2, 0x46];
-    if TLS_ALERT.starts_with(bytes) {
-        return true;
-    }
-    match rules.line_route {
-        None => {
-            let Some(prefix) = bytes.first_chunk::<6>() else { return goes_along(bytes, &[0x40, 5, 0, 0]) };
-            let length = usize::from(prefix[4]) << 8 | usize::from(prefix[5]);
-            let is_whole = bytes.len() == length + 10;
-            prefix[..4] == [0x40, 5, 0, 0]
-                && bytes.len() <= length + 10
-                && (!is_whole || bytes == frame(0x4005, &bytes[6..6 + length]))
-        }
-        Some(_) => {
-            let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-            goes_along(line, b"ERR ") && !line.contains(&b'\n') && !line.contains(&b'\r')
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn last_words_are_known_wherever_they_are_cut() {
-        let rules = Rules { line_route: None, payload_max: 64 };
-        let words = frame(0x4005, b"\0\x01\0\0\0\0text");
-        for cut in 0..=words.len() {
-            assert!(is_farewell(rules, &words[..cut]), "cut at {cut}");
-        }
     }
 }

@@ -1,5 +1,5 @@
-//! Extension blocks, tags and greetings again, by hand: one byte after the other, copies everywhere, `None` for
-//! whatever is not as docs/PROTOCOL.md says.
+//! Extension blocks, tags, greetings and control frames again, by hand: one byte after the other, copies everywhere,
+//! `None` for whatever is not as docs/PROTOCOL.md says.
 
 /// The bytes that are left.
 struct Bytes<'a>(&'a [u8]);
@@ -66,6 +66,18 @@ pub struct Block {
     pub bytes: usize,
 }
 
+impl Block {
+    /// Whether it asks for what version 1 does not know.
+    pub fn is_unsupported(&self) -> bool {
+        self.reserved != 0 || is_critical(&self.tags)
+    }
+}
+
+/// Whether these must be known, and can't be.
+pub fn is_critical(tags: &Tags) -> bool {
+    tags.iter().any(|(tag, _)| *tag >= 128)
+}
+
 /// Reads the block at the front of a payload.
 pub fn block(payload: &[u8]) -> Option<Block> {
     let bytes = usize::from(*payload.first()?) * 4;
@@ -130,4 +142,72 @@ fn id_of(bytes: &[u8]) -> Option<String> {
     const GOOD: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
     let is_one = !bytes.is_empty() && bytes.len() <= 64 && bytes.iter().all(|byte| GOOD.contains(byte));
     is_one.then(|| bytes.iter().map(|byte| char::from(*byte)).collect())
+}
+
+/// What is wrong with a control frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// Its code has no meaning.
+    Code,
+    /// Its block does not parse.
+    Block,
+    /// Its payload is not as it should be, or has a block where none may be, or none where one must.
+    Fields,
+}
+
+/// A control frame's block, and what stands behind it.
+pub fn control(bits: u16, payload: &[u8]) -> Result<(Option<Block>, &[u8]), Wrong> {
+    let code = bits & 0x3fff;
+    let (is_ext, may, must) = (bits & 0x8000 != 0, [2, 6, 7, 8, 10].contains(&code), code == 10);
+    if code > 12 {
+        return Err(Wrong::Code);
+    }
+    if is_ext && !may || !is_ext && must {
+        return Err(Wrong::Fields);
+    }
+    let block = if is_ext { Some(block(payload).ok_or(Wrong::Block)?) } else { None };
+    let fields = &payload[block.as_ref().map_or(0, |block| block.bytes)..];
+    if let Some(block) = &block {
+        let is_more = block.deadline.is_some() || block.one_way || !block.tags.is_empty();
+        if is_more || must && (block.id.is_none() || block.trace.is_some()) {
+            return Err(Wrong::Fields);
+        }
+    }
+    control_fields(code, fields).ok_or(Wrong::Fields)?;
+    Ok((block, fields))
+}
+
+fn control_fields(code: u16, fields: &[u8]) -> Option<()> {
+    let mut rest = Bytes(fields);
+    match code {
+        0 | 1 => (fields.len() <= 64).then_some(()),
+        2 => hello(fields).map(|_| ()),
+        3 => welcome(fields).map(|_| ()),
+        4 => rest.take(2).and_then(|_| text(rest.0)),
+        5 => rest.take(6).and_then(|_| text(rest.0)),
+        6 | 7 => {
+            rest.take(1)?;
+            text(&rest.counted()?)?;
+            topic(&mut rest)?;
+            tags(rest.0, &[]).map(|_| ())
+        }
+        8 | 9 => topic(&mut rest),
+        10 => Some(()),
+        11 => {
+            rest.take(8)?;
+            topic(&mut rest)?;
+            rest.0.is_empty().then_some(())
+        }
+        12 => rest.take(4).and_then(|_| text(rest.0)),
+        _ => None,
+    }
+}
+
+fn topic(rest: &mut Bytes<'_>) -> Option<()> {
+    let topic = rest.counted()?;
+    if topic.len() > 200 { None } else { text(&topic) }
+}
+
+fn text(bytes: &[u8]) -> Option<()> {
+    std::str::from_utf8(bytes).ok().map(|_| ())
 }

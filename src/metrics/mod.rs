@@ -84,7 +84,8 @@ figures! {
         PausedSlots => "paused_slots",
         /// PONG frames: answers to nothing that we asked.
         UnaskedPongs => "unasked_pongs",
-        /// Replies that the socket had not wholly taken when we ended the connection (an upper bound).
+        /// Replies that were due, and that the socket had not wholly taken when we ended the connection (an upper
+        /// bound); those to deferred requests that were not answered yet are among them.
         RepliesUnsent => "replies_unsent",
         /// Whole requests that were read and not started when their connection was forced to end.
         RequestsDropped => "requests_dropped",

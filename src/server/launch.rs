@@ -1,8 +1,9 @@
 //! The start: sockets are dealt out to the loops, each loop is made on its own thread, and all begin together or none.
 
 use super::pool::Pool;
-use super::running::{Running, Shared, panic_text};
+use super::running::{Running, Shared};
 use super::{Builder, Error};
+use crate::base::text::panic_text;
 use crate::metrics::ShardMetrics;
 use crate::net::{self, Endpoint, Held, KERNEL_SPREADS, ListenOptions, Listener};
 use crate::service::{Job, NoWorkers, Service, Workers};

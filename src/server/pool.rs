@@ -14,8 +14,8 @@
 
 mod sleepers;
 
-use super::running::panic_text;
 use crate::base::Time;
+use crate::base::text::panic_text;
 use crate::service::{Job, Workers};
 use crossbeam_queue::ArrayQueue;
 use sleepers::Sleepers;

@@ -3,6 +3,7 @@
 use super::pool::{Pool, Queue, WorkerFigures};
 use super::{DrainReport, Error};
 use crate::base::limits::{DEADLINE_MS_MAX, MAILBOX_COMMANDS};
+use crate::base::text::panic_text;
 use crate::base::{ConnId, Token};
 use crate::mailbox::{Command, Mailbox, Whom};
 use crate::metrics::{ShardMetrics, Snapshot};
@@ -10,7 +11,6 @@ use crate::net::{Endpoint, Held};
 use crate::service::{Job, Message};
 use crate::shard::Group;
 use crate::wire::Status;
-use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -266,9 +266,4 @@ impl Handle {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is behind our locks is whole at every moment: a panic elsewhere is no reason to stop.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-pub(super) fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it panicked".to_owned())
 }

@@ -32,6 +32,14 @@ impl BuiltIn {
         }
     }
 
+    /// Whether it never answers.
+    pub const fn is_one_way(self) -> bool {
+        match self {
+            BuiltIn::Ack | BuiltIn::Echo | BuiltIn::Flip => false,
+            BuiltIn::Discard => true,
+        }
+    }
+
     /// Ends one request.
     #[inline(always)]
     pub fn handle(self, frame: Frame<'_>, reply: Reply<'_>) -> Replied {

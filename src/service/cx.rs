@@ -1,7 +1,7 @@
 //! What a callback may know of the world, and what it may ask of it.
 
-use super::Later;
 use super::effects::{Effect, Effects, EffectsFull};
+use super::{Frame, Later};
 use crate::base::{ConnId, Rng, Time};
 use crate::mailbox::{Mailbox, Ticket, Whom};
 use crate::wire::{Control, Crc, Extension, Status};
@@ -36,7 +36,7 @@ impl Cx<'_> {
         self.now
     }
 
-    /// The connection. In `on_timer` and `on_publish`, which belong to none, it names nobody.
+    /// The connection. In `on_start`, `on_timer` and `on_publish`, which belong to none, it names nobody.
     pub const fn id(&self) -> ConnId {
         self.id
     }
@@ -47,11 +47,12 @@ impl Cx<'_> {
     }
 
     /// Sends a request to a connection that was [dialed](Cx::dial). Its reply comes to `on_incoming`, in the order
-    /// of the requests, or, with a correlation in the extension, when it is ready.
+    /// of the requests, or, with a correlation in the extension, when it is ready. What waits for
+    /// a server that takes it slowly is bounded, and more is refused; one of another loop is ended as a slow consumer.
     ///
     /// # Errors
     ///
-    /// [`EffectsFull`]; nothing is sent.
+    /// [`EffectsFull`], [`Server`](EffectsFull::Server) among others; nothing is sent.
     pub fn request(
         &mut self,
         to: ConnId,
@@ -146,6 +147,18 @@ impl Cx<'_> {
                 debug_assert_eq!(listed, Ok(()), "room was made sure of");
             }
             Err(other) => other.fail(status, text),
+        }
+    }
+
+    /// Ends a deferred request as a [dialed](Cx::dial) server has ended it: with the payload of its reply, or with its
+    /// failure. DRAINING is about that server and becomes UNAVAILABLE, which promises as much.
+    pub fn pass_back(&mut self, later: Later, reply: Frame<'_>) {
+        match reply.extension().map_or(Status::OK, |said| said.status) {
+            Status::OK => self.answer(later, reply.payload()),
+            Status::DRAINING => {
+                self.fail(later, Status::UNAVAILABLE, "the server that it was passed on to leaves");
+            }
+            status => self.fail(later, status, String::from_utf8_lossy(reply.payload()).into_owned()),
         }
     }
 

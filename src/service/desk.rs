@@ -43,6 +43,9 @@ pub(crate) struct Desk {
     next_serial: u64,
 }
 
+/// Of the lists that wait to be used again, so many may be long.
+const LONG_LISTS_KEPT: usize = 16;
+
 impl Desk {
     pub(crate) fn new(
         mailbox: Arc<Mailbox>,
@@ -82,7 +85,9 @@ impl Desk {
     /// A connection needs its lists no longer.
     pub(crate) fn put_back(&mut self, mut slots: Box<Slots>) {
         debug_assert!(slots.is_empty());
-        slots.shrink();
+        if self.spares.count() >= LONG_LISTS_KEPT {
+            slots.shrink();
+        }
         self.spares.put(slots);
     }
 
@@ -114,7 +119,8 @@ impl Desk {
             self.open += 1;
         }
         let ticket = Ticket { token: self.token, serial };
-        Some(Later::new(ticket, self.shard, Arc::clone(&self.mailbox)))
+        let due = self.now.plus_us(u64::from(self.due_ms()) * 1000);
+        Some(Later::new(ticket, self.shard, due, Arc::clone(&self.mailbox)))
     }
 
     /// Frees half of the lists that wait to be used again.
@@ -153,5 +159,97 @@ impl Desk {
     pub(super) fn fail_in_place(&mut self, to: ReplyTo) {
         let serial = self.serial();
         self.slots().append_ended(serial, to);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::NoWorkers;
+    use crate::session::Ended;
+    use crate::wire::{Extension, Header};
+
+    const PLAIN: ReplyTo = ReplyTo::plain(Header::route(1));
+
+    fn desk() -> (Desk, Arc<Mailbox>) {
+        let mailbox = Arc::new(Mailbox::new(|| {}));
+        let mut desk = Desk::new(Arc::clone(&mailbox), Arc::new(NoWorkers), 0, 1_000, 1 << 20);
+        desk.begin_batch(Token { generation: 1, slot: 0 }, Time(5_000_000), 10_000);
+        (desk, mailbox)
+    }
+
+    /// Every promise has its place in the mailbox until it is answered or dropped, whatever became of its request.
+    #[test]
+    fn there_are_as_many_promises_as_places() {
+        let (mut desk, mailbox) = desk();
+        let mut promised: Vec<Later> = std::iter::from_fn(|| desk.open(PLAIN)).collect();
+        assert_eq!((promised.len(), desk.open), (LATERS_PER_SHARD, LATERS_PER_SHARD as u64));
+        assert!(desk.open(PLAIN).is_none());
+        promised.pop().expect("one of them").send(b"x");
+        assert!(desk.open(PLAIN).is_none(), "its answer still has the place");
+        assert!(mailbox.take_answer().is_some());
+        desk.give_credit_back();
+        promised.extend(desk.open(PLAIN));
+        assert_eq!(promised.len(), LATERS_PER_SHARD);
+        drop(promised);
+        assert_eq!(std::iter::from_fn(|| mailbox.take_answer()).count(), LATERS_PER_SHARD);
+    }
+
+    /// Who wants no reply is not waited for, but whoever deals with the request may still say so.
+    #[test]
+    fn a_one_way_request_takes_a_place_and_is_not_open() {
+        let (mut desk, mailbox) = desk();
+        let extension = Extension { one_way: true, ..Extension::default() };
+        let to = ReplyTo::extended(Header::from_bits(0x8001), &extension);
+        let later = desk.open(to).expect("there is room");
+        assert_eq!((desk.open, desk.slots.is_none(), desk.credits), (0, true, LATERS_PER_SHARD - 1));
+        drop(later);
+        assert!(mailbox.take_answer().is_some());
+    }
+
+    #[test]
+    fn no_two_requests_have_the_same_number() {
+        let (mut desk, mailbox) = desk();
+        for _ in 0..100 {
+            drop(desk.open(PLAIN));
+            desk.fail_in_place(PLAIN);
+        }
+        let mut last = 0;
+        while let Some(answer) = mailbox.take_answer() {
+            assert!(answer.ticket.serial > last);
+            last = answer.ticket.serial;
+            assert!(desk.slots.as_mut().expect("they are open").end(last).is_some());
+        }
+        assert_eq!(desk.serial(), 201);
+    }
+
+    /// Of one batch no more is held than its connection may have waiting.
+    #[test]
+    fn what_is_held_in_a_batch_is_bounded() {
+        let (mut desk, _mailbox) = desk();
+        let later = desk.open(PLAIN);
+        assert!(desk.hold(PLAIN, 6_000, |into, _| into.fill(1)));
+        assert!(!desk.hold(PLAIN, 4_001, |_, _| panic!("too much")));
+        assert!(desk.hold(PLAIN, 4_000, |into, _| into.fill(2)));
+        assert_eq!(desk.held_bytes, 10_000);
+        let mut slots = desk.slots.take().expect("one is open");
+        assert_eq!((slots.len(), slots.held_count(), slots.held_bytes()), (4, 3, 10_000));
+        assert!(matches!(slots.end(1), Some(Ended::Now(_))));
+        slots.clear(&mut desk.pool);
+        desk.put_back(slots);
+        drop(later);
+    }
+
+    #[test]
+    fn lists_are_used_again_and_few_of_them_are_long() {
+        let (mut desk, _mailbox) = desk();
+        for _ in 0..LONG_LISTS_KEPT + 10 {
+            let mut slots = Box::new(Slots::new());
+            (1..=4096).for_each(|serial| slots.open(serial, PLAIN, crate::base::Ms(1)));
+            slots.clear(&mut desk.pool);
+            desk.put_back(slots);
+        }
+        let bytes: usize = std::iter::from_fn(|| desk.spares.take()).map(|slots| slots.list_bytes()).sum();
+        assert!(bytes < (LONG_LISTS_KEPT + 1) * 4096 * 40, "{bytes} bytes");
     }
 }

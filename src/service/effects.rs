@@ -15,7 +15,7 @@ use bytes::Bytes;
 use core::net::SocketAddr;
 use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::ops::Range;
 
 /// Something to be done.
@@ -62,6 +62,27 @@ pub enum EffectsFull {
         /// [`TIMERS_PER_SHARD`].
         limit: usize,
     },
+    /// A dialed server takes less than it is sent.
+    #[error(
+        "{waiting_bytes} bytes wait for that server already, {more_bytes} more exceed the limit of {limit_bytes}"
+    )]
+    Server {
+        /// What waits for it.
+        waiting_bytes: usize,
+        /// What was to be added.
+        more_bytes: usize,
+        /// The high watermark and one frame of the largest payload.
+        limit_bytes: usize,
+    },
+}
+
+/// What waits for a dialed server, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Load {
+    /// In this list.
+    listed: usize,
+    /// In its connection's queue.
+    queued: usize,
 }
 
 /// The effects of a loop that were not carried out yet, and its service's timers.
@@ -73,11 +94,18 @@ pub(crate) struct Effects {
     timers: BinaryHeap<Reverse<(Time, u64, u64)>>,
     armed: u64,
     refused: u64,
+    /// This loop's dialed connections.
+    servers: HashMap<ConnId, Load>,
+    /// What may wait for one of them.
+    server_bytes_max: usize,
 }
 
 impl Effects {
-    pub(crate) fn new() -> Effects {
+    /// No effects. So many bytes may wait for each dialed server.
+    pub(crate) fn new(server_bytes_max: usize) -> Effects {
         Effects {
+            servers: HashMap::new(),
+            server_bytes_max,
             list: VecDeque::new(),
             bytes: Vec::new(),
             crc: Crc::new(),
@@ -122,6 +150,12 @@ impl Effects {
         self.bytes = bytes;
     }
 
+    /// Answers among what waits: their rights to answer are used up, and not given back yet.
+    pub(crate) fn answers(&self) -> usize {
+        let is_answer = |effect: &&Effect| matches!(effect, Effect::Answer { .. } | Effect::Fail { .. });
+        self.list.iter().filter(is_answer).count()
+    }
+
     /// Forgets the bytes of what was done, if all is done. Gives how many effects were refused since the last time.
     pub(crate) fn settle(&mut self) -> u64 {
         if self.list.is_empty() {
@@ -147,6 +181,52 @@ impl Effects {
         self.list.len() < EFFECTS_WAITING_MAX && self.bytes.len() + bytes <= EFFECT_BYTES_MAX
     }
 
+    /// A server is dialed: from here on it is known what waits for it.
+    pub(crate) fn server_dialed(&mut self, id: ConnId) {
+        self.servers.insert(id, Load::default());
+    }
+
+    /// So much waits in its connection's queue now.
+    pub(crate) fn server_queues(&mut self, id: ConnId, bytes: usize) {
+        if let Some(load) = self.servers.get_mut(&id) {
+            load.queued = bytes;
+        }
+    }
+
+    /// An effect with so many bytes for it was carried out.
+    pub(crate) fn server_sent(&mut self, id: ConnId, bytes: usize) {
+        if let Some(load) = self.servers.get_mut(&id) {
+            load.listed = load.listed.saturating_sub(bytes);
+        }
+    }
+
+    /// Its connection is over.
+    pub(crate) fn server_lost(&mut self, id: ConnId) {
+        self.servers.remove(&id);
+    }
+
+    /// Whether so many bytes more may wait for a server. Of another loop's nothing is known here.
+    fn admit_to(&mut self, to: ConnId, more_bytes: usize) -> Result<(), EffectsFull> {
+        let Some(load) = self.servers.get(&to) else { return Ok(()) };
+        let (waiting_bytes, limit_bytes) = (load.listed + load.queued, self.server_bytes_max);
+        if waiting_bytes + more_bytes > limit_bytes {
+            self.refused += 1;
+            return Err(EffectsFull::Server { waiting_bytes, more_bytes, limit_bytes });
+        }
+        Ok(())
+    }
+
+    /// Lists what was encoded behind `start` for a server.
+    fn push_send(&mut self, to: ConnId, start: usize) -> Result<(), EffectsFull> {
+        let bytes = start..self.bytes.len();
+        let count = bytes.len();
+        self.push(Effect::Send { to, whom: Whom::Dialed, bytes })?;
+        if let Some(load) = self.servers.get_mut(&to) {
+            load.listed += count;
+        }
+        Ok(())
+    }
+
     fn admit_bytes(&mut self, more_bytes: usize) -> Result<(), EffectsFull> {
         let held_bytes = self.bytes.len();
         if held_bytes + more_bytes > EFFECT_BYTES_MAX {
@@ -164,7 +244,9 @@ impl Effects {
         payload: &[u8],
     ) -> Result<(), EffectsFull> {
         let block = extension.map_or(0, Extension::block_bytes);
-        self.admit_bytes(frame::frame_bytes(payload.len() + block))?;
+        let frame_bytes = frame::frame_bytes(payload.len() + block);
+        self.admit_to(to, frame_bytes)?;
+        self.admit_bytes(frame_bytes)?;
         let start = self.bytes.len();
         let header = Header::route(route).bits() | extension.map_or(0, |_| Header::EXT);
         let length = u32::try_from(payload.len() + block).expect("checked against a limit of 32 bits");
@@ -175,16 +257,15 @@ impl Effects {
         self.bytes.extend_from_slice(payload);
         let sum = self.crc.of(&self.bytes[start..]);
         self.bytes.extend_from_slice(&sum.to_be_bytes());
-        let bytes = start..self.bytes.len();
-        self.push(Effect::Send { to, whom: Whom::Dialed, bytes })
+        self.push_send(to, start)
     }
 
     pub(super) fn send_control(&mut self, to: ConnId, control: &Control<'_>) -> Result<(), EffectsFull> {
+        self.admit_to(to, control.frame_bytes())?;
         self.admit_bytes(control.frame_bytes())?;
         let start = self.bytes.len();
         control.encode(&mut self.bytes, &self.crc);
-        let bytes = start..self.bytes.len();
-        self.push(Effect::Send { to, whom: Whom::Dialed, bytes })
+        self.push_send(to, start)
     }
 
     pub(super) fn answer(&mut self, ticket: Ticket, payload: &[u8]) -> Result<(), EffectsFull> {
@@ -232,11 +313,12 @@ const BYTES_KEPT: usize = 256 << 10;
 mod tests {
     use super::*;
 
+    const SERVER_BYTES: usize = 1_000;
     const NOBODY: ConnId = ConnId { shard: 0, generation: 1, slot: 2 };
 
     #[test]
     fn every_bound_is_reached_and_refuses_with_its_number() {
-        let mut effects = Effects::new();
+        let mut effects = Effects::new(SERVER_BYTES);
         let body = vec![0; EFFECT_BYTES_MAX];
         let too_many_bytes = effects.send_request(NOBODY, 1, None, &body);
         assert!(
@@ -256,9 +338,42 @@ mod tests {
         assert_eq!(effects.settle(), 3);
     }
 
+    /// Listed or queued, what waits for a server is bounded; for others, and once it is gone, there is no such bound.
+    #[test]
+    fn what_waits_for_a_server_is_bounded() {
+        let mut effects = Effects::new(SERVER_BYTES);
+        let (server, stranger) = (NOBODY, ConnId { generation: 2, ..NOBODY });
+        effects.server_dialed(server);
+        let send = |effects: &mut Effects, to, bytes: usize| {
+            effects.send_request(to, 1, None, &vec![0; bytes - frame::OVERHEAD_BYTES]).is_ok()
+        };
+        for (name, step, fits) in [
+            ("all of it", (400, 0, 600), true),
+            ("a byte more", (0, 0, 1 + frame::OVERHEAD_BYTES), false),
+            ("carried out", (0, 400, 400), false),
+            ("and written", (0, 0, 400), true),
+        ] {
+            let (first, sent, more) = step;
+            if first > 0 {
+                assert!(send(&mut effects, server, first), "case: {name}");
+            }
+            if sent > 0 {
+                effects.server_sent(server, sent);
+                effects.server_queues(server, sent);
+            } else if name == "and written" {
+                effects.server_queues(server, 0);
+            }
+            assert_eq!(send(&mut effects, server, more), fits, "case: {name}");
+        }
+        assert!(send(&mut effects, stranger, 2 * SERVER_BYTES));
+        effects.server_lost(server);
+        assert!(send(&mut effects, server, 2 * SERVER_BYTES));
+        assert_eq!(effects.settle(), 2);
+    }
+
     #[test]
     fn timers_come_in_their_order_and_ties_in_the_order_of_arming() {
-        let mut effects = Effects::new();
+        let mut effects = Effects::new(SERVER_BYTES);
         for (at, tag) in [(5, 50), (3, 30), (5, 51), (9, 90)] {
             effects.arm(Time(at), tag).expect("room");
         }
@@ -270,7 +385,7 @@ mod tests {
 
     #[test]
     fn a_request_is_a_whole_frame() {
-        let mut effects = Effects::new();
+        let mut effects = Effects::new(SERVER_BYTES);
         let extension = Extension { correlation: Some(7), ..Extension::default() };
         effects.send_request(NOBODY, 5, Some(&extension), b"hi").expect("room");
         effects.send_request(NOBODY, 5, None, b"hi").expect("room");

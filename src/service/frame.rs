@@ -24,10 +24,7 @@ impl<'a> Frame<'a> {
     /// listener's.
     #[inline]
     pub const fn route(&self) -> u16 {
-        match self.protocol {
-            Protocol::Bare => self.header.bits(),
-            Protocol::Frame | Protocol::Line => self.header.route_or_code(),
-        }
+        self.protocol.route_of(self.header)
     }
 
     /// What the request, or the reply of a dialed server, carries besides its payload: correlation, deadline, trace,
@@ -37,6 +34,11 @@ impl<'a> Frame<'a> {
             return None;
         }
         Extension::parse(self.block).ok().map(|(extension, _)| extension)
+    }
+
+    /// The correlation in its extension block, if there is one.
+    pub fn correlation(&self) -> Option<u64> {
+        self.extension()?.correlation
     }
 
     /// The payload, without the extension block; a line's is without its end.

@@ -7,8 +7,8 @@
 //! Never: blocks or loses an answer. Each `Later` owns a place in its loop's mailbox; a loop that has no place left
 //! refuses to defer.
 
-use crate::base::ConnId;
 use crate::base::limits::INLINE_ANSWER_BYTES;
+use crate::base::{ConnId, Time};
 use crate::mailbox::{Answer, Body, Inline, Mailbox, Ticket};
 use crate::wire::Status;
 use bytes::Bytes;
@@ -41,6 +41,8 @@ pub struct Overloaded {
 pub struct Later {
     ticket: Ticket,
     shard: u16,
+    /// When its requester is told that its time is over.
+    due: Time,
     /// `None` once answered.
     mailbox: Option<Arc<Mailbox>>,
 }
@@ -52,13 +54,29 @@ impl std::fmt::Debug for Later {
 }
 
 impl Later {
-    pub(super) const fn new(ticket: Ticket, shard: u16, mailbox: Arc<Mailbox>) -> Later {
-        Later { ticket, shard, mailbox: Some(mailbox) }
+    pub(super) const fn new(ticket: Ticket, shard: u16, due: Time, mailbox: Arc<Mailbox>) -> Later {
+        Later { ticket, shard, due, mailbox: Some(mailbox) }
     }
 
     /// The connection whose request it is.
     pub const fn id(&self) -> ConnId {
         ConnId { shard: self.shard, generation: self.ticket.token.generation, slot: self.ticket.token.slot }
+    }
+
+    /// What is left for the answer, in milliseconds rounded down, at least 1 while time is left: of the requester's
+    /// deadline, if it gave one, and of the server's. `now` is [`Cx::now`](super::Cx::now) of its loop. Whoever passes
+    /// the request on passes this on with it.
+    pub fn time_left_ms(&self, now: Time) -> u32 {
+        match self.due.since_us(now) {
+            0 => 0,
+            1..1000 => 1,
+            left_us => u32::try_from(left_us / 1000).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Whether the requester was told OUTCOME_UNKNOWN, or will be in this turn: an answer is too late.
+    pub const fn is_over(&self, now: Time) -> bool {
+        self.due.since_us(now) == 0
     }
 
     /// Answers with a copy of these bytes; up to 96 without an allocation. Beyond what may be queued for the requester

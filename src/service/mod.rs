@@ -18,6 +18,7 @@ mod function;
 mod later;
 mod reply;
 mod router;
+mod waiting;
 mod workers;
 
 pub use crate::session::{Part, Segment};
@@ -31,6 +32,7 @@ pub use function::FnService;
 pub use later::{Later, Overloaded};
 pub use reply::{Replied, Reply};
 pub use router::{RouteError, Router};
+pub use waiting::Waiting;
 pub use workers::{Job, NoWorkers, Outcome, Workers};
 
 use crate::base::{Address, CloseReason};
@@ -42,6 +44,13 @@ use std::borrow::Cow;
 pub trait Service {
     /// What it keeps for each connection; lies inside the connection's slot, `()` for nothing.
     type Conn;
+
+    /// The loop begins, or goes on with this service after a [panic](Service::on_panic): the moment to
+    /// [dial](Cx::dial), or to [arm](Cx::arm) the first timer. It is a part of making the service: if it panics, there
+    /// is none, and the loop ends.
+    fn on_start(&mut self, cx: &mut Cx<'_>) {
+        let _ = cx;
+    }
 
     /// A connection was accepted, or is being dialed: [`Peer::origin`] tells which.
     fn on_open(&mut self, peer: &Peer, cx: &mut Cx<'_>) -> Self::Conn;
@@ -56,6 +65,16 @@ pub trait Service {
         reply: Reply<'_>,
         cx: &mut Cx<'_>,
     ) -> Replied;
+
+    /// Whether nobody waits for a reply on this route. What the server refuses there before `on_frame` sees it (in a
+    /// drain, after a deadline, for an unknown flag), or answers for after a panic, is then counted instead of sent,
+    /// unless the request has a correlation.
+    ///
+    /// The default says that all routes are answered. A route that always ends in [`Reply::none`] should say so.
+    fn is_one_way(&self, route: u16) -> bool {
+        let _ = route;
+        false
+    }
 
     /// A peer said HELLO: who is it? Its requests wait until this returns.
     ///

@@ -41,14 +41,19 @@ impl Reply<'_> {
 
     /// Answers with several segments, one behind the other, without joining them in a buffer first.
     #[inline(always)]
-    pub fn gather(self, segments: &[Segment<'_>]) -> Replied {
+    pub fn gather<const N: usize>(self, segments: &[Segment<'_>; N]) -> Replied {
         if self.desk.slots.is_some() {
-            return self.desk.gather_in_order(self.to, segments);
+            // A copy, so that on the other path the segments need no place in memory.
+            let segments = *segments;
+            return self.desk.gather(self.to, &segments);
         }
-        match self.desk.outbox.reply_gathered(self.to, segments) {
-            Ok(()) => Replied(()),
-            Err(error) => self.desk.too_large(self.to, error),
-        }
+        let sent = self.desk.outbox.reply_gathered(self.to, segments);
+        self.told(sent)
+    }
+
+    /// The same for a number of segments that is not known before.
+    pub fn gather_all(self, segments: &[Segment<'_>]) -> Replied {
+        self.desk.gather(self.to, segments)
     }
 
     /// Answers with a part of the request from where it lies: no copy, and for a whole payload no new checksum.
@@ -155,6 +160,11 @@ impl Desk {
 
     #[cold]
     fn too_large(&mut self, to: ReplyTo, error: TooLargeReply) -> Replied {
+        if !to.is_wanted() {
+            // It is not sent, whatever its size.
+            self.outbox.silence();
+            return Replied(());
+        }
         let text = Text::of(format_args!("{error}"));
         self.refuse(to, error.status(), Failure { text: text.as_str(), retry_after_ms: None })
     }
@@ -176,13 +186,13 @@ impl Desk {
         Replied(())
     }
 
-    /// The reply of a connection that has open requests.
+    /// A reply that may have its place behind open requests.
     #[inline(never)]
-    fn gather_in_order(&mut self, to: ReplyTo, segments: &[Segment<'_>]) -> Replied {
+    fn gather(&mut self, to: ReplyTo, segments: &[Segment<'_>]) -> Replied {
         if self.must_wait(to) {
             return self.hold_reply(to, segments);
         }
-        match self.outbox.reply_gathered(to, segments) {
+        match self.outbox.reply_otherwise(to, segments) {
             Ok(()) => Replied(()),
             Err(error) => self.too_large(to, error),
         }

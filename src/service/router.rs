@@ -7,7 +7,8 @@ use crate::base::Text;
 use crate::wire::{Header, Status};
 use std::ops::RangeInclusive;
 
-const ROUTES: usize = Header::ROUTE_MAX as usize + 1;
+/// Where headers are all route there are so many; whatever a header says, it is in the table.
+const ROUTES: usize = 1 << u16::BITS;
 /// In the table: nobody serves this route. Otherwise the place in [`BuiltIn::ALL`].
 const NOBODY: u8 = u8::MAX;
 
@@ -60,10 +61,12 @@ impl Router {
     /// [`RouteError`] if a route does not exist or is taken; then nothing changes.
     pub fn add(&mut self, routes: RangeInclusive<u16>, service: BuiltIn) -> Result<(), RouteError> {
         for route in routes.clone() {
-            match self.table.get(usize::from(route)) {
-                None => return Err(RouteError::OutOfRange { route }),
-                Some(&NOBODY) => {}
-                Some(&place) => {
+            if route > Header::ROUTE_MAX {
+                return Err(RouteError::OutOfRange { route });
+            }
+            match self.table[usize::from(route)] {
+                NOBODY => {}
+                place => {
                     let first = BuiltIn::ALL[usize::from(place)];
                     return Err(RouteError::Overlap { route, first, second: service });
                 }
@@ -87,6 +90,11 @@ impl Service for Router {
     type Conn = ();
 
     fn on_open(&mut self, _peer: &Peer, _cx: &mut Cx<'_>) {}
+
+    fn is_one_way(&self, route: u16) -> bool {
+        let place = usize::from(self.table[usize::from(route)]);
+        BuiltIn::ALL.get(place).is_some_and(|service| service.is_one_way())
+    }
 
     // Always: a call in the middle of the loop over a batch costs a fifth of a small message's instructions.
     #[inline(always)]

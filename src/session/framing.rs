@@ -29,6 +29,17 @@ pub enum Protocol {
     Line,
 }
 
+impl Protocol {
+    /// The route that a message with this header is for.
+    #[inline]
+    pub const fn route_of(self, header: Header) -> u16 {
+        match self {
+            Protocol::Bare => header.bits(),
+            Protocol::Frame | Protocol::Line => header.route_or_code(),
+        }
+    }
+}
+
 /// Who reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {

@@ -23,7 +23,7 @@
 use super::reply::{
     SLACK_BYTES, TooLargeReply, block_length, checked_length, encode_failure, seal_frames, write_frame,
 };
-use super::{Envelope, Failure, Inputs, Leave, Part, Protocol, ReplyTo, Segment, Source};
+use super::{Envelope, Failure, Inputs, Leave, Part, Protocol, ReplyTo, Segment, Source, Tally};
 use crate::base::limits::{FORWARD_BYTES_MIN, PAYLOAD_BYTES_MAX, PIECES_PER_BATCH, SCRATCH_BYTES};
 use crate::wire::control::CONTROL_FRAME_BYTES_MAX;
 use crate::wire::frame::{OVERHEAD_BYTES, prefix};
@@ -40,27 +40,6 @@ const SEAL_BYTES: usize = 4 << 10;
 
 /// Capacity that the cork begins with, in bytes: an ordinary batch never outgrows it.
 const CORK_BYTES: usize = SCRATCH_BYTES + SCRATCH_BYTES / 4;
-
-/// How the requests of a batch ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// With a reply.
-    pub answered: u32,
-    /// With a status.
-    pub failed: u32,
-    /// With nothing, as the route wants it.
-    pub silent: u32,
-    /// Not yet: their answers come later.
-    pub deferred: u32,
-}
-
-impl Tally {
-    /// Requests that were taken care of.
-    #[inline]
-    pub const fn total(&self) -> u32 {
-        self.answered + self.failed + self.silent + self.deferred
-    }
-}
 
 #[derive(Debug)]
 enum Piece {
@@ -197,7 +176,32 @@ impl Outbox {
     ///
     /// [`TooLargeReply`] beyond what the peer takes; nothing is written then.
     #[inline(always)]
-    pub fn reply_gathered(&mut self, to: ReplyTo, segments: &[Segment<'_>]) -> Result<(), TooLargeReply> {
+    pub fn reply_gathered<const N: usize>(
+        &mut self,
+        to: ReplyTo,
+        segments: &[Segment<'_>; N],
+    ) -> Result<(), TooLargeReply> {
+        let payload: usize = segments.iter().map(|segment| segment.bytes().len()).sum();
+        let is_small = payload < FORWARD_BYTES_MIN && payload <= self.payload_max as usize;
+        if is_small && to.is_wanted() && self.protocol != Protocol::Line {
+            #[expect(clippy::cast_possible_truncation, reason = "it is small")]
+            self.frame_by_copy(to, payload as u32, segments);
+            self.tally.answered += 1;
+            self.check();
+            return Ok(());
+        }
+        // A copy, so that on the path above the segments need no place in memory.
+        let segments = *segments;
+        self.reply_otherwise(to, &segments)
+    }
+
+    /// A reply gathered from however many segments, of whatever size, in whatever protocol.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLargeReply`] beyond what the peer takes; nothing is written then.
+    #[inline(never)]
+    pub fn reply_otherwise(&mut self, to: ReplyTo, segments: &[Segment<'_>]) -> Result<(), TooLargeReply> {
         let payload: usize = segments.iter().map(|segment| segment.bytes().len()).sum();
         let length = self.checked_length(payload)?;
         let by_range = segments.iter().any(|segment| match segment {
@@ -205,16 +209,12 @@ impl Outbox {
             Segment::Forward(part) => part.bytes.len() >= FORWARD_BYTES_MIN,
         });
         match self.protocol {
-            Protocol::Frame | Protocol::Bare => {
-                if by_range && to.is_wanted() {
-                    self.frame_by_range(to, length, segments);
-                } else if to.is_wanted() {
-                    self.frame_by_copy(to, length, segments);
-                } else {
-                    self.silence();
-                    return Ok(());
-                }
+            Protocol::Frame | Protocol::Bare if !to.is_wanted() => {
+                self.silence();
+                return Ok(());
             }
+            Protocol::Frame | Protocol::Bare if by_range => self.frame_by_range(to, length, segments),
+            Protocol::Frame | Protocol::Bare => self.frame_by_copy(to, length, segments),
             Protocol::Line => {
                 for segment in segments {
                     self.push_segment(segment);

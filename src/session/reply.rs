@@ -9,6 +9,27 @@ use crate::wire::control::cut_text;
 use crate::wire::frame::{OVERHEAD_BYTES, PREFIX_BYTES, TRAILER_BYTES, prefix};
 use crate::wire::{Control, Crc, Extension, Status, TlvWriter, Tlvs, encode_error_line};
 
+/// How the requests of a batch ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// With a reply.
+    pub answered: u32,
+    /// With a status.
+    pub failed: u32,
+    /// With nothing, as the route wants it.
+    pub silent: u32,
+    /// Not yet: their answers come later.
+    pub deferred: u32,
+}
+
+impl Tally {
+    /// Requests that were taken care of.
+    #[inline]
+    pub const fn total(&self) -> u32 {
+        self.answered + self.failed + self.silent + self.deferred
+    }
+}
+
 /// A reply whose payload its requester can't be asked to take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("reply of {got_bytes} bytes exceeds the {limit_bytes} byte limit")]

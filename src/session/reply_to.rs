@@ -7,82 +7,97 @@ use crate::wire::{Extension, Header, Status};
 /// Bytes of the largest block that a reply begins with: words, flags, status, correlation.
 pub const REPLY_BLOCK_BYTES_MAX: usize = 12;
 
-/// What a reply looks like, and whether its place among the others matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
-    /// No block: a reply in its slot.
-    Plain,
-    /// A block without correlation: a reply in its slot.
-    Extended,
-    /// A block with a correlation: a reply that leaves when it is ready.
-    Correlated,
-    /// The requester wants no reply.
-    Unwanted,
-}
-
 /// Where a reply goes.
+///
+/// Two numbers and no struct of four fields: so it travels in two registers, also past the compiler's inlining.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReplyTo {
-    header: Header,
-    shape: Shape,
-    /// Kept and not computed: the common path uses it as it is, without asking for the shape.
-    block_bytes: u8,
+    /// The header, the shape above it, and above that the bytes of the block.
+    meta: u32,
     /// 0 without one.
     correlation: u64,
 }
+
+/// What a reply looks like, and whether its place among the others matters: a number in `meta`.
+mod shape {
+    /// No block: a reply in its slot.
+    pub(super) const PLAIN: u32 = 0;
+    /// A block without correlation: a reply in its slot.
+    pub(super) const EXTENDED: u32 = 1 << 16;
+    /// A block with a correlation: a reply that leaves when it is ready.
+    pub(super) const CORRELATED: u32 = 2 << 16;
+    /// The requester wants no reply.
+    pub(super) const UNWANTED: u32 = 3 << 16;
+    pub(super) const MASK: u32 = 3 << 16;
+}
+
+const BLOCK_SHIFT: u32 = 24;
+#[expect(clippy::cast_possible_truncation, reason = "12")]
+const BLOCK_BYTES: u32 = REPLY_BLOCK_BYTES_MAX as u32;
+/// Words, flags, status.
+const BARE_BLOCK_BYTES: u32 = 4;
 
 impl ReplyTo {
     /// To a request without an extension block.
     #[inline]
     pub const fn plain(header: Header) -> ReplyTo {
-        ReplyTo { header, shape: Shape::Plain, block_bytes: 0, correlation: 0 }
+        ReplyTo { meta: shape::PLAIN | header.bits() as u32, correlation: 0 }
     }
 
     /// To a request with this extension block.
     #[inline]
     pub const fn extended(header: Header, extension: &Extension<'_>) -> ReplyTo {
         let (shape, block_bytes, correlation) = match extension.correlation {
-            _ if extension.one_way => (Shape::Unwanted, 0, 0),
-            Some(correlation) => (Shape::Correlated, BLOCK_BYTES, correlation),
-            None => (Shape::Extended, BARE_BLOCK_BYTES, 0),
+            _ if extension.one_way => (shape::UNWANTED, 0, 0),
+            Some(correlation) => (shape::CORRELATED, BLOCK_BYTES, correlation),
+            None => (shape::EXTENDED, BARE_BLOCK_BYTES, 0),
         };
-        ReplyTo { header, shape, block_bytes, correlation }
+        ReplyTo { meta: block_bytes << BLOCK_SHIFT | shape | header.bits() as u32, correlation }
+    }
+
+    /// The same on a route where nobody waits for a reply: none is wanted, unless the request has a correlation.
+    pub const fn on_one_way_route(self) -> ReplyTo {
+        if self.is_correlated() {
+            return self;
+        }
+        ReplyTo { meta: shape::UNWANTED | self.header().bits() as u32, correlation: 0 }
     }
 
     /// The request's header, which is the reply's.
     #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the low half")]
     pub const fn header(self) -> Header {
-        self.header
+        Header::from_bits(self.meta as u16)
     }
 
     /// Whether the reply has its place among the others.
     #[inline]
     pub const fn is_ordered(self) -> bool {
-        matches!(self.shape, Shape::Plain | Shape::Extended)
+        self.meta & shape::MASK <= shape::EXTENDED
     }
 
     /// Whether any reply is wanted.
     #[inline]
     pub const fn is_wanted(self) -> bool {
-        !matches!(self.shape, Shape::Unwanted)
+        self.meta & shape::MASK != shape::UNWANTED
     }
 
     /// Whether the requester waits for a reply even where the route has none.
     #[inline]
     pub const fn is_correlated(self) -> bool {
-        matches!(self.shape, Shape::Correlated)
+        self.meta & shape::MASK == shape::CORRELATED
     }
 
     /// Whether the reply carries an extension block.
     #[inline]
     pub const fn is_extended(self) -> bool {
-        self.block_bytes > 0
+        self.block_bytes() > 0
     }
 
     /// Bytes of the block that the reply begins with.
     #[inline]
     pub const fn block_bytes(self) -> usize {
-        self.block_bytes as usize
+        (self.meta >> BLOCK_SHIFT) as usize
     }
 
     /// The block that the reply begins with; its first [`block_bytes`](ReplyTo::block_bytes) count.
@@ -90,7 +105,12 @@ impl ReplyTo {
     pub const fn block(self, status: Status) -> [u8; REPLY_BLOCK_BYTES_MAX] {
         let [s0, s1] = status.code().to_be_bytes();
         let [c0, c1, c2, c3, c4, c5, c6, c7] = self.correlation.to_be_bytes();
-        [self.block_bytes / 4, self.is_correlated() as u8, s0, s1, c0, c1, c2, c3, c4, c5, c6, c7]
+        [self.words(), self.is_correlated() as u8, s0, s1, c0, c1, c2, c3, c4, c5, c6, c7]
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "3 at most")]
+    const fn words(self) -> u8 {
+        (self.block_bytes() / 4) as u8
     }
 
     /// The block as a value, for what is rare.
@@ -99,11 +119,6 @@ impl ReplyTo {
         Extension { status, correlation, ..Extension::default() }
     }
 }
-
-#[expect(clippy::cast_possible_truncation, reason = "12")]
-const BLOCK_BYTES: u8 = REPLY_BLOCK_BYTES_MAX as u8;
-/// Words, flags, status.
-const BARE_BLOCK_BYTES: u8 = 4;
 
 #[cfg(test)]
 mod tests {
@@ -134,5 +149,16 @@ mod tests {
         let extension = Extension { one_way: true, correlation: Some(1), ..Extension::default() };
         let to = ReplyTo::extended(Header::from_bits(0x8001), &extension);
         assert_eq!((to.is_wanted(), to.is_ordered(), to.block_bytes()), (false, false, 0));
+    }
+
+    #[test]
+    fn on_a_one_way_route_only_a_correlation_waits_for_a_reply() {
+        let extended = |correlation| {
+            let extension = Extension { correlation, ..Extension::default() };
+            ReplyTo::extended(Header::from_bits(0x8001), &extension).on_one_way_route()
+        };
+        assert!(!ReplyTo::plain(Header::route(1)).on_one_way_route().is_wanted());
+        assert_eq!((extended(None).is_wanted(), extended(None).block_bytes()), (false, 0));
+        assert!(extended(Some(0)).is_correlated());
     }
 }

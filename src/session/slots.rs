@@ -313,6 +313,12 @@ impl Slots {
         self.check();
     }
 
+    /// Memory of the lists, in bytes.
+    #[cfg(test)]
+    pub(crate) fn list_bytes(&self) -> usize {
+        self.ordered.capacity() * size_of::<Slot>() + self.correlated.capacity() * size_of::<Open>()
+    }
+
     /// Keeps lists that are to be used again short.
     pub fn shrink(&mut self) {
         self.ordered.shrink_to(ENTRIES_KEPT);

@@ -141,6 +141,10 @@ impl<S: Service> Watched<S> {
 impl<S: Service> Service for Watched<S> {
     type Conn = Kept<S::Conn>;
 
+    fn on_start(&mut self, cx: &mut Cx<'_>) {
+        self.watch(cx, Service::on_start);
+    }
+
     fn on_open(&mut self, peer: &Peer, cx: &mut Cx<'_>) -> Self::Conn {
         let (id, opened) = (cx.id(), cx.now());
         let is_dialed = matches!(peer.origin, Origin::Dialed { .. });

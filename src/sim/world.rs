@@ -27,6 +27,7 @@ use super::threads::Threads;
 use super::trace::{NOBODY, Trace, What};
 use super::weather::Trouble;
 use super::witness::{Watched, Witness};
+use crate::base::text::panic_text;
 use crate::base::{CloseReason, Rng, Time};
 use crate::mailbox::{Command, Mailbox};
 use crate::metrics::{Outcome, ShardMetrics};
@@ -376,11 +377,6 @@ fn describe(client: &Client) -> String {
         if client.checker.is_told_to_leave() { ", told to leave" } else { "" },
         if client.is_over { ", over" } else { "" },
     )
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a text").to_owned()
 }
 
 /// Whether the poller's wait is over.

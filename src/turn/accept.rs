@@ -229,8 +229,10 @@ impl<S: Service, I: Io> Turn<S, I> {
         let mut farewell = Vec::new();
         let text = Text::of(format_args!("the limit of {} connections is reached", self.seats.max()));
         self.refusal(&mut farewell, listener, text.as_str());
-        // Best effort: a fresh socket takes this much, and if it doesn't there is nobody to keep it for.
-        let _ = io.write(&mut stream, &[IoSlice::new(&farewell)]);
+        if !farewell.is_empty() {
+            // Best effort: a fresh socket takes this much, and if it doesn't there is nobody to keep it for.
+            let _ = io.write(&mut stream, &[IoSlice::new(&farewell)]);
+        }
         // Clients speak first: what they have said must not make the close a reset.
         let _ = io.read(&mut stream, &mut [IoSliceMut::new(&mut self.shared.scratch)]);
         io.close(stream);

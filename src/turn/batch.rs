@@ -203,6 +203,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
                 true
             }
             Err(refusal) => {
+                let to = if self.service.is_one_way(frame.route()) { to.on_one_way_route() } else { to };
                 let Replied { .. } = self.reply(to).fail(refusal.0, refusal.1.as_str());
                 false
             }
@@ -266,6 +267,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
         let (start, end) = self.hand;
         if self.shared.desk.outbox.tally().total() < self.counts.started() {
             let to = match self.framing.next(&input[start..], 0, self.shared.desk.outbox.crc()) {
+                Step::Message { to, .. } if self.is_one_way(to.header()) => to.on_one_way_route(),
                 Step::Message { to, .. } => to,
                 // What panicked was a request.
                 Step::Control { .. } | Step::NeedMore { .. } | Step::Fault(_) => {
@@ -277,6 +279,12 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
             self.counts.answered_for += 1;
         }
         end
+    }
+
+    /// The same question to a service that may be torn.
+    fn is_one_way(&self, header: Header) -> bool {
+        let route = self.framing.protocol.route_of(header);
+        catch_unwind(AssertUnwindSafe(|| self.service.is_one_way(route))).unwrap_or(false)
     }
 
     /// Memory is short: whether there may be none for the reply to a message of so many bytes.

@@ -34,6 +34,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             let Some(effect) = self.shared.effects.pop() else { break };
             match effect {
                 Effect::Send { to, whom, bytes } if to.shard == self.shard => {
+                    self.shared.effects.server_sent(to, bytes.len());
                     self.deliver_copy(io, to, whom, &bytes);
                 }
                 Effect::Send { to, whom, bytes } => {
@@ -204,6 +205,12 @@ impl<S: Service, I: Io> Turn<S, I> {
         }
     }
 
+    /// A service that was just made begins.
+    pub(super) fn start_service(&mut self) {
+        let mut cx = self.shared.cx(self.nobody());
+        self.service.on_start(&mut cx);
+    }
+
     /// No connection of this loop.
     const fn nobody(&self) -> ConnId {
         ConnId { shard: self.shard, generation: 0, slot: u32::MAX }
@@ -215,12 +222,15 @@ impl<S: Service, I: Io> Turn<S, I> {
         let token = Token { generation: self.take_generation(), slot: slot_of(self.table.vacant_key()) };
         let id = ConnId { shard: self.shard, generation: token.generation, slot: token.slot };
         let peer = Peer { address: Address::Ip(to), origin: Origin::Dialed { tag } };
+        self.shared.effects.server_dialed(id);
         let mut cx = self.shared.cx(id);
         let Ok(mut conn) = catch_unwind(AssertUnwindSafe(|| self.service.on_open(&peer, &mut cx))) else {
             self.shared.note_panic();
+            self.shared.effects.server_lost(id);
             return;
         };
         let Some(stream) = self.connect(io, to, token) else {
+            self.shared.effects.server_lost(id);
             self.shared.metrics.closed(CloseReason::DialFailed);
             let mut cx = self.shared.cx(id);
             let why = CloseReason::DialFailed;

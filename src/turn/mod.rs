@@ -46,6 +46,7 @@ use crate::mailbox::Mailbox;
 use crate::metrics::{Counter, Gauge, Recorder, ShardMetrics};
 use crate::service::{AfterPanic, Cx, Desk, Effects, NoWorkers, Service, Workers};
 use crate::session::{Event, Framing, Phase};
+use crate::wire::frame::OVERHEAD_BYTES;
 use crate::wire::{Control, Status};
 use accept::ListenerState;
 use entry::{Entry, Flag, Inbound, Outbound};
@@ -226,6 +227,8 @@ impl<S: Service, I: Io> Turn<S, I> {
         // Behind the listeners, for connections that we dial.
         listeners.push(ListenerConfig::new(Framing::frames(PAYLOAD_BYTES_DEFAULT).of_server()));
         let request_deadline_ms = whole_ms(config.limits.request_deadline);
+        let server_bytes_max =
+            config.limits.output_high_bytes as usize + PAYLOAD_BYTES_DEFAULT as usize + OVERHEAD_BYTES;
         let desk = Desk::new(
             Arc::clone(&config.mailbox),
             config.workers,
@@ -233,7 +236,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             request_deadline_ms,
             config.budget_bytes,
         );
-        Turn {
+        let mut turn = Turn {
             // All of it at once: pages that are never touched cost nothing, and growing would stall a turn.
             table: Slab::with_capacity(capacity),
             service: make_service(),
@@ -246,7 +249,7 @@ impl<S: Service, I: Io> Turn<S, I> {
                 metrics: Recorder::new(),
                 journal: Journal::default(),
                 desk,
-                effects: Effects::new(),
+                effects: Effects::new(server_bytes_max),
                 mailbox: config.mailbox,
                 heartbeat_ms: config.limits.heartbeat.map_or(0, whole_ms),
                 stall_us: u64::try_from(config.limits.stall.as_micros()).unwrap_or(u64::MAX),
@@ -271,7 +274,9 @@ impl<S: Service, I: Io> Turn<S, I> {
             dialed: 0,
             peers: config.peers,
             seats: config.seats,
-        }
+        };
+        turn.start_service();
+        turn
     }
 
     /// The figures, for readers of other threads.
@@ -301,7 +306,7 @@ impl<S: Service, I: Io> Turn<S, I> {
 
     /// Rights to answer deferred requests that are given away and did not come back.
     pub fn laters_out(&self) -> usize {
-        self.shared.desk.laters_out()
+        self.shared.desk.laters_out() - self.shared.effects.answers()
     }
 
     /// A turn begins, at the moment `now`.
@@ -508,6 +513,8 @@ impl<S: Service, I: Io> Turn<S, I> {
             io.close(entry.stream);
             if usize::from(entry.listener) == self.accepting.len() {
                 self.dialed -= 1;
+                let generation = entry.generation;
+                self.shared.effects.server_lost(ConnId { shard: self.shard, generation, slot });
             } else {
                 self.seats.give_back();
             }
@@ -527,6 +534,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         }
         self.service = (self.make_service)();
         self.shared.effects.forget_timers();
+        self.start_service();
         for slot in self.slots() {
             // One that is being dialed belonged to the old service, too.
             if !self.table[slot as usize].phase.is_reachable() {

@@ -12,7 +12,7 @@ use crate::base::limits::{FRAME_BYTES_PER_SECOND_MIN, TRIM_MS};
 use crate::base::planted::{Bug, is_planted};
 use crate::base::{CloseReason, Ms, Text, time::whole_ms};
 use crate::service::Service;
-use crate::session::{Event, Framing, Phase, Protocol};
+use crate::session::{Event, Framing, Phase, Protocol, Role};
 
 /// What passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,10 @@ fn next_deadline<C, St>(entry: &Entry<C, St>, framing: &Framing, limits: &Limits
     });
     let is_awaited = is_read && !entry.flags.has(Flag::PeerEnded);
     let open = entry.slots.as_ref().and_then(|slots| slots.next_due());
-    let idle = limits.idle.filter(|_| is_awaited && entry.phase == Phase::Open && open.is_none());
+    // A server that we dialed speaks when it is asked.
+    let is_client = framing.role == Role::Server;
+    let may_idle = is_client && is_awaited && entry.phase == Phase::Open && open.is_none();
+    let idle = limits.idle.filter(|_| may_idle);
     let idle = idle.map(|idle| (entry.heard.after(idle), Due::Idle));
     let stall = entry.output.as_ref().map(|output| (output.moved.after(limits.write_stall), Due::WriteStall));
     let is_timed = !(is_planted(Bug::DialForEver) && matches!(entry.phase, Phase::Connecting { .. }));

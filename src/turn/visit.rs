@@ -181,19 +181,18 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     /// Makes the outbox ready for replies to this peer, and gives how it is read.
     #[inline(always)]
     fn prepare_outbox(&mut self) -> Framing {
-        let framing = self.listener.framing;
         debug_assert!(self.shared.desk.outbox.is_empty(), "replies of another batch");
-        self.shared.desk.outbox.set_protocol(framing.protocol);
-        match &self.entry.greeting {
-            None => {
-                self.shared.desk.outbox.set_payload_max(PAYLOAD_BYTES_MAX);
-                framing
-            }
-            Some(greeting) => {
-                self.shared.desk.outbox.set_payload_max(greeting.max_receive);
-                framing.welcomed()
-            }
-        }
+        let payload_max = self.entry.greeting.as_ref().map_or(PAYLOAD_BYTES_MAX, |peer| peer.max_receive);
+        self.shared.desk.outbox.set_protocol(self.listener.framing.protocol);
+        self.shared.desk.outbox.set_payload_max(payload_max);
+        self.framing()
+    }
+
+    /// How this peer is read.
+    #[inline(always)]
+    fn framing(&self) -> Framing {
+        let framing = self.listener.framing;
+        if self.entry.greeting.is_some() { framing.welcomed() } else { framing }
     }
 
     /// Books what a batch did, and looks at the clock: a batch that held up the loop is told by name.

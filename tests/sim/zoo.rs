@@ -13,37 +13,37 @@ use tidegate::sim::{Answer, Request, Threads};
 use tidegate::wire::{ClientId, Extension, Hello, Status};
 
 // Beside the built-in routes 0 to 3. At once:
-pub const HUGE: u16 = 4;
-pub const SHARED: u16 = 5;
-pub const GATHERED: u16 = 6;
-pub const FAILS: u16 = 7;
-pub const PANICS: u16 = 8;
-pub const NOBODY: u16 = 9;
-pub const FAILS_FOR: u16 = 10;
+pub(crate) const HUGE: u16 = 4;
+pub(crate) const SHARED: u16 = 5;
+pub(crate) const GATHERED: u16 = 6;
+pub(crate) const FAILS: u16 = 7;
+pub(crate) const PANICS: u16 = 8;
+pub(crate) const NOBODY: u16 = 9;
+pub(crate) const FAILS_FOR: u16 = 10;
 // Later:
-pub const BY_TIMER: u16 = 11;
-pub const BY_THREAD: u16 = 12;
-pub const BY_THE_NEXT: u16 = 13;
-pub const FAILS_LATER: u16 = 14;
-pub const LARGE_LATER: u16 = 15;
-pub const DROPS: u16 = 16;
-pub const PANICS_LATER: u16 = 17;
-pub const OFFLOADS: u16 = 18;
-pub const PANICS_AWAY: u16 = 19;
+pub(crate) const BY_TIMER: u16 = 11;
+pub(crate) const BY_THREAD: u16 = 12;
+pub(crate) const BY_THE_NEXT: u16 = 13;
+pub(crate) const FAILS_LATER: u16 = 14;
+pub(crate) const LARGE_LATER: u16 = 15;
+pub(crate) const DROPS: u16 = 16;
+pub(crate) const PANICS_LATER: u16 = 17;
+pub(crate) const OFFLOADS: u16 = 18;
+pub(crate) const PANICS_AWAY: u16 = 19;
 // Not in time:
-pub const FORGETS: u16 = 20;
-pub const TOO_LATE: u16 = 21;
+pub(crate) const FORGETS: u16 = 20;
+pub(crate) const TOO_LATE: u16 = 21;
 // With others:
-pub const RELAYS: u16 = 22;
-pub const PUBLISHES: u16 = 23;
-pub const KICKS: u16 = 24;
+pub(crate) const RELAYS: u16 = 22;
+pub(crate) const PUBLISHES: u16 = 23;
+pub(crate) const KICKS: u16 = 24;
 
 /// The topic of what [`PUBLISHES`] publishes.
-pub const TOPIC: &str = "zoo.all";
+pub(crate) const TOPIC: &str = "zoo.all";
 
 /// What the zoo is told, besides what it is asked.
 #[derive(Clone, Copy)]
-pub struct Keeper {
+pub(crate) struct Keeper {
     pub after_panic: AfterPanic,
     /// More than any request may take.
     pub too_late: Duration,
@@ -58,7 +58,7 @@ pub struct Keeper {
 /// Connections that the zoo remembers, those that are over among them.
 const REMEMBERED: usize = 8;
 
-pub struct Zoo {
+pub(crate) struct Zoo {
     keeper: Keeper,
     threads: Threads,
     /// Deferred, by the tag of their timer.
@@ -98,7 +98,7 @@ fn must_panic(payload: &[u8]) -> bool {
 }
 
 impl Zoo {
-    pub fn new(keeper: Keeper, threads: &Threads) -> Zoo {
+    pub(crate) fn new(keeper: Keeper, threads: &Threads) -> Zoo {
         Zoo {
             keeper,
             threads: threads.clone(),
@@ -186,7 +186,7 @@ fn send_on(to: ConnId, tag: u64, payload: &[u8], cx: &mut Cx<'_>) {
 
 /// What the zoo keeps of a connection.
 #[derive(Default)]
-pub struct Guest {
+pub(crate) struct Guest {
     is_upstream: bool,
     /// A request that waits for the next one.
     before: Option<u64>,
@@ -356,7 +356,7 @@ impl Service for Zoo {
 }
 
 /// What the zoo must say.
-pub fn model(keeper: &Keeper, request: &Request<'_>) -> Answer {
+pub(crate) fn model(keeper: &Keeper, request: &Request<'_>) -> Answer {
     let payload = request.payload;
     match request.route {
         0 => Answer::Reply(BuiltIn::ACK.into()),

@@ -115,7 +115,8 @@ impl Client {
         Client::with_patience(OwnedFd::from(stream).into())
     }
 
-    fn over(stream: TcpStream) -> Client {
+    /// Either end of a connection: a test that plays a server reads and writes the same frames.
+    pub fn over(stream: TcpStream) -> Client {
         stream.set_nodelay(true).expect("an option of a fresh socket");
         Client::with_patience(stream)
     }

@@ -78,7 +78,7 @@ impl Got {
         assert_ne!(self.header & EXT, 0, "{self:?} has no block");
         let (words, flags) = (self.payload[0], self.payload[1]);
         let (block, body) = self.payload.split_at(usize::from(words) * 4);
-        assert_eq!(flags & 0x7e, 0, "replies have a correlation, and maybe tags: {block:?}");
+        assert_eq!(flags & 0x7e, 0, "replies have at most a correlation and tags: {block:?}");
         let correlation =
             (flags & 1 != 0).then(|| u64::from_be_bytes(block[4..12].try_into().expect("eight")));
         Extended {

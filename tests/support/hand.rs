@@ -312,6 +312,12 @@ impl<S: Service + 'static> Rig<S> {
 
     /// One turn with all events that there are.
     pub fn one_turn(&mut self) {
+        self.begin_turn();
+        self.turn.end(&mut self.io);
+    }
+
+    /// The first half of a turn: all events, and nothing that was left unfinished.
+    pub fn begin_turn(&mut self) {
         self.turn.begin(self.io.clock.now());
         if std::mem::take(&mut self.io.listener_event) {
             let ready = Readiness { readable: true, ..Readiness::default() };
@@ -326,7 +332,6 @@ impl<S: Service + 'static> Rig<S> {
                 self.turn.handle_event(&mut self.io, token, ready);
             }
         }
-        self.turn.end(&mut self.io);
     }
 
     /// Whether a turn has something to do at this moment.

@@ -52,7 +52,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
         match frame.control {
             Control::Hello(hello) => return self.hello(&hello, frame.extension.as_ref()),
             Control::Subscribe(_) | Control::Unsubscribe(_) | Control::Publish { .. } => {
-                self.unsupported(frame.control.header(), frame.extension.as_ref());
+                self.unsupported(frame.header(), frame.extension.as_ref());
             }
             Control::Welcome(welcome) => self.incoming(Incoming::Welcome(welcome)),
             Control::Error { status, text } => self.incoming(Incoming::Error { status, text }),

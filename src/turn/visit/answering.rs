@@ -20,8 +20,8 @@ use crate::buffer::Side;
 use crate::metrics::{Counter, Outcome};
 use crate::service::{Desk, Service};
 use crate::session::{
-    Beat, Ended, Event, Failure, Inputs, NO_ROOM, Pause, Protocol, Ready, ReplyTo, Segment, reply_bytes,
-    write_reply,
+    Beat, Ended, Event, Failure, Inputs, NO_ROOM, Pause, Phase, Protocol, Ready, ReplyTo, Segment,
+    reply_bytes, write_reply,
 };
 use crate::turn::Io;
 use crate::turn::entry::Flag;
@@ -143,20 +143,25 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         }
         let OverLimit { bytes, queued, limit } = self.over_limit(ended, said)?;
         let text = Text::of(format_args!(
-            "a reply of {bytes} bytes with {queued} queued beside it exceeds the {limit} byte limit"
+            "a reply of {bytes} bytes with {queued} queued before it exceeds the {limit} byte limit"
         ));
         Some((Status::OUTCOME_UNKNOWN, text))
     }
 
+    /// Whether what would wait for the socket, or behind an open request, is too much. What waits for this very reply is
+    /// not held against it, unless with it there is more than a connection may ever have.
     fn over_limit(&self, ended: Ended, said: &Said<'_>) -> Option<OverLimit> {
-        let queued = self.entry.queued_bytes() as usize;
-        let (to, limit, is_free) = match ended {
-            // With nothing before or behind it, it goes straight to the socket.
-            Ended::Now(to) => (to, self.limit_bytes(), queued == 0),
-            Ended::Behind(to) => (to, self.hard_bytes(), false),
+        let all = self.entry.queued_bytes() as usize;
+        let held = self.entry.slots.as_ref().map_or(0, |slots| slots.held_bytes() as usize);
+        let (to, queued) = match ended {
+            Ended::Now(to) => (to, all - held),
+            Ended::Behind(to) => (to, all),
         };
         let bytes = reply_bytes(self.listener.framing.protocol, to, said.bytes().len());
-        (!is_free && queued + bytes > limit as usize).then_some(OverLimit { bytes, queued, limit })
+        [(queued, self.hard_bytes()), (all, self.limit_bytes())]
+            .into_iter()
+            .find(|(queued, limit)| queued + bytes > *limit as usize)
+            .map(|(queued, limit)| OverLimit { bytes, queued, limit })
     }
 
     /// Bytes of the largest frame that this peer may send, and that its replies are taken to be.
@@ -165,12 +170,12 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         u32::try_from(bytes).unwrap_or(u32::MAX)
     }
 
-    /// The most bytes that may wait for this peer, for its socket or behind its open requests.
+    /// The most bytes that may wait for this peer's socket, or behind its open requests.
     pub(super) fn hard_bytes(&self) -> u32 {
         self.shared.limits.output_high_bytes.saturating_add(self.frame_bytes_max())
     }
 
-    /// The most bytes that may wait for its socket. While requests are open that is one frame more: the reply that all
+    /// The most bytes that may wait for it in all. While requests are open that is one frame more: the reply that all
     /// held ones wait for.
     pub(super) fn limit_bytes(&self) -> u32 {
         let hard = self.hard_bytes();
@@ -305,8 +310,11 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         let open = u64::from(slots.open_count());
         self.shared.desk.open -= open;
         self.shared.metrics.ended(Outcome::Abandoned, open);
+        // A peer that is gone wants no replies; all others lose them. If it was given up while requests were open, also
+        // those that were never made.
         if !self.is_gone() {
-            self.shared.metrics.add(Counter::RepliesUnsent, u64::from(slots.held_count()));
+            let never_made = if matches!(self.entry.phase, Phase::Closed(_)) { open } else { 0 };
+            self.shared.metrics.add(Counter::RepliesUnsent, never_made + u64::from(slots.held_count()));
         }
         slots.clear(&mut self.shared.desk.pool);
         self.shared.desk.put_back(slots);

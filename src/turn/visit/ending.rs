@@ -33,7 +33,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
                 Hex(&at[..at.len().min(8)])
             ))
         } else {
-            self.listener.framing.explain(why, at, 0, self.shared.desk.outbox.crc())
+            self.framing().explain(why, at, 0, self.shared.desk.outbox.crc())
         };
         self.take_leave(Leave::new(why, text.as_str()));
     }

@@ -378,7 +378,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     pub(in crate::turn) fn count_dropped(&mut self, input: &Inbound, why: CloseReason) {
         if why != CloseReason::Reset && input.unparsed {
             let bytes = input.ring.as_ref().and_then(Ring::contiguous).unwrap_or_default();
-            let dropped = self.listener.framing.count_requests(bytes, self.shared.desk.outbox.crc());
+            let dropped = self.framing().count_requests(bytes, self.shared.desk.outbox.crc());
             self.shared.metrics.add(Counter::RequestsDropped, dropped);
         }
     }

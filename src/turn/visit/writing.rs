@@ -10,7 +10,7 @@ use crate::base::{CloseReason, Ms};
 use crate::buffer::{OutQueue, QueueError};
 use crate::metrics::Counter;
 use crate::service::Service;
-use crate::session::{Inputs, Outbox, Pause, Phase, Unwritten};
+use crate::session::{Inputs, Outbox, Pause, Phase, Role, Unwritten};
 use crate::turn::Io;
 use crate::turn::entry::{Flag, Outbound};
 use std::io::IoSlice;
@@ -81,8 +81,16 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             // The connection ends for it, and with it what was pushed before.
             Err(_) => self.shared.metrics.add(Counter::RepliesUnsent, u64::from(replies)),
         }
-        if self.entry.queued_bytes() > self.shared.limits.output_high_bytes && self.entry.phase.is_serving() {
-            self.pause(Pause::Output);
+        // What a server sends us causes nothing that is sent to it: if it were not read while requests to it wait, two
+        // that wait for each other would wait for ever.
+        let queued = self.entry.queued_bytes();
+        match self.listener.framing.role {
+            Role::Client => self.shared.effects.server_queues(self.id, queued as usize),
+            Role::Server => {
+                if queued > self.shared.limits.output_high_bytes && self.entry.phase.is_serving() {
+                    self.pause(Pause::Output);
+                }
+            }
         }
         kept.map_err(|error| match error {
             QueueError::Full { .. } => CloseReason::SlowConsumer,
@@ -112,6 +120,9 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             output.taken += wrote.bytes as u64;
         }
         let queued = output.queue.queued_bytes();
+        if self.listener.framing.role == Role::Client {
+            self.shared.effects.server_queues(self.id, queued as usize);
+        }
         if queued == 0 {
             self.release_output();
         }
