@@ -5,11 +5,13 @@ use std::time::Duration;
 use tidegate::base::limits::{BUDGET_BYTES_MIN, Limits};
 use tidegate::base::{CloseReason, Time};
 use tidegate::metrics::{Counter, Outcome, Snapshot};
-use tidegate::service::{AfterPanic, BuiltIn, Cx, Frame, Incoming, Peer, Replied, Reply, Router, Service};
+use tidegate::service::{
+    AfterPanic, BuiltIn, Cx, Frame, Incoming, Later, Peer, Replied, Reply, Router, Service,
+};
 use tidegate::session::Framing;
 use tidegate::sim::{Capacity, Remote, SimIo, StreamEnd, Weather};
 use tidegate::turn::{ListenerConfig, Turn, TurnConfig, Wait};
-use tidegate::wire::{Crc, Header, encode};
+use tidegate::wire::{Control, Crc, Header, Hello, encode};
 
 const WIDE: Capacity = Capacity { up: 2 << 20, down: 2 << 20 };
 const ACK: u16 = 0;
@@ -531,4 +533,55 @@ fn a_drain_ends_what_is_still_being_dialed_in_the_same_turn() {
     rig.turn.end(&mut rig.io);
     assert!(rig.turn.is_drained());
     assert_eq!(rig.turn.wait(), Wait::Forever);
+}
+
+/// Lets the first request wait, and answers it with the second, whose reply waits behind it.
+#[derive(Default)]
+struct Pair {
+    first: Option<Later>,
+}
+
+impl Service for Pair {
+    type Conn = ();
+
+    fn on_open(&mut self, _peer: &Peer, _cx: &mut Cx<'_>) {}
+
+    fn on_frame(&mut self, _conn: &mut (), frame: Frame<'_>, reply: Reply<'_>, cx: &mut Cx<'_>) -> Replied {
+        let Some(first) = self.first.take() else {
+            let (later, replied) = reply.defer();
+            self.first = later.ok();
+            return replied;
+        };
+        let replied = reply.send(frame.payload());
+        cx.answer(first, frame.payload());
+        replied
+    }
+}
+
+/// With the last open request the limit for what may be queued fell below what was, and the next word, here that of
+/// a drain, ended the connection as a slow consumer.
+#[test]
+fn what_is_queued_when_the_last_request_ends_leaves_room_for_a_word() {
+    let mut rig = Rig::with(Pair::default, config(64 << 20, limits()), Weather::calm());
+    let client = rig.connect(Capacity { down: 6_000, ..WIDE });
+    let mut hello = Vec::new();
+    Control::Hello(Hello { version: 1, ..Hello::default() }).encode(&mut hello, &Crc::new());
+    rig.send(client, &hello);
+    let welcome = rig.receive_all(client);
+    let large = frame(ECHO, &vec![b'g'; 1_000_000]);
+    rig.send(client, &[frame(ECHO, b"wait"), large.clone()].concat());
+    rig.settle();
+    rig.turn.begin(rig.io.clock());
+    let until = rig.io.clock().ms().plus(60_000);
+    rig.turn.begin_drain(&mut rig.io, until);
+    rig.turn.end(&mut rig.io);
+    let got = rig.receive_all(client);
+    assert!(
+        got.starts_with(&[large.clone(), large.clone()].concat()),
+        "{} of {} bytes",
+        got.len(),
+        2 * large.len()
+    );
+    assert_eq!(&got[2 * large.len()..][..2], [0x40, 0x05], "GOAWAY");
+    assert_eq!((&welcome[..2], rig.turn.open()), (&[0x40, 0x03][..], 1), "it is welcome, and goes by itself");
 }
