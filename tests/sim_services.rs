@@ -7,9 +7,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use tidegate::base::Rng;
 use tidegate::metrics::{Counter, Outcome};
-use tidegate::session::{Framing, Protocol};
 use tidegate::sim::{Answer, Backend, Plan, Report, World};
-use tidegate::turn::ListenerConfig;
 
 #[path = "services/fan_out.rs"]
 #[allow(unreachable_pub, reason = "a file to be copied")]
@@ -34,15 +32,6 @@ fn seeds() -> u64 {
 /// Through narrower pipes, what several clients cause at once does not pass within the deadlines.
 fn wide_enough(plan: &mut Plan) {
     plan.pipe_bytes = (plan.pipe_bytes.0.max(2_000), plan.pipe_bytes.1.max(20_000));
-}
-
-/// On bare frames a failure that comes later ends the connection, unless something else ends it before: too much is right
-/// to tell what is wrong.
-fn where_failures_are_told(plan: &mut Plan) {
-    plan.listeners.retain(|listener| listener.framing.protocol != Protocol::Bare);
-    if plan.listeners.is_empty() {
-        plan.listeners.push(ListenerConfig::new(Framing::frames(70_000)));
-    }
 }
 
 // ---- relay ------------------------------------------------------------------------------------------------------
@@ -93,9 +82,6 @@ fn a_relay_gives_everybody_their_own() {
         plan.backends = vec![Backend { trouble, ..backend() }];
         plan.short_deadlines = rng.chance(300);
         wide_enough(&mut plan);
-        where_failures_are_told(&mut plan);
-        // The refusal of a connection looks like that of a line.
-        (plan.connections_max, plan.descriptors, plan.weather.exhausted) = (64, None, 0);
         let to = plan.backends[0].address;
         let report = run(World::new(
             plan,
@@ -116,7 +102,6 @@ fn a_relay_in_calm_weather_answers_everything() {
     for seed in 0..seeds() / 3 {
         let mut plan = Plan::calm(seed, &ROUTES);
         plan.backends = vec![backend()];
-        where_failures_are_told(&mut plan);
         // Not more than may wait for the backend; and behind the first turn, in which it is dialed.
         plan.clients = plan.clients.min(3);
         plan.arrivals_us = plan.arrivals_us.max(5_000);

@@ -155,9 +155,16 @@ impl Checker {
 
     /// Whether the next reply in order may fail, so that a connection that knows no failures ends there.
     pub(super) fn next_may_fail(&self, moment: &Moment<'_>) -> bool {
-        self.ordered.front().is_some_and(|index| {
-            !self.due[*index].fails.is_empty() || self.may_overflow(moment) || moment.was_rebuilt
-        })
+        self.ordered.front().is_some_and(|index| self.may_end_at(*index, moment))
+    }
+
+    /// Whether any that is due may.
+    pub(super) fn some_may_fail(&self, moment: &Moment<'_>) -> bool {
+        self.ordered.iter().any(|index| self.may_end_at(*index, moment))
+    }
+
+    fn may_end_at(&self, index: usize, moment: &Moment<'_>) -> bool {
+        !self.due[index].fails.is_empty() || self.may_overflow(moment) || moment.was_rebuilt
     }
 
     /// Whether more may have waited for the client than may be queued.

@@ -107,7 +107,18 @@ impl Client {
         }
         let may_send = self.sent < self.may_send() && socket.up_space() > 0 && !io.has_shut(remote);
         let has_to_end = !socket.client_closed && (self.is_ready_to_end() || self.is_ready_to_leave());
-        (may_send || has_to_end).then(|| io.clock())
+        let has_to_shut = match self.script.finale {
+            Finale::HalfClose | Finale::EndInside => {
+                self.sent == self.script.stream.len() && !io.has_shut(remote)
+            }
+            Finale::Close
+            | Finale::EarlyClose
+            | Finale::Reset(_)
+            | Finale::Fault(_)
+            | Finale::Mute
+            | Finale::Stay => false,
+        };
+        (may_send || has_to_end || has_to_shut).then(|| io.clock())
     }
 
     /// How much of the stream may be sent by now.

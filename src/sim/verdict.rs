@@ -50,10 +50,15 @@ pub(super) fn judge(
 }
 
 fn never_served(client: &Client, socket: &Socket) -> Result<(), String> {
-    if client.checker.taken() > 0 {
+    // A line that refuses the connection may look like one that refuses a request.
+    let refusal = client.checker.last_error_line().map(Farewell::Status);
+    let (taken, words) = match refusal {
+        Some(refusal) => (client.checker.taken() - 1, Some(refusal)),
+        None => (client.checker.taken(), client.checker.farewell()),
+    };
+    if taken > 0 {
         return Err("replies to a client that was never served".to_owned());
     }
-    let words = client.checker.farewell();
     let is_told = words.is_none() || words == Some(Farewell::Status(status::OVERLOADED));
     let has_words = client.script.protocol != Protocol::Bare && socket.capacity.down > 600;
     match socket.fate {
@@ -122,7 +127,7 @@ impl Case<'_> {
             | Why::Proxy => finale == Finale::Fault(self.why),
             Why::Heartbeat => return self.was_silent(),
             Why::RequestFailed => {
-                let may_fail = self.client.checker.next_may_fail(&self.moment());
+                let may_fail = self.client.checker.some_may_fail(&self.moment());
                 self.client.script.protocol == Protocol::Bare
                     && (may_fail || finale == Finale::Fault(self.why))
             }
