@@ -3,10 +3,10 @@
 use std::panic::resume_unwind;
 use std::time::Duration;
 use tidegate::base::limits::{BUDGET_BYTES_MIN, Limits};
-use tidegate::base::{CloseReason, Time};
+use tidegate::base::{CloseReason, ConnId, Time};
 use tidegate::metrics::{Counter, Outcome, Snapshot};
 use tidegate::service::{
-    AfterPanic, BuiltIn, Cx, Frame, Incoming, Later, Peer, Replied, Reply, Router, Service,
+    AfterPanic, BuiltIn, Cx, Frame, Incoming, Later, Message, Peer, Replied, Reply, Router, Service, Welcomed,
 };
 use tidegate::session::Framing;
 use tidegate::sim::{Capacity, Remote, SimIo, StreamEnd, Weather};
@@ -584,4 +584,55 @@ fn what_is_queued_when_the_last_request_ends_leaves_room_for_a_word() {
     );
     assert_eq!(&got[2 * large.len()..][..2], [0x40, 0x05], "GOAWAY");
     assert_eq!((&welcome[..2], rig.turn.open()), (&[0x40, 0x03][..], 1), "it is welcome, and goes by itself");
+}
+
+/// Sends every request on to the first who said HELLO.
+#[derive(Default)]
+struct Herald {
+    first: Option<ConnId>,
+}
+
+impl Service for Herald {
+    type Conn = ();
+
+    fn on_open(&mut self, _peer: &Peer, _cx: &mut Cx<'_>) {}
+
+    fn on_hello(&mut self, _conn: &mut (), _hello: &Hello<'_>, cx: &mut Cx<'_>) -> Welcomed {
+        self.first.get_or_insert(cx.id());
+        Welcomed::Anonymous
+    }
+
+    fn on_frame(&mut self, _conn: &mut (), frame: Frame<'_>, reply: Reply<'_>, cx: &mut Cx<'_>) -> Replied {
+        if let Some(first) = self.first {
+            cx.message(first, &Message::new("news", frame.payload())).expect("there is room");
+        }
+        reply.send(b"sent")
+    }
+}
+
+/// What did not fit behind the queue of a peer that was gone stayed in the loop, and left with the next one's replies.
+#[test]
+fn a_message_to_a_peer_that_is_gone_reaches_nobody_else() {
+    let framing = Framing::frames(10_000);
+    let base = TurnConfig::alone(10, vec![ListenerConfig::new(framing)]);
+    let mut rig = Rig::with(Herald::default, TurnConfig { limits: limits(), ..base }, Weather::calm());
+    let mut hello = Vec::new();
+    Control::Hello(Hello { version: 1, ..Hello::default() }).encode(&mut hello, &Crc::new());
+    let gone = rig.connect(WIDE);
+    rig.send(gone, &hello);
+    let here = rig.connect(WIDE);
+    // More than may be queued, so that the last of it is written at once.
+    rig.io.reset(gone);
+    rig.send(here, &frame(ECHO, &[b'n'; 9_000]).repeat(6));
+    rig.io.deliver_all();
+    let events = rig.io.poll();
+    rig.turn.begin(rig.io.clock());
+    // That the other one is gone is told a turn later.
+    for (token, ready) in events.into_iter().filter(|(token, _)| token.slot == 1) {
+        rig.turn.handle_event(&mut rig.io, token, ready);
+    }
+    rig.turn.end(&mut rig.io);
+    rig.send(here, &frame(ECHO, b""));
+    assert_eq!(rig.receive_all(here), frame(ECHO, b"sent").repeat(7));
+    assert_eq!(rig.figures().closes(CloseReason::Reset), 1);
 }

@@ -255,7 +255,11 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         let fits = self.entry.queued_bytes() as usize + bytes <= self.limit_bytes() as usize
             && self.shared.desk.pool.has_room(Side::Output, bytes);
         if !fits && self.entry.phase.is_answering() {
-            self.write_queued()?;
+            if let Err(why) = self.write_queued() {
+                // Whatever became of it, nothing of this may reach the next connection.
+                self.shared.desk.outbox.clear();
+                return Err(why);
+            }
             return self.send(Inputs::default());
         }
         self.shared.desk.outbox.seal();
