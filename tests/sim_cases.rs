@@ -1,123 +1,17 @@
 //! Single cases on the simulated kernel, driven by hand: each of them once was somebody's bug.
 
+#[allow(dead_code, reason = "each test file uses a part of it")]
+#[path = "sim/rig.rs"]
+mod rig;
+
+use rig::{ACK, ECHO, Rig, WIDE, config, frame, limits};
 use std::panic::resume_unwind;
 use std::time::Duration;
+use tidegate::base::CloseReason;
 use tidegate::base::limits::{BUDGET_BYTES_MIN, Limits};
-use tidegate::base::{CloseReason, Time};
-use tidegate::metrics::{Counter, Outcome, Snapshot};
-use tidegate::service::{AfterPanic, BuiltIn, Cx, Frame, Incoming, Peer, Replied, Reply, Router, Service};
-use tidegate::session::Framing;
-use tidegate::sim::{Capacity, Remote, SimIo, StreamEnd, Weather};
-use tidegate::turn::{ListenerConfig, Turn, TurnConfig, Wait};
-use tidegate::wire::{Crc, Header, encode};
-
-const WIDE: Capacity = Capacity { up: 2 << 20, down: 2 << 20 };
-const ACK: u16 = 0;
-const ECHO: u16 = 1;
-
-/// A loop and its kernel, with nothing between them and the test.
-struct Rig<S: Service> {
-    io: SimIo,
-    turn: Turn<S, SimIo>,
-}
-
-fn config(budget_bytes: usize, limits: Limits) -> TurnConfig {
-    let payload_max = 1 << 20;
-    let framing = Framing::frames(payload_max);
-    TurnConfig { budget_bytes, limits, ..TurnConfig::alone(1_000, vec![ListenerConfig::new(framing)]) }
-}
-
-fn limits() -> Limits {
-    Limits { output_high_bytes: 20_000, output_low_bytes: 5_000, ..Limits::default() }
-}
-
-impl Rig<Router> {
-    fn new() -> Rig<Router> {
-        Rig::with(Router::embedded, config(64 << 20, limits()), Weather::calm())
-    }
-}
-
-impl<S: Service + 'static> Rig<S> {
-    fn with(make: impl FnMut() -> S + Send + 'static, config: TurnConfig, weather: Weather) -> Rig<S> {
-        let start = Time(5_000_000);
-        Rig { io: SimIo::new(1, weather, 1, start), turn: Turn::new(config, start, make) }
-    }
-
-    fn connect(&mut self, capacity: Capacity) -> Remote {
-        let remote = self.io.connect(0, capacity);
-        self.settle();
-        remote
-    }
-
-    fn turn(&mut self) {
-        self.io.blow();
-        let events = self.io.poll();
-        self.turn.begin(self.io.clock());
-        for (token, ready) in events {
-            self.turn.handle_event(&mut self.io, token, ready);
-        }
-        self.turn.end(&mut self.io);
-    }
-
-    /// Turns until there is nothing to do now. Fails if that never is.
-    fn settle(&mut self) {
-        for _ in 0..20_000 {
-            self.turn();
-            let is_due = match self.turn.wait() {
-                Wait::Not => true,
-                Wait::Until(due) => due.reached(self.io.clock().ms()),
-                Wait::Forever => false,
-            };
-            if !is_due && !self.io.has_events() {
-                return;
-            }
-        }
-        panic!("the loop spins");
-    }
-
-    /// Lets time pass in steps of a millisecond at most, with the turns that it brings.
-    fn pass(&mut self, ms: u64) {
-        for _ in 0..ms {
-            self.io.advance_us(1_000);
-            self.settle();
-        }
-    }
-
-    /// Lets time pass in one leap at a time.
-    fn leap(&mut self, seconds: u64) {
-        for _ in 0..seconds * 10 {
-            self.io.advance_us(100_000);
-            self.settle();
-        }
-    }
-
-    fn send(&mut self, remote: Remote, bytes: &[u8]) {
-        assert_eq!(self.io.send(remote, bytes), bytes.len(), "the pipe is wide enough");
-    }
-
-    /// Receives to the end of what comes without anything more being sent.
-    fn receive_all(&mut self, remote: Remote) -> Vec<u8> {
-        let mut all = Vec::new();
-        loop {
-            self.settle();
-            let bytes = self.io.receive(remote, usize::MAX);
-            if bytes.is_empty() {
-                return all;
-            }
-            all.extend(bytes);
-        }
-    }
-
-    fn figures(&self) -> Snapshot {
-        self.turn.metrics().snapshot()
-    }
-}
-
-fn frame(route: u16, payload: &[u8]) -> Vec<u8> {
-    let mut frame = Vec::new();
-    encode(&mut frame, &Crc::new(), Header::from_bits(route), payload);
-    frame
-}
+use tidegate::metrics::{Counter, Outcome};
+use tidegate::service::{AfterPanic, BuiltIn, Cx, Frame, Peer, Replied, Reply, Router, Service};
+use tidegate::sim::{Capacity, Remote, StreamEnd, Weather};
 
 fn ack() -> Vec<u8> {
     frame(ACK, BuiltIn::ACK.as_bytes())
@@ -456,79 +350,4 @@ fn a_panic_in_any_callback_stays_with_its_request_or_its_connection() {
             assert!(seen.closes(CloseReason::Panicked) <= rebuilt, "case: {at} {after:?}");
         }
     }
-}
-
-/// Dials at the first request, and panics at the second.
-struct Dialer {
-    serial: u32,
-}
-
-const BACKEND: &str = "10.1.0.1:7000";
-
-impl Service for Dialer {
-    type Conn = u32;
-
-    fn on_open(&mut self, _peer: &Peer, _cx: &mut Cx<'_>) -> u32 {
-        self.serial
-    }
-
-    fn on_frame(&mut self, _serial: &mut u32, _: Frame<'_>, reply: Reply<'_>, cx: &mut Cx<'_>) -> Replied {
-        if self.serial == 1 && cx.now() > Time(5_500_000) {
-            resume_unwind(Box::new("as planned"));
-        }
-        cx.dial(BACKEND.parse().expect("an address"), 0).expect("there is room");
-        reply.send(b"dialing")
-    }
-
-    fn on_incoming(&mut self, serial: &mut u32, _: Incoming<'_>, _: &mut Cx<'_>) {
-        assert_eq!(self.serial, *serial, "the state of a service that is no more");
-    }
-
-    fn on_panic(&mut self) -> AfterPanic {
-        AfterPanic::Rebuild
-    }
-}
-
-/// A connection that was still being dialed outlived its service, and its replies came to the next one.
-#[test]
-fn a_rebuilt_service_does_not_inherit_what_the_old_one_was_dialing() {
-    let mut serial = 0;
-    let make = move || {
-        serial += 1;
-        Dialer { serial }
-    };
-    let mut rig = Rig::with(make, config(64 << 20, limits()), Weather::calm());
-    rig.io.listen_at(BACKEND.parse().expect("an address"), 1_000_000);
-    let client = rig.connect(WIDE);
-    rig.send(client, &frame(ECHO, b"dial"));
-    assert_eq!(rig.receive_all(client), frame(ECHO, b"dialing"));
-    let (_, dialed) = rig.io.take_dialed().expect("it was dialed");
-    rig.pass(600);
-    rig.send(client, &frame(ECHO, b"panic"));
-    rig.leap(1);
-    rig.io.send(dialed, &frame(ECHO, b"for the old one"));
-    rig.leap(3);
-    let seen = rig.figures();
-    assert_eq!(seen.closes(CloseReason::Panicked), 2, "the client, and what was being dialed");
-    assert_eq!(seen.counter(Counter::Panics), 1);
-}
-
-/// It was ended at the end of a turn, behind the burial, and no event or timer was left to bring the next turn.
-#[test]
-fn a_drain_ends_what_is_still_being_dialed_in_the_same_turn() {
-    let limits = Limits { connect_deadline: Duration::from_secs(60), ..limits() };
-    let mut rig = Rig::with(|| Dialer { serial: 0 }, config(64 << 20, limits), Weather::calm());
-    rig.io.listen_at(BACKEND.parse().expect("an address"), 60_000_000);
-    let client = rig.connect(WIDE);
-    rig.send(client, &frame(ECHO, b"dial"));
-    assert_eq!(rig.receive_all(client), frame(ECHO, b"dialing"));
-    rig.io.hang_up(client);
-    rig.settle();
-    assert_eq!(rig.turn.open(), 1, "what is being dialed");
-    rig.turn.begin(rig.io.clock());
-    let until = rig.io.clock().ms().plus(30_000);
-    rig.turn.begin_drain(&mut rig.io, until);
-    rig.turn.end(&mut rig.io);
-    assert!(rig.turn.is_drained());
-    assert_eq!(rig.turn.wait(), Wait::Forever);
 }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use tidegate::base::Rng;
 use tidegate::metrics::{Counter, Outcome};
-use tidegate::session::{Framing, Protocol};
+use tidegate::session::Framing;
 use tidegate::sim::{Answer, Backend, Plan, Report, World};
 use tidegate::turn::ListenerConfig;
 
@@ -39,15 +39,6 @@ fn seeds(most: u64) -> std::ops::Range<u64> {
 /// Through narrower pipes, what several clients cause at once does not pass within the deadlines.
 fn wide_enough(plan: &mut Plan) {
     plan.pipe_bytes = (plan.pipe_bytes.0.max(2_000), plan.pipe_bytes.1.max(20_000));
-}
-
-/// On bare frames a failure that comes later ends the connection, unless something else ends it before: too much is right
-/// to tell what is wrong.
-fn where_failures_are_told(plan: &mut Plan) {
-    plan.listeners.retain(|listener| listener.framing.protocol != Protocol::Bare);
-    if plan.listeners.is_empty() {
-        plan.listeners.push(ListenerConfig::new(Framing::frames(70_000)));
-    }
 }
 
 // ---- relay ------------------------------------------------------------------------------------------------------
@@ -98,13 +89,6 @@ fn a_relay_gives_everybody_their_own() {
         plan.backends = vec![Backend { trouble, ..backend() }];
         plan.short_deadlines = rng.chance(300);
         wide_enough(&mut plan);
-        // With few open requests and a mute backend each takes its time, and a world's patience is for one such pause.
-        plan.limits.open_requests = 1_000;
-        // A moment that goes on within a turn makes silences look shorter than they were.
-        plan.weather.tick_us = 0;
-        where_failures_are_told(&mut plan);
-        // The refusal of a connection looks like that of a line.
-        (plan.connections_max, plan.descriptors, plan.weather.exhausted) = (64, None, 0);
         let to = plan.backends[0].address;
         let report = run(World::new(
             plan,

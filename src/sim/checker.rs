@@ -155,9 +155,16 @@ impl Checker {
 
     /// Whether the next reply in order may fail, so that a connection that knows no failures ends there.
     pub(super) fn next_may_fail(&self, moment: &Moment<'_>) -> bool {
-        self.ordered.front().is_some_and(|index| {
-            !self.due[*index].fails.is_empty() || self.may_overflow(moment) || moment.was_rebuilt
-        })
+        self.ordered.front().is_some_and(|index| self.may_end_at(*index, moment))
+    }
+
+    /// Whether any that is due may.
+    pub(super) fn some_may_fail(&self, moment: &Moment<'_>) -> bool {
+        self.ordered.iter().any(|index| self.may_end_at(*index, moment))
+    }
+
+    fn may_end_at(&self, index: usize, moment: &Moment<'_>) -> bool {
+        !self.due[index].fails.is_empty() || self.may_overflow(moment) || moment.was_rebuilt
     }
 
     /// Whether more may have waited for the client than may be queued.
@@ -235,7 +242,7 @@ impl Checker {
     fn take_plain(&mut self, header: u16, payload: &[u8], moment: &Moment<'_>) -> Result<(), String> {
         match self.ordered.front() {
             Some(&index) if self.due[index].kind == Kind::Plain(header) => {
-                self.check(index, status_ok(), payload, moment)?;
+                self.check(index, status::OK, payload, moment)?;
                 self.take_front();
                 Ok(())
             }
@@ -270,7 +277,7 @@ impl Checker {
     fn take_loose(&mut self, kind: Kind, code: u16, body: &[u8], moment: &Moment<'_>) -> Result<(), String> {
         self.must_be_welcome()?;
         let dues = self.loose.of(kind);
-        let fitting = dues.iter().filter(|index| self.check(**index, code, body, moment).is_ok());
+        let fitting = dues.iter().filter(|index| self.fits(**index, code, body, moment));
         let fitting: Vec<usize> = fitting.copied().collect();
         if self.loose.assign(fitting) {
             self.taken += 1;
@@ -318,7 +325,7 @@ impl Checker {
                 self.must_be_welcome()?;
                 let index = self.pongs.pop_front().ok_or("a PONG for nothing")?;
                 self.taken += 1;
-                self.check(index, status_ok(), payload, moment)
+                self.check(index, status::OK, payload, moment)
             }
             _ => self.take_unasked(header, payload, bytes, moment),
         }
@@ -442,30 +449,37 @@ impl Checker {
     }
 
     /// Whether this due may be answered so.
-    fn check(&self, index: usize, code: u16, body: &[u8], moment: &Moment<'_>) -> Result<(), String> {
+    fn fits(&self, index: usize, code: u16, body: &[u8], moment: &Moment<'_>) -> bool {
         let due = &self.due[index];
-        let must_drain = due.is_request() && self.drains_from.is_some_and(|from| index >= from);
-        if must_drain && code != status::DRAINING {
-            return Err(format!("status {code} to a request that was sent after GOAWAY DRAINING"));
+        match code {
+            _ if self.must_drain(index) => code == status::DRAINING,
+            status::OK => due.replies.iter().any(|reply| reply == body),
+            _ => due.fails.contains(&code) || self.may_fail(index, code, moment),
         }
-        if code != status_ok() {
-            if due.fails.contains(&code) || self.may_fail(index, code, moment) {
-                return Ok(());
-            }
-            let text = String::from_utf8_lossy(body);
-            return Err(format!("status {code} ({text}) in the place of {}", self.brief(index)));
-        }
-        if due.replies.iter().any(|reply| reply == body) {
+    }
+
+    /// Whether it answers a request that was sent after the server had said that it goes.
+    fn must_drain(&self, index: usize) -> bool {
+        self.due[index].is_request() && self.drains_from.is_some_and(|from| index >= from)
+    }
+
+    /// The same, with words for what is wrong.
+    fn check(&self, index: usize, code: u16, body: &[u8], moment: &Moment<'_>) -> Result<(), String> {
+        if self.fits(index, code, body, moment) {
             return Ok(());
         }
-        Err(match due.replies.first() {
-            None => format!("a reply of {} bytes in the place of {}", body.len(), self.brief(index)),
-            Some(want) => {
-                let at = want.iter().zip(body).position(|(want, got)| want != got);
-                let at = at.unwrap_or(want.len().min(body.len()));
-                format!("{} bytes, wrong at {at}, in the place of {}", body.len(), self.brief(index))
-            }
-        })
+        let due = self.brief(index);
+        if self.must_drain(index) {
+            return Err(format!("status {code} to a request behind GOAWAY DRAINING, where {due}"));
+        }
+        if code != status::OK {
+            return Err(format!("status {code} ({}) came where {due}", String::from_utf8_lossy(body)));
+        }
+        let differs = self.due[index].replies.first().map_or(String::new(), |want| {
+            let at = want.iter().zip(body).position(|(want, got)| want != got);
+            format!(", other from byte {} on,", at.unwrap_or(want.len().min(body.len())))
+        });
+        Err(format!("a reply of {}{differs} came where {due}", show(body)))
     }
 
     /// What the server may say of its own accord.
@@ -486,28 +500,32 @@ impl Checker {
     }
 
     fn unexpected(&self, input: &[u8]) -> String {
-        let first = &input[..input.len().min(16)];
-        let due = self.ordered.front().map_or("nothing".to_owned(), |index| self.brief(*index));
-        format!("{} bytes {first:02x?}.. in the place of {due}", input.len())
+        let due = self.ordered.front().map_or("nothing was due".to_owned(), |index| self.brief(*index));
+        format!("{} came where {due}", show(input))
     }
 
     fn brief(&self, index: usize) -> String {
         let due = &self.due[index];
-        let replies: Vec<String> = due
-            .replies
-            .iter()
-            .map(|bytes| format!("{} bytes {:02x?}..", bytes.len(), &bytes[..bytes.len().min(8)]))
-            .collect();
-        format!("due {index}, {:?}: {replies:?} or {:?}", due.kind, due.fails)
+        let replies = due.replies.iter().map(|reply| show(reply));
+        let fails = due.fails.iter().map(|code| format!("status {code}"));
+        let all: Vec<String> = replies.chain(fails).collect();
+        format!("{} was due ({:?}, number {index})", all.join(" or "), due.kind)
     }
+}
+
+/// Bytes for people: as text if they are one.
+fn show(bytes: &[u8]) -> String {
+    let first = &bytes[..bytes.len().min(12)];
+    let more = if first.len() < bytes.len() { ".." } else { "" };
+    if !first.is_empty() && first.iter().all(|byte| (b' '..=b'~').contains(byte)) {
+        return format!("{} bytes \"{}\"{more}", bytes.len(), String::from_utf8_lossy(first));
+    }
+    let hex: Vec<String> = first.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{} bytes [{}{more}]", bytes.len(), hex.join(" "))
 }
 
 /// No frame of a world is larger: a length over it is not one.
 const FRAME_BYTES_MAX: usize = 64 << 20;
-
-const fn status_ok() -> u16 {
-    0
-}
 
 /// The status that a payload begins with, if it is followed by fields and a text.
 fn text_behind(payload: &[u8], fields: usize) -> Option<u16> {

@@ -30,6 +30,8 @@ pub(super) struct Client {
     pub(super) whole_at: Time,
     /// When it read the first byte of the message that is not whole.
     pub(super) partial_at: Option<Time>,
+    /// When it last got something that was due.
+    pub(super) answered_at: Time,
     /// When the messages of its dues had arrived.
     pub(super) arrivals: Vec<Time>,
     /// Where its last answer to a PING ends.
@@ -63,6 +65,7 @@ impl Client {
             whole: 0,
             whole_at: start,
             partial_at: None,
+            answered_at: start,
             arrivals: Vec::new(),
             pongs_end: 0,
             stops_at: None,
@@ -104,7 +107,18 @@ impl Client {
         }
         let may_send = self.sent < self.may_send() && socket.up_space() > 0 && !io.has_shut(remote);
         let has_to_end = !socket.client_closed && (self.is_ready_to_end() || self.is_ready_to_leave());
-        (may_send || has_to_end).then(|| io.clock())
+        let has_to_shut = match self.script.finale {
+            Finale::HalfClose | Finale::EndInside => {
+                self.sent == self.script.stream.len() && !io.has_shut(remote)
+            }
+            Finale::Close
+            | Finale::EarlyClose
+            | Finale::Reset(_)
+            | Finale::Fault(_)
+            | Finale::Mute
+            | Finale::Stay => false,
+        };
+        (may_send || has_to_end || has_to_shut).then(|| io.clock())
     }
 
     /// How much of the stream may be sent by now.
@@ -217,7 +231,11 @@ impl Client {
             Reading::Eager => usize::MAX,
         };
         let bytes = io.receive(remote, most);
+        let taken = self.checker.taken();
         self.checker.feed(&bytes, &Moment { arrivals: &self.arrivals, ..*moment })?;
+        if self.checker.taken() > taken {
+            self.answered_at = io.clock();
+        }
         match io.stream_end(remote) {
             StreamEnd::Open => Ok(ControlFlow::Continue(())),
             end @ (StreamEnd::End | StreamEnd::Reset) => {

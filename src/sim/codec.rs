@@ -6,6 +6,7 @@
 //! Never: in the way of a scripted client that breaks the rules. What is written here may be nonsense on purpose.
 
 pub(super) mod status {
+    pub(in crate::sim) const OK: u16 = 0;
     pub(in crate::sim) const PROTOCOL: u16 = 1;
     pub(in crate::sim) const UNAUTHENTICATED: u16 = 2;
     pub(in crate::sim) const OVERLOADED: u16 = 5;

@@ -4,7 +4,7 @@ use super::backend::Backend;
 use super::io::pick;
 use super::socket::Capacity;
 use super::weather::Weather;
-use crate::base::limits::{BUDGET_BYTES_MIN, FAILURE_BYTES_SPARE, Limits};
+use crate::base::limits::{BUDGET_BYTES_MIN, Limits};
 use crate::base::{Rng, Time};
 use crate::session::Framing;
 use crate::turn::ListenerConfig;
@@ -140,13 +140,13 @@ impl Plan {
         if self.is_tight() { 0 } else { most }
     }
 
-    /// Bytes that may wait for any connection, where no reply is larger than this: what may be queued, once more behind
-    /// open requests, and a reply that was begun before it was known.
+    /// Bytes that may wait for any connection, where no reply is larger than this: what may be queued, the
+    /// reply that all held ones wait for, one that was begun before it was known, and what failures say.
     pub(super) fn queued_bytes_most(&self, reply_bytes: usize) -> usize {
         let payloads = self.listeners.iter().map(|listener| listener.framing.payload_max as usize);
         let frame = payloads.max().unwrap_or(0) + 10;
         let high = self.limits.output_high_bytes as usize;
-        2 * high + 3 * frame + reply_bytes + FAILURE_BYTES_SPARE as usize
+        high + 2 * frame + reply_bytes + FAILURES_BYTES
     }
 
     /// Whether memory may be short.
@@ -159,6 +159,9 @@ impl Plan {
         self.start.0 / 1000 + 60_000 > u64::from(u32::MAX)
     }
 }
+
+/// What the texts of failures may come to that wait for one connection.
+const FAILURES_BYTES: usize = 32 << 10;
 
 /// Bytes that a connection's pipes hold, at least and at most: bottlenecks, ordinary ones, wide ones, and any.
 const PIPES: [(u64, u64); 4] = [(4, 300), (2_000, 20_000), (60_000, 600_000), (4, 600_000)];

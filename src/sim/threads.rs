@@ -25,7 +25,7 @@ struct Inner {
     jobs_max: usize,
     jobs: usize,
     pending: Vec<(Time, Work)>,
-    forgotten: usize,
+    forgotten: Vec<Later>,
     /// What is to be reported, by kind.
     made: Vec<Trouble>,
 }
@@ -52,7 +52,7 @@ impl Threads {
             jobs_max,
             jobs: 0,
             pending,
-            forgotten: 0,
+            forgotten: Vec::new(),
             made,
         })))
     }
@@ -65,13 +65,12 @@ impl Threads {
     /// Keeps a request's right to be answered for ever, as a handler would that leaks it. The world knows then that it
     /// does not come back.
     pub fn forget(&self, later: Later) {
-        self.with(|inner| inner.forgotten += 1);
-        std::mem::forget(later);
+        self.with(|inner| inner.forgotten.push(later));
     }
 
     /// How many were [forgotten](Threads::forget).
     pub(super) fn forgotten(&self) -> usize {
-        self.with(|inner| inner.forgotten)
+        self.with(|inner| inner.forgotten.len())
     }
 
     /// When there is something to do next.

@@ -50,10 +50,15 @@ pub(super) fn judge(
 }
 
 fn never_served(client: &Client, socket: &Socket) -> Result<(), String> {
-    if client.checker.taken() > 0 {
+    // A line that refuses the connection may look like one that refuses a request.
+    let refusal = client.checker.last_error_line().map(Farewell::Status);
+    let (taken, words) = match refusal {
+        Some(refusal) => (client.checker.taken() - 1, Some(refusal)),
+        None => (client.checker.taken(), client.checker.farewell()),
+    };
+    if taken > 0 {
         return Err("replies to a client that was never served".to_owned());
     }
-    let words = client.checker.farewell();
     let is_told = words.is_none() || words == Some(Farewell::Status(status::OVERLOADED));
     let has_words = client.script.protocol != Protocol::Bare && socket.capacity.down > 600;
     match socket.fate {
@@ -122,7 +127,7 @@ impl Case<'_> {
             | Why::Proxy => finale == Finale::Fault(self.why),
             Why::Heartbeat => return self.was_silent(),
             Why::RequestFailed => {
-                let may_fail = self.client.checker.next_may_fail(&self.moment());
+                let may_fail = self.client.checker.some_may_fail(&self.moment());
                 self.client.script.protocol == Protocol::Bare
                     && (may_fail || finale == Finale::Fault(self.why))
             }
@@ -183,7 +188,9 @@ impl Case<'_> {
         let stays = matches!(self.client.script.finale, Finale::Mute | Finale::Stay);
         if heartbeat_ms > 0 && stays && self.client.script.reading == Reading::Eager && !self.client.has_left
         {
-            let silent_ms = self.at.since_us(self.client.whole_at) / 1000;
+            // While it is answered it is not asked.
+            let since = self.client.whole_at.max(self.client.answered_at);
+            let silent_ms = self.at.since_us(since) / 1000;
             // Meanwhile it may not have been read, for its open requests, and the end takes its time.
             let pauses = self.world.limits.request_deadline + self.world.limits.linger;
             if silent_ms > u64::from(heartbeat_ms) * 2 + u64::from(whole_ms(pauses)) + PATIENCE_MS {
@@ -314,20 +321,20 @@ impl Case<'_> {
         let (taken, _) = self.taken_and_words();
         let due = self.client.script.due_by(figures.served_bytes);
         let may_drop = matches!(self.why, CloseReason::Panicked | CloseReason::Memory | CloseReason::ClosedByService)
-            // The one that failed, and what is behind it.
-            || self.why == CloseReason::RequestFailed && self.client.checker.next_may_fail(&self.moment());
+            // The one that failed, and what is behind it; whatever else the connection is ending for.
+            || self.client.script.protocol == Protocol::Bare && self.client.checker.next_may_fail(&self.moment());
         if taken > due || (taken < due && !may_drop) {
             return Err(format!("{taken} replies to {due} requests that were read"));
         }
         let promised = figures.drain_bytes.map_or(0, |bytes| self.client.script.due_by(bytes));
-        if self.why == CloseReason::Drained && taken < promised {
+        if self.why == CloseReason::Drained && taken < promised && !may_drop {
             return Err(format!(
                 "{taken} replies to {promised} requests that were there when the drain began"
             ));
         }
         let all = self.client.script.due.len();
         let has_sent_all = self.client.sent == self.client.script.stream.len();
-        if self.why == CloseReason::PeerClosed && has_sent_all && taken < all {
+        if self.why == CloseReason::PeerClosed && has_sent_all && taken < all && !may_drop {
             return Err(format!("{taken} replies of {all}"));
         }
         Ok(())

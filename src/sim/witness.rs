@@ -32,6 +32,8 @@ pub(super) struct Notes {
     pub(super) wrong: Option<String>,
     /// `on_open` of a connection that was dialed did not come back.
     pub(super) dial_panics: u64,
+    /// Messages were to be sent to somebody.
+    pub(super) has_messages: bool,
     /// Callbacks in all.
     pub(super) calls: u64,
     /// Connections whose end was asked for, open or not.
@@ -59,6 +61,7 @@ impl Notes {
         if !self.is_open(to.generation) {
             self.made.push(Trouble::StaleCommand);
         }
+        self.has_messages |= message_bytes > 0;
         if is_end {
             self.named.insert(to.generation);
         }

@@ -38,7 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Turns of a world at most.
-const TURNS_MAX: u64 = 500_000;
+const TURNS_MAX: u64 = 2_000_000;
 
 /// What a message that came to a client must be.
 type MessageCheck = Box<dyn FnMut(u32, &str, &[u8]) -> Result<(), String>>;

@@ -49,7 +49,7 @@ pub(crate) struct Keeper {
     pub too_late: Duration,
     /// What [`RELAYS`] dials.
     pub backend: SocketAddr,
-    /// Whether it is certain to get there.
+    /// Whether what is sent there is certain to come back.
     pub relays_surely: bool,
     /// Whether some jobs are refused.
     pub may_refuse_jobs: bool,
@@ -148,20 +148,29 @@ impl Zoo {
                 None
             }
         };
-        self.relayed.insert(self.tags, (to, later, payload.to_vec()));
-        if let Some(to) = to {
-            send_on(to, self.tags, payload, cx);
+        match to {
+            Some(to) if !send_on(to, self.tags, payload, cx) => {
+                cx.fail(later, Status::UNAVAILABLE, "too much waits for its server");
+            }
+            Some(_) | None => {
+                self.relayed.insert(self.tags, (to, later, payload.to_vec()));
+            }
         }
         replied
     }
 
     fn upstream_opened(&mut self, id: ConnId, cx: &mut Cx<'_>) {
         self.upstream = Upstream::There(id);
-        let mut unsent: Vec<_> = self.relayed.iter_mut().filter(|(_, (to, ..))| to.is_none()).collect();
-        unsent.sort_by_key(|(tag, _)| **tag);
-        for (tag, (to, _, payload)) in unsent {
-            *to = Some(id);
-            send_on(id, *tag, payload, cx);
+        let is_unsent = |(_, (to, ..)): &(&u64, &(Option<ConnId>, Later, Vec<u8>))| to.is_none();
+        let mut unsent: Vec<u64> = self.relayed.iter().filter(is_unsent).map(|(tag, _)| *tag).collect();
+        unsent.sort_unstable();
+        for tag in unsent {
+            let Some((_, later, payload)) = self.relayed.remove(&tag) else { continue };
+            if send_on(id, tag, &payload, cx) {
+                self.relayed.insert(tag, (Some(id), later, payload));
+            } else {
+                cx.fail(later, Status::UNAVAILABLE, "too much waits for its server");
+            }
         }
     }
 
@@ -179,9 +188,10 @@ impl Zoo {
     }
 }
 
-fn send_on(to: ConnId, tag: u64, payload: &[u8], cx: &mut Cx<'_>) {
+/// False if too much waits for that server already.
+fn send_on(to: ConnId, tag: u64, payload: &[u8], cx: &mut Cx<'_>) -> bool {
     let extension = Extension { correlation: Some(tag), ..Extension::default() };
-    cx.request(to, 1, Some(&extension), payload).expect("few effects wait");
+    cx.request(to, 1, Some(&extension), payload).is_ok()
 }
 
 /// What the zoo keeps of a connection.
@@ -377,8 +387,8 @@ pub(crate) fn model(keeper: &Keeper, request: &Request<'_>) -> Answer {
         OFFLOADS => Answer::Reply(flipped(payload)),
         PANICS_AWAY => Answer::OneOf { replies: Vec::new(), fails: vec![5, 10] },
         FORGETS | TOO_LATE => Answer::Fails(7),
-        RELAYS if keeper.relays_surely => Answer::Reply(payload.to_vec()),
-        RELAYS => Answer::OneOf { replies: vec![payload.to_vec()], fails: vec![7] },
+        RELAYS if keeper.relays_surely => Answer::OneOf { replies: vec![payload.to_vec()], fails: vec![6] },
+        RELAYS => Answer::OneOf { replies: vec![payload.to_vec()], fails: vec![6, 7] },
         PUBLISHES => Answer::Reply(b"published".to_vec()),
         KICKS => Answer::Reply(b"kicked".to_vec()),
         _ => Answer::Fails(4),

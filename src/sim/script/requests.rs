@@ -117,7 +117,7 @@ impl Writer<'_> {
         match self.rng.below(100) {
             0..10 => block.deadline_ms = Some(FAR_MS),
             10..14 => block.deadline_ms = Some(0),
-            14..24 if self.plan.short_deadlines => {
+            14..40 if self.plan.short_deadlines => {
                 let most = [5, 60, 2_000][pick(&mut self.rng, 3)];
                 block.deadline_ms = u32::try_from(self.rng.between(1, most)).ok();
             }

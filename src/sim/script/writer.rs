@@ -15,6 +15,8 @@ pub(super) enum Habit {
     Burst,
     Bulk,
     Trickle,
+    /// Much at once: what an open request in front of it makes wait.
+    Pile,
     Hog,
 }
 
@@ -100,11 +102,12 @@ impl<'a> Writer<'a> {
             Habit::Burst => self.rng.between(280, 620),
             Habit::Bulk => self.rng.between(1, 5),
             Habit::Trickle => self.rng.between(10, 60),
+            Habit::Pile => self.rng.between(20, 140),
             Habit::Hog => 0,
         };
         self.script.depth = match habit {
             Habit::Talker => pick(&mut self.rng, 12),
-            Habit::Burst | Habit::Hog | Habit::Trickle => usize::MAX,
+            Habit::Burst | Habit::Hog | Habit::Trickle | Habit::Pile => usize::MAX,
             Habit::Bulk => pick(&mut self.rng, 6),
         };
         self.greet();
@@ -130,7 +133,8 @@ impl<'a> Writer<'a> {
         match self.rng.below(100) {
             0..45 => Habit::Talker,
             45..60 => Habit::Burst,
-            60..75 => Habit::Bulk,
+            60..73 => Habit::Bulk,
+            73..79 => Habit::Pile,
             _ => Habit::Trickle,
         }
     }
@@ -154,6 +158,7 @@ impl<'a> Writer<'a> {
                 _ => self.rng.below(300),
             },
             Habit::Trickle => self.rng.below(16_000),
+            Habit::Pile => 1_000 + self.rng.below(5_000),
             Habit::Bulk | Habit::Hog => match self.rng.below(3) {
                 0 => max,
                 1 => self.rng.below(300_000),
@@ -199,10 +204,14 @@ impl<'a> Writer<'a> {
                 let least_bytes = self.script.capacity.down / 6 + self.script.due_bytes() / 150 + 1;
                 Reading::Slow(least_bytes + pick(&mut self.rng, 60_000), self.rng.between(least, most))
             }
-            Habit::Burst | Habit::Bulk | Habit::Trickle if is_patient && self.rng.chance(120) => {
+            Habit::Burst | Habit::Bulk | Habit::Trickle | Habit::Pile
+                if is_patient && self.rng.chance(120) =>
+            {
                 Reading::Never
             }
-            Habit::Talker | Habit::Burst | Habit::Bulk | Habit::Trickle | Habit::Hog => Reading::Eager,
+            Habit::Talker | Habit::Burst | Habit::Bulk | Habit::Trickle | Habit::Pile | Habit::Hog => {
+                Reading::Eager
+            }
         };
         if self.script.reading == Reading::Never {
             self.script.depth = usize::MAX;

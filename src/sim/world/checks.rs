@@ -2,11 +2,14 @@
 
 use super::World;
 use crate::base::CloseReason;
-use crate::base::limits::{LATERS_PER_SHARD, PAYLOAD_BYTES_DEFAULT};
+use crate::base::limits::{FAILURE_BYTES_SPARE, LATERS_PER_SHARD, PAYLOAD_BYTES_DEFAULT};
 use crate::metrics::{Counter, Gauge, Snapshot};
 use crate::service::Service;
 use crate::sim::backend::{Conduct, Session};
 use crate::sim::verdict::{Circumstances, judge};
+
+/// A pipe through which a large frame may not pass in time, in bytes.
+const NARROW_BYTES: usize = 1_000;
 
 /// How much longer than its deadline something may take, in microseconds, with slow turns and late events.
 const PATIENCE_US: u128 = 3_000_000;
@@ -31,7 +34,10 @@ impl<S: Service> World<S> {
         ];
         // A dialed server's frames may be larger than any listener's.
         let dialed = if self.sessions.is_empty() { 0 } else { PAYLOAD_BYTES_DEFAULT as usize };
-        let (queued, most) = (self.turn.queued_bytes_max(), self.queued_bytes_most + dialed);
+        // What nobody asked for may take the room that is spared for failures.
+        let spare =
+            if self.witness.with(|notes| notes.has_messages) { FAILURE_BYTES_SPARE as usize } else { 0 };
+        let (queued, most) = (self.turn.queued_bytes_max(), self.queued_bytes_most + dialed + spare);
         if queued > most {
             return Err(format!("{queued} bytes wait for one connection, where {most} are the most"));
         }
@@ -104,8 +110,10 @@ impl<S: Service> World<S> {
                 CloseReason::Failed => socket.figures.had_odd_error,
                 CloseReason::Memory => self.plan.is_tight(),
                 CloseReason::Idle => self.plan.limits.idle.is_some(),
-                CloseReason::FrameDeadline => matches!(session.conduct, Conduct::Garbles(_)),
                 // Its pipe may be so narrow that what is relayed does not pass in time.
+                CloseReason::FrameDeadline => {
+                    matches!(session.conduct, Conduct::Garbles(_)) || socket.capacity.up < NARROW_BYTES
+                }
                 CloseReason::WriteStall | CloseReason::SlowConsumer => true,
                 CloseReason::PeerClosed
                 | CloseReason::Reset

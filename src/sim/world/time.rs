@@ -4,7 +4,7 @@ use super::{World, is_reached};
 use crate::base::{Ms, Time};
 use crate::metrics::{Counter, Gauge, Outcome, Snapshot};
 use crate::service::Service;
-use crate::sim::io::pick;
+use crate::sim::io::{Remote, pick};
 use crate::turn::Wait;
 
 /// Turns in a row that may find nothing to do though the loop said that there was work.
@@ -85,12 +85,16 @@ impl<S: Service> World<S> {
     }
 
     fn note_progress(&mut self, seen: &Snapshot, now: Time) {
+        let is_closed = |remote: Remote| self.io.sockets[remote.0 as usize].is_closed;
         let by_clients: usize = self
             .clients
             .iter()
-            .map(|client| client.said + client.checker.received() + usize::from(client.is_over))
+            .map(|client| {
+                let ends = usize::from(client.is_over) + usize::from(client.remote.is_some_and(is_closed));
+                client.said + client.checker.received() + ends
+            })
             .sum();
-        let progress = by_clients as u64 + seen.counter(Counter::Accepted) + seen.closes_total();
+        let progress = by_clients as u64 + seen.counter(Counter::Accepted);
         if progress != self.time.progress {
             (self.time.progress, self.time.progress_at) = (progress, now);
         }

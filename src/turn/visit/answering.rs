@@ -175,11 +175,10 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         self.shared.limits.output_high_bytes.saturating_add(self.frame_bytes_max())
     }
 
-    /// The most bytes that may wait for it in all. While requests are open that is one frame more: the reply that all
-    /// held ones wait for.
+    /// The most bytes that may wait for it in all. That is one frame more, for the reply that all held ones wait for:
+    /// once they are queued no request may be open any more, and what little is still to be said must find room.
     pub(super) fn limit_bytes(&self) -> u32 {
-        let hard = self.hard_bytes();
-        if self.entry.slots.is_some() { hard.saturating_add(self.frame_bytes_max()) } else { hard }
+        self.hard_bytes().saturating_add(self.frame_bytes_max())
     }
 
     fn write_answer(&mut self, to: ReplyTo, said: Said<'_>) {
@@ -257,7 +256,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             && self.shared.desk.pool.has_room(Side::Output, bytes);
         if !fits && self.entry.phase.is_answering() {
             if let Err(why) = self.write_queued() {
-                // Nothing of it may reach the next connection.
+                // Whatever became of it, nothing of this may reach the next connection.
                 self.shared.desk.outbox.clear();
                 return Err(why);
             }
