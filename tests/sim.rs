@@ -52,11 +52,13 @@ fn plan(seed: u64, rng: &mut Rng) -> Plan {
     }
     plan.short_deadlines = rng.chance(400);
     plan.commands = if rng.chance(150) { u32::try_from(rng.between(1, 12)).expect("a few") } else { 0 };
-    plan.work_us.1 =
-        plan.work_us.1.min(u64::try_from(plan.limits.request_deadline.as_micros() / 2).expect("seconds"));
     let address = "10.1.0.1:7000".parse().expect("an address");
     let trouble = if rng.chance(600) { rng.below(900) } else { 0 };
     plan.backends = vec![Backend { trouble, ..Backend::echo(address) }];
+    if rng.chance(80) {
+        // So many messages that some reader is too slow for them.
+        (plan.routes, plan.greeters) = (vec![PUBLISHES], 700);
+    }
     if std::env::var_os("TIDEGATE_SIM_SEED").is_some() {
         plan.trace_max = usize::MAX;
     }

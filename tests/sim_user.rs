@@ -1,10 +1,11 @@
 //! What the simulator is for: it finds mistakes in a user's handler that a test over a quiet socket never makes, names
 //! a seed that shows them again, and has nothing to say against the mended handler.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tidegate::service::{Cx, Frame, Later, Peer, Replied, Reply, Service};
-use tidegate::sim::{Answer, Failure, Plan, World, run_seeds};
+use tidegate::sim::{Answer, Failure, Plan, Threads, World, run_seeds};
 
 const SEEDS: u64 = 150;
 
@@ -122,4 +123,54 @@ fn a_request_that_nobody_answers_is_found() {
     let failure = found(|seed| batched(seed, false));
     assert!(failure.what.contains("no answer came in time"), "{}", failure.what);
     holds(|seed| batched(seed, true));
+}
+
+// ---- answers from other threads that change places -----------------------------------------------------------------
+
+/// Has each request done on another thread.
+struct Elsewhere {
+    threads: Threads,
+    /// Mistaken: whoever is ready first answers whoever came first.
+    waiting: Arc<Mutex<VecDeque<Later>>>,
+    is_mended: bool,
+}
+
+impl Service for Elsewhere {
+    type Conn = ();
+
+    fn on_open(&mut self, _peer: &Peer, _cx: &mut Cx<'_>) {}
+
+    fn on_frame(&mut self, _conn: &mut (), frame: Frame<'_>, reply: Reply<'_>, _cx: &mut Cx<'_>) -> Replied {
+        let (later, replied) = reply.defer();
+        let Ok(later) = later else {
+            return replied;
+        };
+        let done = frame.payload().to_ascii_uppercase();
+        if self.is_mended {
+            self.threads.later(move || later.send(&done));
+        } else {
+            self.waiting.lock().expect("not poisoned").push_back(later);
+            let waiting = Arc::clone(&self.waiting);
+            self.threads.later(move || {
+                let first = waiting.lock().expect("not poisoned").pop_front();
+                first.expect("one for each request").send(&done);
+            });
+        }
+        replied
+    }
+}
+
+fn done_elsewhere(seed: u64, is_mended: bool) -> World<Elsewhere> {
+    let service =
+        move |threads: &Threads| Elsewhere { threads: threads.clone(), waiting: Arc::default(), is_mended };
+    World::with_threads(Plan::draw(seed, &[1]), service, |request| {
+        Answer::Reply(request.payload.to_ascii_uppercase())
+    })
+}
+
+#[test]
+fn answers_that_change_places_are_found() {
+    let failure = found(|seed| done_elsewhere(seed, false));
+    assert!(failure.what.contains("came where"), "{}", failure.what);
+    holds(|seed| done_elsewhere(seed, true));
 }

@@ -214,7 +214,7 @@ fn what_is_too_large_to_be_held_fails_in_its_place() {
         let got = rig.take(client);
         assert_eq!(got[..11], frame(1, b"A"));
         assert_eq!(got[11..13], [0x40, 4], "an ERROR in the place of B");
-        assert_eq!(got[17..19], [0, 7], "OUTCOME_UNKNOWN");
+        assert_eq!(got[17..19], [0, 10], "INTERNAL");
         assert!(got.ends_with(&frame(1, b"eC")));
         let figures = rig.figures();
         assert_eq!((figures.outcome(Outcome::Answered), figures.outcome(Outcome::Failed)), (2, 1));

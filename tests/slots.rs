@@ -4,7 +4,7 @@
 mod support;
 
 use std::time::Duration;
-use support::client::{Client, DRAINING, ERROR, GOAWAY, PROTOCOL, frame};
+use support::client::{Client, DRAINING, ERROR, GOAWAY, INTERNAL, PROTOCOL, frame};
 use support::extended::{OK, OUTCOME_UNKNOWN, correlated, extended};
 use support::parking::{AT_ONCE, Parked, Parking};
 use support::serving::{Serving, builder};
@@ -194,7 +194,7 @@ fn large_deferred_bodies_are_shared_and_arrive_whole() {
     end(serving);
 }
 
-/// An answer that alone is more than may be queued is no reason to end a connection that reads.
+/// An answer that alone is more than may be queued is no reason to end a connection that reads, now or later.
 #[test]
 fn an_answer_that_is_never_to_fit_fails_in_its_place() {
     let (serving, parking) = serve(Limits::default());
@@ -204,9 +204,9 @@ fn an_answer_that_is_never_to_fit_fails_in_its_place() {
     let [large, correlated, fitting] = parking.take(3).try_into().expect("three");
     fitting.later.share(fits.clone().into());
     correlated.later.share(pattern(2, 5 << 20).into());
-    client.expect_extended(5, OUTCOME_UNKNOWN, Some(1));
+    client.expect_extended(5, INTERNAL, Some(1));
     large.later.send(&pattern(3, 5 << 20));
-    client.expect_error(OUTCOME_UNKNOWN);
+    client.expect_error(INTERNAL);
     client.expect(5, &fits);
     drop(client);
     end(serving);

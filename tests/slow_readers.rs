@@ -6,11 +6,11 @@ mod support;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
-use support::client::{Client, ECHO, FLIP, frame};
+use support::client::{Client, ECHO, FLIP, INTERNAL, frame};
 use support::serving::{Neighbour, Serving, builder};
 use support::{pattern, wait_until};
 use tidegate::CloseReason;
-use tidegate::base::limits::Limits;
+use tidegate::base::limits::{Limits, PAYLOAD_BYTES_DEFAULT};
 use tidegate::metrics::{Counter, Gauge, Snapshot};
 use tidegate::service::Router;
 
@@ -50,6 +50,39 @@ fn a_slow_reader_is_paused_and_gets_every_byte_in_order_at_last() {
     slow.expect_end();
     sending.done();
     neighbour.leave();
+    serving.wait_for_rest(0);
+    serving.end();
+}
+
+/// Replies that are larger than any request may be: up to what may wait for a connection they reach whoever reads,
+/// however slowly; a larger one is told in its place. Nobody is ended for the size of a reply.
+#[test]
+fn a_reply_of_any_size_reaches_a_slow_reader_or_is_told() {
+    let largest = (Limits::default().output_high_bytes + PAYLOAD_BYTES_DEFAULT) as usize;
+    let sizes = [largest, 300, largest, largest, largest + 1, largest, 300];
+    let serving = Serving::of(
+        builder()
+            .start_fn(|frame, reply| {
+                let [n0, size @ ..] = frame.payload() else { return reply.none() };
+                let size = u32::from_be_bytes(size.try_into().expect("a number of four bytes"));
+                reply.send(&pattern(u64::from(*n0), size as usize))
+            })
+            .expect("a server"),
+    );
+    let mut slow = Client::connect_narrow(serving.frames(), NARROW_BYTES);
+    let request = |(n, size): (usize, &usize)| {
+        let number = [u8::try_from(n).expect("few")];
+        frame(1, &[&number[..], &u32::try_from(*size).expect("small").to_be_bytes()].concat())
+    };
+    slow.send(&sizes.iter().enumerate().map(request).collect::<Vec<_>>().concat());
+    serving.wait_for("reading it is paused", |now| now.counter(Counter::PausedOutput) >= 1);
+    for (n, size) in sizes.iter().enumerate() {
+        match *size > largest {
+            true => slow.expect_error(INTERNAL),
+            false => slow.expect(1, &pattern(n as u64, *size)),
+        }
+    }
+    drop(slow);
     serving.wait_for_rest(0);
     serving.end();
 }

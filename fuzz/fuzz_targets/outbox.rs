@@ -154,7 +154,7 @@ impl<'a> Script<'a> {
 
     fn step(&mut self, outbox: &mut Outbox) {
         outbox.set_protocol(self.protocol);
-        outbox.set_payload_max(self.payload_max);
+        outbox.set_payload_max(self.payload_max, PAYLOAD_BYTES_MAX);
         match self.cut.u8() % 16 {
             0 => self.reply(outbox),
             1 => self.gathered(outbox),
@@ -197,7 +197,10 @@ impl<'a> Script<'a> {
     fn due(&mut self, to: To, payload: &[u8], sent: Result<(), TooLargeReply>) {
         let (got_bytes, limit_bytes) = (payload.len(), self.payload_max.min(PAYLOAD_BYTES_MAX));
         if got_bytes > limit_bytes as usize {
-            assert_eq!(sent, Err(TooLargeReply { got_bytes, limit_bytes }));
+            assert_eq!(
+                sent,
+                Err(TooLargeReply { got_bytes, limit_bytes, is_own: self.payload_max >= PAYLOAD_BYTES_MAX })
+            );
             return;
         }
         assert_eq!(sent, Ok(()));

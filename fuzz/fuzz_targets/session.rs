@@ -257,7 +257,11 @@ impl<'a> Run<'a> {
             cut,
             world,
             turn: Turn::new(config, now, move || Answering { notes: Arc::clone(&theirs), deadline_ms }),
-            rules: Rules { wants_hello: listener.wants_hello, ..Rules::new(speech, payload_max as usize) },
+            rules: Rules {
+                wants_hello: listener.wants_hello,
+                reply_max: (output_high_bytes + payload_max) as usize,
+                ..Rules::new(speech, payload_max as usize)
+            },
             limits,
             budget,
             notes,
@@ -479,6 +483,7 @@ impl<'a> Run<'a> {
             let hard = self.limits.output_high_bytes as usize + self.rules.payload_max;
             let terms = Terms {
                 is_bare: self.rules.speech == Speech::Bare,
+                reply_max: self.rules.reply_max,
                 may_be_short: self.budget < BUDGETS[0] || notes.body_bytes + self.sent_bytes > hard,
             };
             let account = promises::audit(terms, &said, &notes.records, &peer.got);

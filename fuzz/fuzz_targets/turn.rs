@@ -132,11 +132,12 @@ impl<'a> Run<'a> {
         for _ in 0..=usize::from(choice >> 1 & 1) {
             world.connect(window);
         }
+        let reply_max = (output_high_bytes + payload_max) as usize;
         Run {
             cut,
             world,
             turn: Turn::new(config, now, router_of(&ended)),
-            rules: Rules { wants_hello, ..Rules::new(speech, payload_max as usize) },
+            rules: Rules { wants_hello, reply_max, ..Rules::new(speech, payload_max as usize) },
             began: now,
             budget,
             ended,

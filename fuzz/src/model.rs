@@ -77,6 +77,18 @@ pub enum Speech {
     Lines(u16),
 }
 
+const INTERNAL: u16 = 10;
+const TOO_LARGE: u16 = 14;
+
+/// The status in the place of a reply of so many bytes, if it is more than the server sends or the client takes.
+pub const fn refusal(reply_bytes: usize, sent_max: usize, taken_max: usize) -> Option<u16> {
+    match () {
+        () if reply_bytes <= sent_max && reply_bytes <= taken_max => None,
+        () if sent_max <= taken_max => Some(INTERNAL),
+        () => Some(TOO_LARGE),
+    }
+}
+
 /// How a listener cuts its streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
@@ -84,6 +96,8 @@ pub struct Rules {
     pub speech: Speech,
     /// The largest body.
     pub payload_max: usize,
+    /// The largest body of a reply.
+    pub reply_max: usize,
     /// HELLO must come first.
     pub wants_hello: bool,
     /// WELCOME was sent.
@@ -95,7 +109,8 @@ pub struct Rules {
 impl Rules {
     /// Of a listener that wants no HELLO, and has not seen one.
     pub const fn new(speech: Speech, payload_max: usize) -> Rules {
-        Rules { speech, payload_max, wants_hello: false, is_welcomed: false, from_server: false }
+        let reply_max = usize::MAX;
+        Rules { speech, payload_max, reply_max, wants_hello: false, is_welcomed: false, from_server: false }
     }
 
     /// The largest payload of a frame with this header.

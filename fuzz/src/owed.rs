@@ -3,7 +3,7 @@
 //! The routes answer at once, so everything comes in the order of what it is owed for; only PING, NOTICE and the
 //! GOAWAY that tells of a drain may come in between. Source: docs/PROTOCOL.md.
 
-use crate::model::{Rules, Said, Speech, frame};
+use crate::model::{Rules, Said, Speech, frame, refusal};
 use crate::naive::{self, Block};
 use tidegate::base::CloseReason;
 use tidegate::wire::Crc;
@@ -11,7 +11,6 @@ use tidegate::wire::Crc;
 const NO_ROUTE: u16 = 4;
 const DEADLINE_EXCEEDED: u16 = 8;
 const DRAINING: u16 = 9;
-const TOO_LARGE: u16 = 14;
 const UNSUPPORTED: u16 = 15;
 
 /// What is owed for one thing that was said.
@@ -240,9 +239,11 @@ impl Client {
             _ => Err(NO_ROUTE),
         };
         let is_wanted = !asks.one_way;
-        let served = served.and_then(|body| {
-            if is_wanted && body.len() > self.max_receive { Err(TOO_LARGE) } else { Ok(body) }
-        });
+        let served =
+            served.and_then(|body| match refusal(body.len(), self.rules.reply_max, self.max_receive) {
+                Some(status) if is_wanted => Err(status),
+                Some(_) | None => Ok(body),
+            });
         match asks.deadline {
             Some(deadline_ms) if deadline_ms <= self.elapsed_ms => vec![served, Err(DEADLINE_EXCEEDED)],
             Some(_) | None => vec![served],

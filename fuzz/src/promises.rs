@@ -7,7 +7,7 @@
 //!
 //! Naive on purpose: all of the output at once, against a list of what was said. Source: docs/PROTOCOL.md.
 
-use crate::model::Said;
+use crate::model::{Said, refusal};
 use crate::naive::{self, Block};
 use crate::owed::whole_frame;
 use std::collections::{BTreeMap, VecDeque};
@@ -16,7 +16,6 @@ const OUTCOME_UNKNOWN: u16 = 7;
 const DEADLINE_EXCEEDED: u16 = 8;
 const DRAINING: u16 = 9;
 const INTERNAL: u16 = 10;
-const TOO_LARGE: u16 = 14;
 const UNSUPPORTED: u16 = 15;
 
 /// What the service said to a request.
@@ -46,6 +45,8 @@ pub struct Record {
 pub struct Terms {
     /// All bits of its headers are route, so that a failure can't be told.
     pub is_bare: bool,
+    /// The largest body of a reply.
+    pub reply_max: usize,
     /// Replies may have been refused for what waited beside them.
     pub may_be_short: bool,
 }
@@ -90,7 +91,7 @@ pub fn number(body: &[u8]) -> u32 {
 ///
 /// If there is something that nobody asked for, too early, twice, out of order, or behind the last words.
 pub fn audit(terms: Terms, said: &[Said], records: &BTreeMap<u32, Record>, output: &[u8]) -> Account {
-    let mut books = Books { terms, ..Books::default() };
+    let mut books = Books { terms, max_receive: usize::MAX, ..Books::default() };
     said.iter().for_each(|said| books.expect(said, records));
     let mut rest = output;
     while let Some((bits, payload, bytes)) = whole_frame(rest) {
@@ -227,7 +228,9 @@ impl<'a> Books<'a> {
         let may_be_unknown = record.may_be_late || self.terms.may_be_short;
         match &record.answer {
             _ if status == OUTCOME_UNKNOWN && may_be_unknown => true,
-            Some(Answer::Body(body)) => status == TOO_LARGE && body.len() > self.max_receive,
+            Some(Answer::Body(body)) => {
+                refusal(body.len(), self.terms.reply_max, self.max_receive) == Some(status)
+            }
             Some(Answer::Failed(said)) => status == *said,
             Some(Answer::Dropped) => status == INTERNAL,
             Some(Answer::Silence) | None => false,
@@ -305,7 +308,7 @@ mod tests {
     use super::*;
     use crate::model::frame;
 
-    const TERMS: Terms = Terms { is_bare: false, may_be_short: false };
+    const TERMS: Terms = Terms { is_bare: false, reply_max: 1000, may_be_short: false };
 
     fn request(number: u32, id: Option<u8>) -> Said {
         let body = [&[0][..], &number.to_be_bytes()].concat();

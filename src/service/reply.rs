@@ -32,8 +32,13 @@ impl std::fmt::Debug for Reply<'_> {
 }
 
 impl Reply<'_> {
-    /// Answers with a copy of these bytes. Beyond 256 MiB the requester gets INTERNAL instead, beyond what it said
-    /// that it takes TOO_LARGE.
+    /// Answers with a copy of these bytes.
+    ///
+    /// The largest payload is what may wait for a connection: [`Limits::output_high_bytes`] and the listener's largest
+    /// payload together, by default 1.25 MiB for frames and 320 KiB for lines. With a larger one the requester gets
+    /// INTERNAL; with one that is larger than it said that it takes, TOO_LARGE.
+    ///
+    /// [`Limits::output_high_bytes`]: crate::base::limits::Limits::output_high_bytes
     #[inline(always)]
     pub fn send(self, payload: &[u8]) -> Replied {
         self.gather(&[Segment::Copy(payload)])

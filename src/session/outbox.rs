@@ -20,15 +20,18 @@
 //!
 //! Never: keeps anything from one batch to the next but its capacity.
 
-use super::reply::{
-    SLACK_BYTES, TooLargeReply, block_length, checked_length, encode_failure, seal_frames, write_frame,
-};
+mod piece;
+
+pub use piece::Unwritten;
+
+use super::reply::{SLACK_BYTES, TooLargeReply, block_length, encode_failure, seal_frames, write_frame};
 use super::{Envelope, Failure, Inputs, Leave, Part, Protocol, ReplyTo, Segment, Source, Tally};
 use crate::base::limits::{FORWARD_BYTES_MIN, PAYLOAD_BYTES_MAX, PIECES_PER_BATCH, SCRATCH_BYTES};
 use crate::wire::control::CONTROL_FRAME_BYTES_MAX;
 use crate::wire::frame::{OVERHEAD_BYTES, prefix};
 use crate::wire::{Control, ControlFrame, Crc, CrcStream, Header, Status};
 use bytes::Bytes;
+use piece::Piece;
 use std::io::IoSlice;
 
 /// Capacity that the cork keeps between batches, in bytes. A larger reply is made, and its memory given back.
@@ -40,13 +43,6 @@ const SEAL_BYTES: usize = 4 << 10;
 
 /// Capacity that the cork begins with, in bytes: an ordinary batch never outgrows it.
 const CORK_BYTES: usize = SCRATCH_BYTES + SCRATCH_BYTES / 4;
-
-#[derive(Debug)]
-enum Piece {
-    Cork { start: usize, end: usize },
-    Input { source: Source, start: usize, end: usize },
-    Shared(Bytes),
-}
 
 /// The replies of one batch.
 #[derive(Debug)]
@@ -61,8 +57,10 @@ pub struct Outbox {
     pieces: Vec<Piece>,
     bytes: usize,
     protocol: Protocol,
-    /// The largest payload that the peer takes, in bytes.
+    /// The largest payload of a reply, in bytes.
     payload_max: u32,
+    /// What the server itself may have waiting for the peer, in bytes.
+    own_max: u32,
     crc: Crc,
     tally: Tally,
     /// The last refusal that its sender does not hear of, and how many there were.
@@ -90,6 +88,7 @@ impl Outbox {
             bytes: 0,
             protocol: Protocol::Frame,
             payload_max: PAYLOAD_BYTES_MAX,
+            own_max: PAYLOAD_BYTES_MAX,
             crc: Crc::new(),
             tally: Tally::default(),
             unheard: None,
@@ -103,10 +102,18 @@ impl Outbox {
         self.protocol = protocol;
     }
 
-    /// Sets the largest payload that the peer takes from here on, in bytes; at most [`PAYLOAD_BYTES_MAX`].
+    /// Sets the largest payload of a reply from here on, in bytes: what the peer takes, and what the server may have
+    /// waiting for it.
     #[inline]
-    pub fn set_payload_max(&mut self, bytes: u32) {
-        self.payload_max = bytes.min(PAYLOAD_BYTES_MAX);
+    pub fn set_payload_max(&mut self, peers: u32, own: u32) {
+        self.own_max = own.min(PAYLOAD_BYTES_MAX);
+        self.set_peers_max(peers);
+    }
+
+    /// The same when the peer says what it takes.
+    #[inline]
+    pub fn set_peers_max(&mut self, peers: u32) {
+        self.payload_max = peers.min(self.own_max);
     }
 
     /// How replies are written.
@@ -164,7 +171,7 @@ impl Outbox {
     ///
     /// # Errors
     ///
-    /// [`TooLargeReply`] beyond what the peer takes; nothing is written then.
+    /// [`TooLargeReply`] beyond what may be sent to this peer; nothing is written then.
     #[inline(always)]
     pub fn reply(&mut self, to: ReplyTo, payload: &[u8]) -> Result<(), TooLargeReply> {
         self.reply_gathered(to, &[Segment::Copy(payload)])
@@ -174,7 +181,7 @@ impl Outbox {
     ///
     /// # Errors
     ///
-    /// [`TooLargeReply`] beyond what the peer takes; nothing is written then.
+    /// [`TooLargeReply`] beyond what may be sent to this peer; nothing is written then.
     #[inline(always)]
     pub fn reply_gathered<const N: usize>(
         &mut self,
@@ -199,7 +206,7 @@ impl Outbox {
     ///
     /// # Errors
     ///
-    /// [`TooLargeReply`] beyond what the peer takes; nothing is written then.
+    /// [`TooLargeReply`] beyond what may be sent to this peer; nothing is written then.
     #[inline(never)]
     pub fn reply_otherwise(&mut self, to: ReplyTo, segments: &[Segment<'_>]) -> Result<(), TooLargeReply> {
         let payload: usize = segments.iter().map(|segment| segment.bytes().len()).sum();
@@ -231,7 +238,7 @@ impl Outbox {
     ///
     /// # Errors
     ///
-    /// [`TooLargeReply`] beyond what the peer takes; nothing is written then.
+    /// [`TooLargeReply`] beyond what may be sent to this peer; nothing is written then.
     #[inline]
     pub fn reply_forward(&mut self, to: ReplyTo, part: Part<'_>) -> Result<(), TooLargeReply> {
         if let Some(Envelope { before, after }) = part.envelope
@@ -253,7 +260,7 @@ impl Outbox {
     ///
     /// # Errors
     ///
-    /// [`TooLargeReply`] beyond what the peer takes; nothing is written then.
+    /// [`TooLargeReply`] beyond what may be sent to this peer; nothing is written then.
     pub fn reply_shared(&mut self, to: ReplyTo, payload: Bytes) -> Result<(), TooLargeReply> {
         let length = self.checked_length(payload.len())?;
         if payload.len() < FORWARD_BYTES_MIN || !self.has_pieces_left() || !to.is_wanted() {
@@ -383,7 +390,7 @@ impl Outbox {
     pub fn slices<'a>(&'a self, inputs: Inputs<'a>, into: &mut [IoSlice<'a>]) -> usize {
         let mut count = 0;
         for piece in &self.pieces {
-            into[count] = IoSlice::new(self.piece_bytes(piece, inputs));
+            into[count] = IoSlice::new(piece.bytes(&self.cork, inputs));
             count += 1;
         }
         if self.filled > self.cork_from {
@@ -406,7 +413,7 @@ impl Outbox {
     ) -> Result<(), E> {
         let mut skip = written;
         for piece in &self.pieces {
-            let bytes = self.piece_bytes(piece, inputs);
+            let bytes = piece.bytes(&self.cork, inputs);
             if skip >= bytes.len() {
                 skip -= bytes.len();
                 continue;
@@ -419,14 +426,6 @@ impl Outbox {
         }
         let cork = &self.cork[self.cork_from..self.filled];
         if skip < cork.len() { keep(Unwritten::Bytes(&cork[skip..])) } else { Ok(()) }
-    }
-
-    fn piece_bytes<'a>(&'a self, piece: &'a Piece, inputs: Inputs<'a>) -> &'a [u8] {
-        match piece {
-            Piece::Cork { start, end } => &self.cork[*start..*end],
-            Piece::Input { source, start, end } => inputs.slice(*source, *start, *end),
-            Piece::Shared(bytes) => bytes,
-        }
     }
 
     /// The common path: the whole frame in the cork, all but its CRC.
@@ -554,13 +553,20 @@ impl Outbox {
     ///
     /// # Errors
     ///
-    /// [`TooLargeReply`] beyond what the peer takes.
+    /// [`TooLargeReply`] beyond what may be sent to this peer.
     pub fn check_payload(&self, payload: usize) -> Result<(), TooLargeReply> {
         self.checked_length(payload).map(|_| ())
     }
 
     fn checked_length(&self, payload: usize) -> Result<u32, TooLargeReply> {
-        checked_length(payload, self.payload_max)
+        match u32::try_from(payload) {
+            Ok(length) if length <= self.payload_max => Ok(length),
+            Ok(_) | Err(_) => Err(TooLargeReply {
+                got_bytes: payload,
+                limit_bytes: self.payload_max,
+                is_own: self.payload_max == self.own_max,
+            }),
+        }
     }
 
     fn check(&self) {
@@ -572,24 +578,6 @@ impl Outbox {
             "the pieces and the cork's rest are the bytes"
         );
     }
-}
-
-impl Piece {
-    fn len(&self) -> usize {
-        match self {
-            Piece::Cork { start, end } | Piece::Input { start, end, .. } => end - start,
-            Piece::Shared(bytes) => bytes.len(),
-        }
-    }
-}
-
-/// What a socket did not take.
-#[derive(Debug)]
-pub enum Unwritten<'a> {
-    /// Must be copied to be kept.
-    Bytes(&'a [u8]),
-    /// Can be kept as it is.
-    Shared(Bytes),
 }
 
 #[cfg(test)]

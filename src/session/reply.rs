@@ -4,7 +4,6 @@
 //! here, so a held reply has the same bytes as one that did not have to wait.
 
 use super::{Protocol, REPLY_BLOCK_BYTES_MAX, ReplyTo, Segment};
-use crate::base::limits::PAYLOAD_BYTES_MAX;
 use crate::wire::control::cut_text;
 use crate::wire::frame::{OVERHEAD_BYTES, PREFIX_BYTES, TRAILER_BYTES, prefix};
 use crate::wire::{Control, Crc, Extension, Status, TlvWriter, Tlvs, encode_error_line};
@@ -30,20 +29,22 @@ impl Tally {
     }
 }
 
-/// A reply whose payload its requester can't be asked to take.
+/// A reply whose payload is larger than its requester takes, or than may wait for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("reply of {got_bytes} bytes exceeds the {limit_bytes} byte limit")]
+#[error("reply of {got_bytes} bytes exceeds the {limit_bytes} byte limit of {}", if *.is_own { "this server" } else { "the client" })]
 pub struct TooLargeReply {
     /// What the handler wanted to send.
     pub got_bytes: usize,
-    /// [`PAYLOAD_BYTES_MAX`], or what the peer said that it takes.
+    /// What is sent at most.
     pub limit_bytes: u32,
+    /// Whether the limit is the server's own, not the peer's.
+    pub is_own: bool,
 }
 
 impl TooLargeReply {
     /// How the request fails: for its requester's limit, or for a handler that is out of bounds.
     pub const fn status(self) -> Status {
-        if self.limit_bytes == PAYLOAD_BYTES_MAX { Status::INTERNAL } else { Status::TOO_LARGE }
+        if self.is_own { Status::INTERNAL } else { Status::TOO_LARGE }
     }
 }
 
@@ -146,15 +147,6 @@ pub fn encode_failure(
         }
         Protocol::Frame => Control::Error { status, text: failure.text }.encode(out, crc),
         Protocol::Bare => {}
-    }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "checked against a limit of 32 bits")]
-pub(super) const fn checked_length(payload: usize, limit_bytes: u32) -> Result<u32, TooLargeReply> {
-    if payload > limit_bytes as usize {
-        Err(TooLargeReply { got_bytes: payload, limit_bytes })
-    } else {
-        Ok(payload as u32)
     }
 }
 

@@ -82,7 +82,7 @@ impl Plan {
         let is_idle_watched = rng.chance(300);
         let clients = if is_tight || rng.chance(150) { rng.between(12, 24) } else { rng.between(1, 9) };
         let clients = u32::try_from(clients).unwrap_or(1);
-        Plan {
+        let mut plan = Plan {
             seed,
             clients,
             arrivals_us: [0, 5_000, 300_000][pick(&mut rng, 3)],
@@ -110,7 +110,11 @@ impl Plan {
             }),
             start: draw_start(&mut rng),
             trace_max: 60,
-        }
+        };
+        // What other threads do is done in time, unless a test is about what is not.
+        let in_time_us = u64::try_from(plan.limits.request_deadline.as_micros() / 2).unwrap_or(u64::MAX);
+        plan.work_us.1 = plan.work_us.1.min(in_time_us);
+        plan
     }
 
     /// A world without weather, with room for everything, as a base for tests of one thing.
@@ -133,6 +137,11 @@ impl Plan {
         Capacity { up: draw(), down: draw() }
     }
 
+    /// The largest payload of a reply to a client of this listener, in bytes.
+    pub(super) fn reply_bytes_max(&self, framing: Framing) -> usize {
+        self.limits.output_high_bytes as usize + framing.payload_max as usize
+    }
+
     /// Bytes that may be queued for a client of this listener; 0 where memory may be short.
     pub(super) fn queue_bytes_max(&self, listener: u32) -> usize {
         let framing = self.listeners[listener as usize].framing;
@@ -140,13 +149,13 @@ impl Plan {
         if self.is_tight() { 0 } else { most }
     }
 
-    /// Bytes that may wait for any connection, where no reply is larger than this: what may be queued, the
-    /// reply that all held ones wait for, one that was begun before it was known, and what failures say.
+    /// Bytes that may wait for any connection, where no reply is larger than this: what may be queued, the largest
+    /// reply, for which all held ones wait, one that was begun before it was known, and what failures say.
     pub(super) fn queued_bytes_most(&self, reply_bytes: usize) -> usize {
         let payloads = self.listeners.iter().map(|listener| listener.framing.payload_max as usize);
         let frame = payloads.max().unwrap_or(0) + 10;
         let high = self.limits.output_high_bytes as usize;
-        high + 2 * frame + reply_bytes + FAILURES_BYTES
+        2 * (high + frame) + reply_bytes + FAILURES_BYTES
     }
 
     /// Whether memory may be short.

@@ -182,9 +182,9 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     #[inline(always)]
     fn prepare_outbox(&mut self) -> Framing {
         debug_assert!(self.shared.desk.outbox.is_empty(), "replies of another batch");
-        let payload_max = self.entry.greeting.as_ref().map_or(PAYLOAD_BYTES_MAX, |peer| peer.max_receive);
+        let peers = self.entry.greeting.as_ref().map_or(PAYLOAD_BYTES_MAX, |peer| peer.max_receive);
         self.shared.desk.outbox.set_protocol(self.listener.framing.protocol);
-        self.shared.desk.outbox.set_payload_max(payload_max);
+        self.shared.desk.outbox.set_payload_max(peers, self.reply_bytes_max());
         self.framing()
     }
 

@@ -179,7 +179,10 @@ fn a_reply_over_the_limit_is_refused_and_leaves_no_trace() {
     // Zero pages that nobody touches.
     let huge = vec![0; PAYLOAD_BYTES_MAX as usize + 1];
     let refused = outbox.reply(TO, &huge).expect_err("it is too large");
-    assert_eq!(refused.to_string(), "reply of 268435457 bytes exceeds the 268435456 byte limit");
+    assert_eq!(
+        refused.to_string(),
+        "reply of 268435457 bytes exceeds the 268435456 byte limit of this server"
+    );
     assert_eq!((outbox.bytes(), outbox.tally()), (0, Tally::default()));
 }
 

@@ -71,9 +71,11 @@ impl Writer<'_> {
                 Some(_) | None => (Vec::new(), Vec::new()),
             },
         };
-        if replies.iter().any(|reply| reply.len() > self.max_receive) {
-            replies.retain(|reply| reply.len() <= self.max_receive);
-            fails.push(status::TOO_LARGE);
+        let own_max = self.plan.reply_bytes_max(self.framing);
+        let most = self.max_receive.min(own_max);
+        if replies.iter().any(|reply| reply.len() > most) {
+            replies.retain(|reply| reply.len() <= most);
+            fails.push(if most == own_max { status::INTERNAL } else { status::TOO_LARGE });
         }
         if let Some(block) = block.filter(|block| block.is_one_way) {
             let is_sure = fails == [status::UNSUPPORTED] || block.deadline_ms == Some(0);

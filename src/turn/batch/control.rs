@@ -100,7 +100,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
         };
         let max_receive = hello.max_receive().unwrap_or(PAYLOAD_BYTES_MAX);
         *self.greeting = Some(Box::new(Greeting::new(client_id, hello.flags, max_receive)));
-        self.shared.desk.outbox.set_payload_max(max_receive);
+        self.shared.desk.outbox.set_peers_max(max_receive);
         self.shared.desk.outbox.control(&Control::Welcome(Welcome {
             version: VERSION,
             flags: 0,

@@ -175,10 +175,17 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         self.shared.limits.output_high_bytes.saturating_add(self.frame_bytes_max())
     }
 
-    /// The most bytes that may wait for it in all. That is one frame more, for the reply that all held ones wait for:
-    /// once they are queued no request may be open any more, and what little is still to be said must find room.
+    /// The largest payload of a reply: one frame of it may wait for the socket.
+    #[inline(always)]
+    pub(super) fn reply_bytes_max(&self) -> u32 {
+        self.shared.limits.output_high_bytes.saturating_add(self.listener.framing.payload_max)
+    }
+
+    /// The most bytes that may wait for it in all. That is a reply of the largest size more, for the one that all held
+    /// ones wait for: once they are queued no request may be open any more, and what little is still to be said must
+    /// find room.
     pub(super) fn limit_bytes(&self) -> u32 {
-        self.hard_bytes().saturating_add(self.frame_bytes_max())
+        self.hard_bytes().saturating_mul(2)
     }
 
     fn write_answer(&mut self, to: ReplyTo, said: Said<'_>) {
