@@ -44,9 +44,13 @@ pub mod sim;
 pub mod turn;
 pub mod wire;
 
+pub use base::limits::Limits;
 pub use base::{Address, CloseReason, ConnId, Fault};
-pub use server::{Error, Server};
-pub use service::{Cx, Frame, Origin, Peer, Replied, Reply, Segment, Service};
+pub use server::{Builder, Error, Handle, Listener, Running, Server};
+pub use service::{
+    BuiltIn, Cx, Frame, Incoming, Later, Message, Origin, Peer, Replied, Reply, Router, Segment, Service,
+    Welcomed,
+};
 pub use wire::Status;
 
 /// What starting and running a server gives.

@@ -73,6 +73,7 @@
 //! - **State.** Requests of one client are started in the order in which the model is asked about them, so a model may
 //!   keep state for each [client](Request::client); between clients there is no order. Where the answer depends on
 //!   more, it is [one of several](Answer::OneOf).
+//! - **Payloads** are noise of all sizes. For a service that parses them, [`Plan::payloads`] makes its own.
 //! - **Other threads.** A service that hands its `Later`s to threads or tasks takes [`Threads`] in their place:
 //!   [`World::with_threads`]. What it offloads gets there by itself.
 //! - **Other servers.** What the service dials is hosted by the world: [`Plan::backends`]. They may refuse, ignore,
@@ -103,7 +104,7 @@ mod world;
 pub use backend::Backend;
 pub use io::{Remote, SimIo, SimStream, StreamEnd};
 pub use model::{Answer, Request};
-pub use plan::{DrainPlan, Plan};
+pub use plan::{Draft, DrainPlan, Plan};
 pub use report::{Coverage, Failure, Report};
 pub use seeds::run_seeds;
 pub use socket::Capacity;
@@ -111,3 +112,6 @@ pub use threads::Threads;
 pub use trace::Trace;
 pub use weather::{Trouble, Troubles, Weather};
 pub use world::World;
+
+pub use crate::session::Framing;
+pub use crate::turn::ListenerConfig;

@@ -19,6 +19,18 @@ pub struct DrainPlan {
     pub grace_ms: u32,
 }
 
+/// A request of which only the payload is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// Which client will send it.
+    pub client: u32,
+    /// To which route.
+    pub route: u16,
+    /// How large this client's messages are at the moment, in bytes: 0 to the listener's largest payload. Less is
+    /// always right; what is more is cut off.
+    pub bytes: usize,
+}
+
 /// One world. Draw one from a seed, then change what your test is about.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -30,6 +42,9 @@ pub struct Plan {
     pub arrivals_us: u64,
     /// Routes that requests are sent to, with equal chances; a route in it twice is as likely as two.
     pub routes: Vec<u16>,
+    /// Makes the payloads of requests, for services that parse them. `None`, the default of a drawn plan: noise of all
+    /// sizes, which is right for services that take anything.
+    pub payloads: Option<fn(Draft, &mut Rng) -> Vec<u8>>,
     /// Of 1000 requests on frames, those with an extension block.
     pub extended: u64,
     /// Of 1000 clients on frames, those that say HELLO though they need not.
@@ -87,6 +102,7 @@ impl Plan {
             clients,
             arrivals_us: [0, 5_000, 300_000][pick(&mut rng, 3)],
             routes: routes.to_vec(),
+            payloads: None,
             extended: [0, 300, 1_000][pick(&mut rng, 3)],
             greeters: [0, 400, 1_000][pick(&mut rng, 3)],
             tokens: Vec::new(),

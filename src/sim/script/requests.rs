@@ -2,22 +2,26 @@
 
 use super::Finale;
 use super::writer::Writer;
-use crate::base::CloseReason;
+use crate::base::{CloseReason, Rng};
 use crate::session::Protocol;
 use crate::sim::checker::Unheard;
 use crate::sim::codec::{Block, EXT, extended, frame, status};
 use crate::sim::io::pick;
 use crate::sim::model::{Answer, Due, Kind, Request};
+use crate::sim::plan::Draft;
 
 /// A deadline that no world lasts for, in milliseconds.
 const FAR_MS: u32 = 3_600_000;
 
 impl Writer<'_> {
     pub(super) fn request(&mut self, bytes: usize) {
-        let payload = self.payload(bytes);
         let route = match self.framing.protocol {
             Protocol::Frame | Protocol::Bare => self.plan.routes[pick(&mut self.rng, self.plan.routes.len())],
             Protocol::Line => self.framing.line_route.route_or_code(),
+        };
+        let payload = match self.plan.payloads {
+            None => self.payload(bytes),
+            Some(make) => self.made(make, Draft { client: self.client, route, bytes }),
         };
         let is_extended = self.framing.protocol == Protocol::Frame && self.rng.chance(self.plan.extended);
         let mut block = is_extended.then(|| self.block());
@@ -43,6 +47,16 @@ impl Writer<'_> {
                 self.raw(&[&payload[..], end].concat());
             }
         }
+    }
+
+    /// A payload of the plan's own.
+    fn made(&mut self, make: fn(Draft, &mut Rng) -> Vec<u8>, draft: Draft) -> Vec<u8> {
+        let mut payload = make(draft, &mut self.rng);
+        payload.truncate(draft.bytes);
+        let is_line = self.framing.protocol == Protocol::Line;
+        let is_cut = payload.contains(&b'\n') || payload.ends_with(b"\r");
+        assert!(!(is_line && is_cut), "Plan::payloads made a line with an end in it: {payload:?}");
+        payload
     }
 
     fn ask(&mut self, route: u16, payload: &[u8], block: Option<&Block>) -> Answer {
