@@ -204,7 +204,11 @@ impl Builder {
         &self.local_addrs
     }
 
-    /// Starts the server beside the caller. Each loop has its own copy of `make_service`, which makes its service.
+    /// Starts the server beside the caller, and touches nothing else of the process: no signal handler, no logger, no
+    /// panic hook.
+    ///
+    /// Each loop has its own copy of `make_service`, which makes its service on the loop's own thread. So a service need
+    /// not be `Send`; what the closure captures must be, and is cloned for each loop: share by `Arc` what they share.
     ///
     /// # Errors
     ///
@@ -238,7 +242,8 @@ impl Builder {
         if report.is_clean() { Ok(()) } else { Err(Error::Lossy(report)) }
     }
 
-    /// [`Builder::serve`] with one function as the service.
+    /// [`Builder::serve`] with one function as the service. Each loop has a clone of it, with its own copy of what it
+    /// captures. A closure that is not written in the call itself needs its types: `|frame: Frame<'_>, reply: Reply<'_>|`.
     ///
     /// # Errors
     ///

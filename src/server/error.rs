@@ -3,10 +3,13 @@
 use super::DrainReport;
 use crate::base::Fault;
 use crate::net::Endpoint;
-use std::io;
+use std::process::ExitCode;
+use std::{fmt, io};
 
 /// A server that could not be started, or ended badly.
-#[derive(Debug, thiserror::Error)]
+///
+/// Its `Debug` is its `Display`: that is what a `main` that returns it prints, and people should read it.
+#[derive(thiserror::Error)]
 pub enum Error {
     /// An address that does not parse or resolve.
     #[error(
@@ -93,6 +96,19 @@ pub enum Error {
     /// The handlers for SIGINT and SIGTERM can't be set.
     #[error("cannot handle signals: {0}")]
     Signals(String),
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl From<Error> for ExitCode {
+    /// A process's end by [`Error::exit_code`].
+    fn from(error: Error) -> ExitCode {
+        ExitCode::from(error.exit_code())
+    }
 }
 
 impl Error {

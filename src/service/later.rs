@@ -37,6 +37,15 @@ pub struct Overloaded {
 ///     replied
 /// }
 /// ```
+///
+/// It can't be used twice:
+///
+/// ```compile_fail,E0382
+/// fn twice(later: tidegate::Later) {
+///     later.send(b"one");
+///     later.send(b"two");
+/// }
+/// ```
 #[must_use = "dropped without an answer, the requester is told INTERNAL"]
 pub struct Later {
     ticket: Ticket,

@@ -41,6 +41,12 @@ use bytes::Bytes;
 use std::borrow::Cow;
 
 /// A server's behaviour.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a service",
+    label = "does not implement `tidegate::Service`",
+    note = "implement `tidegate::Service` for it, which takes `on_open` and `on_frame`",
+    note = "one function of a frame and its reply is served by `Builder::serve_fn` and `Builder::start_fn`"
+)]
 pub trait Service {
     /// What it keeps for each connection; lies inside the connection's slot, `()` for nothing.
     type Conn;

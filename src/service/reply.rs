@@ -14,12 +14,70 @@ use crate::session::{Failure, Part, Protocol, ReplyTo, Segment, TooLargeReply, r
 use crate::wire::Status;
 use bytes::Bytes;
 
-/// Proof that a request was ended, or deferred.
+/// Proof that a request was ended, or deferred. Only a [`Reply`] makes one, and a handler must return one.
+///
+/// So each path through a handler has to end its request, and to return what that gave:
+///
+/// ```
+/// use tidegate::{Frame, Replied, Reply, Status};
+///
+/// fn handler(frame: Frame<'_>, reply: Reply<'_>) -> Replied {
+///     if frame.payload().is_empty() {
+///         return reply.fail(Status::application(256), "say something");
+///     }
+///     reply.send(b"ok")
+/// }
+/// ```
+///
+/// A path without a reply does not compile:
+///
+/// ```compile_fail,E0308
+/// use tidegate::{Frame, Replied, Reply};
+///
+/// fn handler(frame: Frame<'_>, reply: Reply<'_>) -> Replied {
+///     if frame.payload() == b"hello" {
+///         return reply.send(b"ok");
+///     }
+/// }
+/// ```
+///
+/// Nor does a second reply:
+///
+/// ```compile_fail,E0382
+/// use tidegate::{Frame, Replied, Reply};
+///
+/// fn handler(frame: Frame<'_>, reply: Reply<'_>) -> Replied {
+///     let _first = reply.send(b"ok");
+///     reply.send(b"ok")
+/// }
+/// ```
+///
+/// Nor a proof that was kept from another request, since a `Replied` can't be copied, nor made by hand:
+///
+/// ```compile_fail,E0423
+/// let forged = tidegate::Replied(());
+/// ```
 #[must_use = "a handler returns what its reply gave it"]
 #[derive(Debug)]
 pub struct Replied(());
 
 /// The right, and the duty, to end one request.
+///
+/// Dropped without an answer it leaves the handler without the [`Replied`] that it must return. It is valid for the
+/// length of the callback: what answers later takes a [`Later`] with it, and a copy of what it needs of the frame.
+///
+/// ```compile_fail,E0521
+/// use tidegate::{Frame, Replied, Reply};
+///
+/// fn handler(frame: Frame<'_>, reply: Reply<'_>) -> Replied {
+///     let payload = frame.payload(); // mended: frame.payload().to_vec()
+///     let (later, replied) = reply.defer();
+///     if let Ok(later) = later {
+///         std::thread::spawn(move || later.send(payload));
+///     }
+///     replied
+/// }
+/// ```
 pub struct Reply<'a> {
     pub(crate) desk: &'a mut Desk,
     pub(crate) to: ReplyTo,
