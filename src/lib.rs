@@ -60,3 +60,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[cfg(all(doctest, feature = "signals"))]
 #[doc = include_str!("../README.md")]
 pub struct Readme;
+
+/// The guide's code compiles and runs.
+#[cfg(all(doctest, feature = "signals"))]
+#[doc = include_str!("../docs/GUIDE.md")]
+pub struct Guide;
