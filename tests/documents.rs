@@ -73,7 +73,9 @@ fn links_lead_somewhere() {
             let target = if file.is_empty() { here } else { here.with_file_name("").join(file) };
             if !target.exists() {
                 broken.push(format!("{document}: {link}: there is no such file"));
-            } else if !anchor.is_empty() && !anchors(&fs::read_to_string(&target).expect("text")).contains(anchor) {
+            } else if !anchor.is_empty()
+                && !anchors(&fs::read_to_string(&target).expect("text")).contains(anchor)
+            {
                 broken.push(format!("{document}: {link}: there is no such heading"));
             }
         }
@@ -122,7 +124,8 @@ fn paths_in_the_documents_exist() {
         let paths = paths_in(&text);
         assert!(!paths.is_empty(), "{document}: the reader is blind");
         let exists = |path: &str| ["", "src"].iter().any(|from| root().join(from).join(path).exists());
-        missing.extend(paths.into_iter().filter(|path| !exists(path)).map(|path| format!("{document}: {path}")));
+        missing
+            .extend(paths.into_iter().filter(|path| !exists(path)).map(|path| format!("{document}: {path}")));
     }
     assert!(missing.is_empty(), "\n{}", missing.join("\n"));
 }
@@ -131,8 +134,11 @@ fn paths_in_the_documents_exist() {
 fn the_architecture_names_every_module() {
     let words: BTreeSet<&str> = ARCHITECTURE.split(|letter: char| !letter.is_alphanumeric()).collect();
     let is_module = |path: &PathBuf| path.is_dir() || path.extension().is_some_and(|kind| kind == "rs");
-    let entries = fs::read_dir(root().join("src")).expect("src is there").map(|entry| entry.expect("an entry").path());
-    let modules = entries.filter(is_module).map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned());
+    let entries =
+        fs::read_dir(root().join("src")).expect("src is there").map(|entry| entry.expect("an entry").path());
+    let modules = entries
+        .filter(is_module)
+        .map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned());
     let modules: Vec<String> = modules.filter(|name| name != "lib" && name != "main").collect();
     assert!(modules.len() > 10, "only {modules:?}");
     let unnamed: Vec<_> = modules.iter().filter(|name| !words.contains(name.as_str())).collect();
@@ -175,7 +181,8 @@ fn the_guide_says_what_is_printed() {
 /// The rows of the guide's table of limits name what exists.
 #[test]
 fn the_guides_limits_exist() {
-    let table = GUIDE.split("## 7. Limits").nth(1).and_then(|rest| rest.split("## 8.").next()).expect("it is there");
+    let table =
+        GUIDE.split("## 7. Limits").nth(1).and_then(|rest| rest.split("## 8.").next()).expect("it is there");
     let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ") && line.contains('`')).collect();
     assert!(rows.len() > 20, "only {} rows", rows.len());
     let (limits, builder) = (read("src/base/limits.rs"), read("src/server/builder.rs"));

@@ -391,6 +391,7 @@ pub fn is_goaway_for(why: CloseReason, bytes: &[u8]) -> bool {
         | Why::ClosedByService
         | Why::DialFailed
         | Why::Failed => return false,
+        _ => panic!("what {why:?} says is not known here"),
     };
     u16_at(payload, 0) == want
 }

@@ -9,6 +9,7 @@ macro_rules! close_reasons {
     ($($(#[$doc:meta])* $variant:ident => $name:literal, $fault:ident;)+) => {
         /// Why a connection ended.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
         #[repr(u8)]
         pub enum CloseReason { $($(#[$doc])* $variant),+ }
 

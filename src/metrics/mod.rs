@@ -18,6 +18,7 @@ macro_rules! figures {
     ($(#[$doc:meta])* $kind:ident { $($(#[$vdoc:meta])* $variant:ident => $name:literal,)+ }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
         #[repr(u8)]
         pub enum $kind { $($(#[$vdoc])* $variant),+ }
 

@@ -10,6 +10,7 @@ use std::{fmt, io};
 ///
 /// Its `Debug` is its `Display`: that is what a `main` that returns it prints, and people should read it.
 #[derive(thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// An address that does not parse or resolve.
     #[error(

@@ -38,6 +38,7 @@ pub struct Handle {
 
 /// Why a connection could not be reached. That it is gone already is no error: it may always be gone a moment later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Unreached {
     /// The connection's loop has more commands waiting than it may; try again later.
     #[error("{limit} commands wait for event loop {shard} already")]

@@ -39,6 +39,7 @@ pub(crate) enum Effect {
 
 /// A list of effects is full; the one that was asked for is not done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum EffectsFull {
     /// Too many at once.
     #[error("{limit} effects wait already")]

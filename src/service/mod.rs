@@ -166,6 +166,7 @@ pub enum Welcomed {
 
 /// What a server that we dialed says.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum Incoming<'a> {
     /// A reply: to the oldest open request, or, if it [has a correlation](Frame::extension), to that one.
     Reply(Frame<'a>),

@@ -20,6 +20,7 @@ pub struct Router {
 
 /// A set of routes that can't be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum RouteError {
     /// Beyond the 14 bits that name a route.
     #[error("route {route} exceeds the largest route {max}", max = Header::ROUTE_MAX)]

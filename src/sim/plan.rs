@@ -43,7 +43,8 @@ pub struct Plan {
     /// Routes that requests are sent to, with equal chances; a route in it twice is as likely as two.
     pub routes: Vec<u16>,
     /// Makes the payloads of requests, for services that parse them. `None`, the default of a drawn plan: noise of all
-    /// sizes, which is right for services that take anything.
+    /// sizes, which is right for services that take anything. On a listener for lines, what would end a line becomes a
+    /// space.
     pub payloads: Option<fn(Draft, &mut Rng) -> Vec<u8>>,
     /// Of 1000 requests on frames, those with an extension block.
     pub extended: u64,

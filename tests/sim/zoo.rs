@@ -340,6 +340,7 @@ impl Service for Zoo {
             | Incoming::Ack { .. }
             | Incoming::Missed { .. }
             | Incoming::Notice { .. } => {}
+            _ => panic!("the zoo does not know what {incoming:?} is"),
         }
     }
 

@@ -53,9 +53,9 @@ impl Writer<'_> {
     fn made(&mut self, make: fn(Draft, &mut Rng) -> Vec<u8>, draft: Draft) -> Vec<u8> {
         let mut payload = make(draft, &mut self.rng);
         payload.truncate(draft.bytes);
-        let is_line = self.framing.protocol == Protocol::Line;
-        let is_cut = payload.contains(&b'\n') || payload.ends_with(b"\r");
-        assert!(!(is_line && is_cut), "Plan::payloads made a line with an end in it: {payload:?}");
+        if self.framing.protocol == Protocol::Line {
+            payload.iter_mut().filter(|byte| b"\r\n".contains(*byte)).for_each(|byte| *byte = b' ');
+        }
         payload
     }
 
