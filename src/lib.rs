@@ -16,10 +16,24 @@
 //! It frames and checks every message, bounds every buffer, answers in order, pauses peers that don't read, ends
 //! those that break the protocol, and on SIGTERM drains without losing what it has received.
 //!
-//! - [`Server`], [`Builder`](server::Builder): listeners, limits, start and end.
-//! - [`Service`], [`Frame`], [`Reply`]: what a server does with a message.
-//! - [`wire`]: the protocol, for clients and tools.
-//! - [`turn`] and below: the engine, without sockets and clocks.
+//! | to | see |
+//! |---|---|
+//! | set up, start and end a server | [`Server`], [`Builder`], [`Listener`], [`Limits`], [`server`] |
+//! | say what it does with a message | [`Service`], [`Frame`], [`Reply`], [`Later`], [`Cx`], [`service`] |
+//! | look at one that runs | [`Handle`], [`metrics`], [`CloseReason`] |
+//! | test a service | [`sim`] |
+//! | write a client or a tool | [`wire`] |
+//!
+//! `docs/GUIDE.md` is an hour's walk through all of it. [`buffer`], [`mailbox`], [`net`], [`session`], [`shard`] and
+//! [`turn`] are the engine: public for tests and tools, and free to change in any minor version.
+//!
+//! # Features
+//!
+//! - `signals`: `Builder::serve` and `server::drain_on_signals`, which take SIGINT and SIGTERM.
+//! - `pin`: [`Builder::pin`], on Linux.
+//! - `cli` (the default): the `tidegate` program, and both of the above.
+//!
+//! Without features it brings in nine crates and those that they need, and is all there but for these.
 
 #[cfg(panic = "abort")]
 compile_error!(

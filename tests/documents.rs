@@ -178,6 +178,14 @@ fn the_guide_says_what_is_printed() {
     assert!(GUIDE.contains(&report), "the guide has not:\n{report}");
 }
 
+#[test]
+fn an_idle_connection_costs_what_is_said() {
+    let said = format!("An idle connection costs {} bytes", tidegate::turn::IDLE_BYTES);
+    assert!(read("README.md").contains(&said), "the README has not: {said}");
+    let formula = format!("connections × ({} B", tidegate::turn::IDLE_BYTES);
+    assert!(ARCHITECTURE.contains(&formula), "docs/ARCHITECTURE.md has not: {formula}");
+}
+
 /// The rows of the guide's table of limits name what exists.
 #[test]
 fn the_guides_limits_exist() {

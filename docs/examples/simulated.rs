@@ -11,6 +11,7 @@ use tidegate::{Frame, Replied, Reply, Status};
 
 const MALFORMED: Status = Status::application(256);
 
+#[allow(clippy::print_stdout, reason = "it has no other way to tell")]
 fn main() {
     match simulate(careless) {
         Ok(()) => println!("nothing was found"),

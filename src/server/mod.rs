@@ -1,7 +1,7 @@
 //! A whole server: its listeners, its loops, their start and their end.
 //!
 //! [`Server::builder`] collects what is wanted, and every mistake is told there. [`Builder::start`] runs the server
-//! beside the caller and touches no signal, no logger and no panic hook; [`Builder::serve`] takes the signals and
+//! beside the caller and touches no signal, no logger and no panic hook; `Builder::serve` takes the signals and
 //! blocks until the server has drained.
 //!
 //! Always holds: what was received before the end is answered or counted as lost. Never: frames, connections; those
@@ -16,6 +16,8 @@ mod running;
 #[cfg(feature = "signals")]
 mod signals;
 
+pub use crate::base::limits::Limits;
+pub use crate::net::{Endpoint, ListenOptions};
 pub use builder::{Builder, Listener};
 pub use error::Error;
 pub use pool::WorkerFigures;
