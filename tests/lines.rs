@@ -121,3 +121,19 @@ fn a_line_as_long_as_the_limit_is_served() {
         serving.end();
     }
 }
+
+/// A route is 14 bits; one that is larger is refused, and never cut to another one.
+#[test]
+fn a_route_that_does_not_exist_is_refused() {
+    for (route, is_right) in [(0, true), (16_383, true), (16_384, false), (u16::MAX, false)] {
+        let built = Server::builder().listen(Listener::lines("127.0.0.1:0").route(route));
+        assert_eq!(built.is_ok(), is_right, "{route}");
+        if let Err(error) = built {
+            assert_eq!(
+                error.to_string(),
+                format!("the route of lines is {route}, but must lie between 0 and 16383")
+            );
+            assert_eq!(format!("{error:?}"), error.to_string(), "what a main prints that returns it");
+        }
+    }
+}

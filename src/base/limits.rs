@@ -261,7 +261,7 @@ const _: () = {
 /// The bounds that a server may be given, each with the default above. Checked once, where a server is built; make one
 /// from those that differ and `..Limits::default()`.
 ///
-/// Durations count in milliseconds, and are cut to 24 days ([`DEADLINE_MS_MAX`]), unless they say otherwise.
+/// Durations count in milliseconds, up to 24 days ([`DEADLINE_MS_MAX`]), unless they say otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Output that waits for a connection above which it is not read, in bytes: 1 to a quarter of a loop's memory.

@@ -11,6 +11,7 @@ use crate::net::{self, Endpoint, ListenOptions};
 use crate::service::{FnService, Frame, Replied, Reply, Service};
 use crate::session::{Framing, Protocol};
 use crate::turn::ListenerConfig;
+use crate::wire::Header;
 use std::num::NonZero;
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ use std::time::Duration;
 pub struct Listener {
     address: String,
     framing: Framing,
+    /// Of all lines; not looked at for frames.
+    route: u16,
     wants_hello: bool,
     options: ListenOptions,
 }
@@ -42,7 +45,7 @@ impl Listener {
     }
 
     fn with(address: String, framing: Framing) -> Listener {
-        Listener { address, framing, wants_hello: false, options: ListenOptions::default() }
+        Listener { address, framing, route: 0, wants_hello: false, options: ListenOptions::default() }
     }
 
     /// Every peer's first frame must be a HELLO that [`Service::on_hello`] accepts; who sends anything else is told
@@ -64,7 +67,7 @@ impl Listener {
     /// The route of all lines, `0..=16383`. Of no use with frames, which name their own.
     #[must_use]
     pub const fn route(mut self, route: u16) -> Listener {
-        self.framing = self.framing.with_line_route(route);
+        self.route = route;
         self
     }
 
@@ -76,6 +79,7 @@ impl Listener {
     }
 
     fn check(&self) -> Result<(), Error> {
+        within("the route of lines", self.route.into(), 0, Header::ROUTE_MAX.into())?;
         let (name, most) = match self.framing.protocol {
             Protocol::Frame | Protocol::Bare => ("the largest payload of a frame", PAYLOAD_BYTES_MAX),
             Protocol::Line => ("the longest line", LINE_BYTES_MAX),
@@ -141,7 +145,8 @@ impl Builder {
         let ip = socket.ip().map_err(failed)?;
         self.local_addrs.push(ip.map_or(endpoint, Endpoint::Ip));
         self.sockets.push((socket, listener.options));
-        self.listeners.push(ListenerConfig { framing: listener.framing, wants_hello: listener.wants_hello });
+        let framing = listener.framing.with_line_route(listener.route);
+        self.listeners.push(ListenerConfig { framing, wants_hello: listener.wants_hello });
         Ok(self)
     }
 

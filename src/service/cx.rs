@@ -50,6 +50,9 @@ impl Cx<'_> {
     /// of the requests, or, with a correlation in the extension, when it is ready. What waits for
     /// a server that takes it slowly is bounded, and more is refused; one of another loop is ended as a slow consumer.
     ///
+    /// The route is `0..=16383`. A larger one is a mistake of the caller: debug builds panic, release builds cut it to 14
+    /// bits.
+    ///
     /// # Errors
     ///
     /// [`EffectsFull`], [`Server`](EffectsFull::Server) among others; nothing is sent.

@@ -55,8 +55,8 @@ impl Status {
 
     /// A status of the application's own, [`APPLICATION_MIN`](Self::APPLICATION_MIN)`..=65_535`.
     ///
-    /// A code under that is a mistake of the caller; release builds make it [`INTERNAL`](Self::INTERNAL), so that it
-    /// can't be taken for a word of the server.
+    /// A code under that is a mistake of the caller: debug builds panic, release builds make it
+    /// [`INTERNAL`](Self::INTERNAL), so that it can't be taken for a word of the server.
     #[inline]
     pub const fn application(code: u16) -> Status {
         debug_assert!(code >= Status::APPLICATION_MIN);
