@@ -8,6 +8,7 @@ pub mod close;
 pub mod fault;
 pub mod id;
 pub mod limits;
+#[doc(hidden)]
 pub mod planted;
 pub mod rng;
 pub mod text;

@@ -258,7 +258,7 @@ impl Handle {
     }
 
     /// Begins to drain: no more connections, what was received is answered, every connection ends in order; those
-    /// that have not within the grace are closed. A second call can only shorten the grace.
+    /// that have not within the grace (24 days at most) are closed. A second call can only shorten the grace.
     pub fn drain(&self, grace: Duration) {
         self.shared.drain(grace);
     }

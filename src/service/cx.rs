@@ -121,7 +121,8 @@ impl Cx<'_> {
     }
 
     /// Calls `on_timer` with this tag, once, after this long; in the order of the moments. There is no disarming:
-    /// let the tag say what was meant, and pass over what is over.
+    /// let the tag say what was meant, and pass over what is over. Never early; late by about a millisecond, and by what
+    /// the loop has in hand.
     ///
     /// # Errors
     ///
