@@ -555,6 +555,7 @@ fn describe_control(header: Header, payload: &[u8], from_server: bool) -> Result
         Control::Notice { status, header, text: why } => {
             (true, format!("notice {} {:04x} {}", status.code(), header.bits(), text(why)))
         }
+        new => panic!("no vector says what {new:?} is"),
     };
     if is_servers != from_server {
         return Err("wrong_direction");

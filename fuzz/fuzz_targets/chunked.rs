@@ -96,6 +96,7 @@ fn said_of(frame: &ControlFrame<'_>) -> Said {
         | Control::Ack { .. }
         | Control::Missed { .. }
         | Control::Notice { .. } => Said::Told { bits: frame.header().bits() },
+        new => panic!("{new:?} is not known here"),
     }
 }
 

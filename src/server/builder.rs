@@ -99,7 +99,7 @@ impl From<&str> for Listener {
     }
 }
 
-/// A server in the making.
+/// A server in the making. Each method gives it back, changed.
 #[derive(Debug)]
 pub struct Builder {
     pub(super) sockets: Vec<(net::Listener, ListenOptions)>,

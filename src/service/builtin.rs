@@ -4,6 +4,7 @@ use super::{Frame, Replied, Reply, Segment};
 
 /// One built-in service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum BuiltIn {
     /// Answers every request with `已接收` ("received").
     Ack,

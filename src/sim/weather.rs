@@ -6,6 +6,7 @@ macro_rules! faults {
     ($($(#[$doc:meta])* $variant:ident => $name:literal,)+) => {
         /// One kind of trouble that a world makes.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
         #[repr(u8)]
         pub enum Trouble { $($(#[$doc])* $variant),+ }
 

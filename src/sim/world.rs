@@ -33,6 +33,7 @@ use crate::mailbox::{Command, Mailbox};
 use crate::metrics::{Outcome, ShardMetrics};
 use crate::service::Service;
 use crate::turn::{Turn, TurnConfig, Wait};
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +67,12 @@ pub struct World<S: Service> {
     queued_bytes_most: usize,
     drain: Option<(Time, Time)>,
     is_asked_to_drain: Option<u32>,
+}
+
+impl<S: Service> fmt::Debug for World<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("World").field("plan", &self.plan).field("turns", &self.turns).finish_non_exhaustive()
+    }
 }
 
 impl<S: Service> World<S> {

@@ -69,6 +69,7 @@ pub mod code {
 
 /// What a control frame says, borrowing from where it was read or from what is to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Control<'a> {
     /// Asks for a PONG with the same bytes, at most [`PING_BYTES_MAX`].
     Ping(&'a [u8]),
