@@ -21,7 +21,7 @@ use tidegate::base::limits::Limits;
 use tidegate::metrics::{Counter, Outcome};
 use tidegate::server::{Listener, Server};
 use tidegate::service::{Cx, Frame, Peer, Replied, Reply, Service, Welcomed};
-use tidegate::wire::{ClientId, Hello};
+use tidegate::wire::{ClientId, Hello, Status};
 
 // ---- greetings --------------------------------------------------------------------------------------------------
 
@@ -357,6 +357,32 @@ fn a_paused_peer_is_not_given_up() {
 }
 
 // ---- what has no place among replies ----------------------------------------------------------------------------
+
+/// A request that wants no reply may fail when it was long taken, and its sender hears of it; whatever it is answered
+/// besides, and however large that is, it hears nothing.
+#[test]
+fn a_notice_tells_of_what_failed_later() {
+    let (serving, keeper) = serve_doorkeeper(false);
+    let (mut known, mut plain) = (serving.connect(), serving.connect());
+    known.hello();
+    let one_way = Block { one_way: true, ..Block::default() };
+    for (nth, client) in [(1, &mut known), (2, &mut plain)] {
+        client.send(&[one_way.frame(7, b"done"), one_way.frame(7, b"fails")].concat());
+        let [done, fails] = keeper.parking.take(2).try_into().expect("two");
+        done.later.send(&pattern(1, 5 << 20));
+        fails.later.fail(Status::application(999), "not this one");
+        serving.wait_for("it has failed", |now| now.counter(Counter::Unheard) == nth);
+        client.send(&frame(AT_ONCE, b"here"));
+    }
+    plain.expect(AT_ONCE, b"here");
+    let notice = known.receive();
+    assert_eq!((notice.header, &notice.payload[..4]), (NOTICE, &[0x03, 0xe7, 0x80, 7][..]));
+    known.expect(AT_ONCE, b"here");
+    let figures = serving.snapshot();
+    assert_eq!((figures.counter(Counter::Unheard), figures.outcome(Outcome::Silent)), (2, 4));
+    drop((known, plain));
+    serving.end();
+}
 
 /// Refusals that their sender did not ask to hear of: counted all, told now and then.
 #[test]

@@ -5,7 +5,7 @@
 
 use crate::base::Token;
 use crate::base::limits::INLINE_ANSWER_BYTES;
-use crate::wire::Status;
+use crate::wire::{Header, Status};
 use bytes::Bytes;
 use std::borrow::Cow;
 use std::fmt;
@@ -15,13 +15,23 @@ use std::fmt;
 pub struct Ticket {
     /// Its connection.
     pub token: Token,
-    /// Tells it from every other request that the loop ever deferred; [`Ticket::ONE_WAY`] if nobody waits.
+    /// Tells it from every other request that the loop ever deferred; below [`Ticket::SERIALS_FROM`] if nobody waits.
     pub serial: u64,
 }
 
 impl Ticket {
-    /// The serial of all requests that want no reply.
-    pub const ONE_WAY: u64 = 0;
+    /// Serials below are the headers of requests that want no reply.
+    pub const SERIALS_FROM: u64 = 1 << 16;
+
+    /// Of a request that wants no reply.
+    pub const fn one_way(token: Token, header: Header) -> Ticket {
+        Ticket { token, serial: header.bits() as u64 }
+    }
+
+    /// The header of a request that wants no reply.
+    pub fn one_way_header(self) -> Option<Header> {
+        u16::try_from(self.serial).ok().map(Header::from_bits)
+    }
 }
 
 /// How a deferred request ended.

@@ -71,7 +71,7 @@ impl Desk {
             hold_bytes_max: 0,
             refusal: None,
             credits: LATERS_PER_SHARD,
-            next_serial: 0,
+            next_serial: Ticket::SERIALS_FROM,
         }
     }
 
@@ -91,7 +91,7 @@ impl Desk {
         self.spares.put(slots);
     }
 
-    /// One that no request had before; never [`Ticket::ONE_WAY`].
+    /// One that no request had before; at least [`Ticket::SERIALS_FROM`].
     pub(crate) const fn serial(&mut self) -> u64 {
         self.next_serial += 1;
         self.next_serial
@@ -111,14 +111,13 @@ impl Desk {
     /// Opens a request of this batch's connection. `None`: no place in the mailbox is left.
     pub(super) fn open(&mut self, to: ReplyTo) -> Option<Later> {
         self.credits = self.credits.checked_sub(1)?;
-        let mut serial = Ticket::ONE_WAY;
+        let mut ticket = Ticket::one_way(self.token, to.header());
         if to.is_wanted() {
-            serial = self.serial();
+            ticket.serial = self.serial();
             let due = self.now.ms().plus(self.due_ms());
-            self.slots().open(serial, to, due);
+            self.slots().open(ticket.serial, to, due);
             self.open += 1;
         }
-        let ticket = Ticket { token: self.token, serial };
         let due = self.now.plus_us(u64::from(self.due_ms()) * 1000);
         Some(Later::new(ticket, self.shard, due, Arc::clone(&self.mailbox)))
     }
@@ -220,7 +219,7 @@ mod tests {
             last = answer.ticket.serial;
             assert!(desk.slots.as_mut().expect("they are open").end(last).is_some());
         }
-        assert_eq!(desk.serial(), 201);
+        assert_eq!(desk.serial(), Ticket::SERIALS_FROM + 201);
     }
 
     /// Of one batch no more is held than its connection may have waiting.
@@ -234,7 +233,7 @@ mod tests {
         assert_eq!(desk.held_bytes, 10_000);
         let mut slots = desk.slots.take().expect("one is open");
         assert_eq!((slots.len(), slots.held_count(), slots.held_bytes()), (4, 3, 10_000));
-        assert!(matches!(slots.end(1), Some(Ended::Now(_))));
+        assert!(matches!(slots.end(Ticket::SERIALS_FROM + 1), Some(Ended::Now(_))));
         slots.clear(&mut desk.pool);
         desk.put_back(slots);
         drop(later);

@@ -13,8 +13,8 @@ use crate::mailbox::{Command, Ticket, Whom};
 use crate::metrics::{Counter, Outcome};
 use crate::service::{Effect, Origin, Peer, Service};
 use crate::session::{Leave, Pauses, Phase, Role};
-use crate::wire::Status;
 use crate::wire::frame::OVERHEAD_BYTES;
+use crate::wire::{Header, Status};
 use bytes::Bytes;
 use core::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -156,9 +156,11 @@ impl<S: Service, I: Io> Turn<S, I> {
         if !is_planted(Bug::CreditLost) || self.find(ticket.token).is_some() {
             self.shared.desk.give_credit_back();
         }
-        if ticket.serial == Ticket::ONE_WAY {
-            // It was over when it was deferred; a refusal is one that nobody hears.
-            self.shared.metrics.add(Counter::Unheard, u64::from(said.is_failure()));
+        if let Some(header) = ticket.one_way_header() {
+            // It was over when it was deferred.
+            if let Said::Failed(status, _) = said {
+                self.refuse_unheard(io, ticket.token, status, header);
+            }
             return;
         }
         let Some(slot) = self.find(ticket.token) else {
@@ -173,6 +175,20 @@ impl<S: Service, I: Io> Turn<S, I> {
             }
             Some(Ok(())) => Verdict::Again,
             Some(Err(why)) => visit.end_for(why),
+        };
+        self.settle(io, slot, verdict);
+    }
+
+    /// A request that wants no reply has failed: counted, and told by a notice to a peer that is to hear of such.
+    fn refuse_unheard(&mut self, io: &mut I, token: Token, status: Status, header: Header) {
+        let Some(slot) = self.find(token) else {
+            self.shared.metrics.add(Counter::Unheard, 1);
+            return;
+        };
+        let mut visit = self.begin_visit(io, slot);
+        let verdict = match visit.refuse_unheard(status, header) {
+            Ok(()) => Verdict::Again,
+            Err(why) => visit.end_for(why),
         };
         self.settle(io, slot, verdict);
     }

@@ -236,11 +236,13 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
 
     /// Refusals that nobody heard are counted, and a peer that said HELLO is told of the last one now and then.
     #[cold]
-    fn count_unheard(&mut self) {
+    pub(super) fn count_unheard(&mut self) {
         let Some((status, header)) = self.shared.desk.outbox.unheard() else { return };
         let now = self.shared.ms;
         self.shared.metrics.add(Counter::Unheard, u64::from(self.shared.desk.outbox.unheard_count()));
-        if let Some(greeting) = self.entry.greeting.as_mut()
+        // GOAWAY is the last frame.
+        if self.entry.phase.is_serving()
+            && let Some(greeting) = self.entry.greeting.as_mut()
             && greeting.may_notice(now)
         {
             let text = Text::of(format_args!("{} on {header}", status.name()));

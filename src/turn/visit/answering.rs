@@ -26,7 +26,7 @@ use crate::session::{
 use crate::turn::Io;
 use crate::turn::entry::Flag;
 use crate::wire::frame::OVERHEAD_BYTES;
-use crate::wire::{Control, Status};
+use crate::wire::{Control, Header, Status};
 use bytes::Bytes;
 
 /// What is said to an open request.
@@ -112,6 +112,18 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
                 Ok(())
             }
         }
+    }
+
+    /// A request that wanted no reply failed when it was long taken.
+    pub(in crate::turn) fn refuse_unheard(
+        &mut self,
+        status: Status,
+        header: Header,
+    ) -> Result<(), CloseReason> {
+        self.prepare_outbox();
+        self.shared.desk.outbox.refuse_unheard(status, header);
+        self.count_unheard();
+        self.queue()
     }
 
     /// What a failed answer means for its connection.
