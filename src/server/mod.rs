@@ -16,7 +16,7 @@ mod running;
 #[cfg(feature = "signals")]
 mod signals;
 
-pub use builder::{Builder, Listener};
+pub use builder::{Builder, Listener, shards_for};
 pub use error::Error;
 pub use pool::WorkerFigures;
 pub use report::DrainReport;

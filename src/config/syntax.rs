@@ -1,0 +1,232 @@
+//! Mistakes of syntax, all of them: the parser stops making sense of a text at the first one, so each is noted, its
+//! line taken out, and the rest parsed again.
+//!
+//! Always holds: what is taken out becomes spaces, so places stay what they were; what is left is TOML, except for
+//! keys that are given twice, of which the first counts.
+
+use super::report::{Mistake, Origin, Place, lines_around};
+use super::schema::{Key, Only, section};
+use super::value::{Raw, shown};
+use std::ops::Range;
+use toml::de::{DeTable, DeValue, Error};
+
+/// A text without its mistakes of syntax.
+pub(super) struct Clean {
+    pub(super) text: String,
+    pub(super) mistakes: Vec<Mistake>,
+}
+
+/// Rounds of parsing; a file with more mistakes of syntax gets the rest told when these are mended.
+const ROUNDS_MAX: usize = 64;
+
+/// What the parser says of a key or table that it has seen before; all else it says makes the rest unsure.
+const DUPLICATE: &str = "duplicate key";
+
+pub(super) fn clean(original: &str) -> Clean {
+    let mut clean = Clean { text: original.to_owned(), mistakes: Vec::new() };
+    for _ in 0..ROUNDS_MAX {
+        let (table, errors) = DeTable::parse_recoverable(&clean.text);
+        let first = errors
+            .iter()
+            .filter(|error| error.message() != DUPLICATE)
+            .min_by_key(|error| place_of(error, &clean.text));
+        let Some(first) = first else {
+            let duplicates = errors
+                .iter()
+                .map(|error| duplicate(place_of(error, &clean.text), &clean.text, table.get_ref()));
+            let duplicates: Vec<_> = duplicates.collect();
+            clean.mistakes.extend(duplicates);
+            return clean;
+        };
+        let place = place_of(first, &clean.text);
+        let taken_out = damaged(first.message(), place, &clean.text);
+        clean.mistakes.push(tell(first.message(), place, &clean.text));
+        let is_progress = clean.text[taken_out.clone()].bytes().any(|byte| !byte.is_ascii_whitespace());
+        if !is_progress {
+            break;
+        }
+        let spaces: String = clean.text[taken_out.clone()]
+            .bytes()
+            .map(|byte| if byte == b'\n' { '\n' } else { ' ' })
+            .collect();
+        clean.text.replace_range(taken_out, &spaces);
+    }
+    // Nothing that can be relied on.
+    clean.text.clear();
+    clean
+}
+
+/// Where the parser says that it is, at characters' borders.
+fn place_of(error: &Error, text: &str) -> Place {
+    let span = error.span().unwrap_or(0..0);
+    let mut start = span.start.min(text.len());
+    let mut end = span.end.clamp(start, text.len());
+    while !text.is_char_boundary(start) {
+        start -= 1;
+    }
+    while !text.is_char_boundary(end) {
+        end += 1;
+    }
+    Place { start, end }
+}
+
+/// The lines that can't be trusted: those of the mistake, from where a list or a long string began; of a header, also
+/// all that stands under it.
+fn damaged(message: &str, at: Place, text: &str) -> Range<usize> {
+    let opening: &[&str] = if message.contains("multi-line") {
+        &["\"\"\"", "'''"]
+    } else if message.contains("array") {
+        &["["]
+    } else if message.contains("inline table") {
+        &["{"]
+    } else {
+        &[]
+    };
+    let here = lines_around(text, at);
+    let is_opening = |line: &str| {
+        line.split_once('=').is_some_and(|(_, value)| opening.iter().any(|mark| value.contains(mark)))
+    };
+    let start = match opening {
+        [] => here.start,
+        _ => line_starts(text, here.end)
+            .filter(|start| is_opening(line_at(text, *start)))
+            .last()
+            .unwrap_or(here.start),
+    };
+    // What an unclosed list swallowed is given back: only the line where it was opened is at fault.
+    let end = if start == here.start { here.end } else { start + line_at(text, start).len() };
+    if !line_at(text, start).trim_start().starts_with('[') {
+        return start..end;
+    }
+    let next = line_starts(text, text.len())
+        .find(|next| *next > start && line_at(text, *next).trim_start().starts_with('['));
+    start..next.map_or(text.len(), |next| next - 1)
+}
+
+/// Where the lines begin that begin before `end`.
+fn line_starts(text: &str, end: usize) -> impl Iterator<Item = usize> {
+    let breaks = text[..end].match_indices('\n').map(|(at, _)| at + 1);
+    std::iter::once(0).chain(breaks)
+}
+
+fn line_at(text: &str, start: usize) -> &str {
+    text[start..].split('\n').next().unwrap_or_default()
+}
+
+fn tell(message: &str, at: Place, text: &str) -> Mistake {
+    let lines = lines_around(text, at);
+    let line = &text[lines.clone()];
+    let trimmed = line.trim();
+    let whole = lines.start + (line.len() - line.trim_start().len());
+    let whole = Place { start: whole, end: whole + trimmed.len() };
+    if message.starts_with("key with no value") {
+        let title = "this is neither `key = value` nor a [table]";
+        return Mistake::new(&Origin::File(whole), title, "write a value behind it, or # before it");
+    }
+    if let Some(value) = bare_value(line, at.start - lines.start) {
+        let place = Place { start: lines.start + value.start, end: lines.start + value.end };
+        return bare(&line[value], place, text, line);
+    }
+    let advice = if message.contains("escape") {
+        "write a backslash as \\\\, or the text in single quotes"
+    } else if message.contains("string") {
+        "end it with a quote, on the same line"
+    } else if message.contains("array") {
+        "close the list with ]"
+    } else if message.contains("inline table") {
+        "close the table with }"
+    } else if trimmed.starts_with('[') {
+        "a table is written [name], one of a list [[name]]"
+    } else {
+        "this is not TOML"
+    };
+    Mistake::new(&Origin::File(at), message, advice)
+}
+
+/// The value of this line, if the mistake lies in it and it stands there without quotes or brackets.
+fn bare_value(line: &str, at: usize) -> Option<Range<usize>> {
+    let equals = line.find('=')?;
+    let value = &line[equals + 1..];
+    let value = &value[..value.find(" #").unwrap_or(value.len())];
+    let start = equals + 1 + (value.len() - value.trim_start().len());
+    let value = value.trim();
+    let is_bare =
+        value.chars().next().is_some_and(|first| first.is_alphanumeric() || "./:*+-_".contains(first));
+    let is_here = at > equals && !value.contains(['"', '\'', '[', '{', '=']);
+    (is_bare && is_here).then(|| start..start + value.len())
+}
+
+/// Says what the value would be for its key if it were written right.
+fn bare(value: &str, place: Place, text: &str, line: &str) -> Mistake {
+    let origin = Origin::File(place);
+    let judged = key_of(line, text, place.start).map(|key| key.judge(&Raw::Bare(value.to_owned())));
+    match judged {
+        Some(Ok(meant)) => Mistake::new(
+            &origin,
+            format!("{} is not written as TOML", shown(value)),
+            format!("write {meant}"),
+        ),
+        Some(Err(refusal)) => Mistake::new(&origin, refusal.title, refusal.advice),
+        None => Mistake::new(&origin, "a text needs quotes", format!("write {}", shown(value))),
+    }
+}
+
+/// The key of a line, by its name and the last header above it.
+fn key_of(line: &str, text: &str, at: usize) -> Option<&'static Key> {
+    let name = line.split('=').next()?.trim();
+    let above = text[..at].lines().rev().map(str::trim).find(|line| line.starts_with('['));
+    let header = above.unwrap_or_default().trim_matches(['[', ']', ' ']);
+    let section = section(header)?;
+    section.key(name, Only::Frames).or_else(|| section.key(name, Only::Lines))
+}
+
+fn duplicate(at: Place, text: &str, table: &DeTable<'_>) -> Mistake {
+    let origin = Origin::File(at);
+    let name = &text[at.start..at.end];
+    let line = line_at(text, lines_around(text, at).start).trim_start();
+    let title = format!("{} is given twice", name.escape_debug());
+    if line.starts_with('[') {
+        let mistake = Mistake::new(&origin, title, "put its keys together under one header");
+        let header = line.find(']').map_or(line, |end| &line[..end]);
+        let first =
+            line_starts(text, at.start).find(|start| line_at(text, *start).trim_start().starts_with(header));
+        let first = first.map(|start| start + text[start..].find(name).unwrap_or_default());
+        return match first {
+            Some(first) if first + name.len() <= at.start => {
+                mistake.with(&Origin::File(Place { start: first, end: first + name.len() }), "here first")
+            }
+            _ => mistake,
+        };
+    }
+    let mistake = Mistake::new(&origin, title, "take one of the two out");
+    let mut first = None;
+    nearest_before(table, name, at.start, &mut first);
+    match first {
+        Some(first) => mistake.with(&Origin::File(first), "here first"),
+        None => mistake,
+    }
+}
+
+/// The last key of this name before a place, wherever it is in the tree.
+fn nearest_before(table: &DeTable<'_>, name: &str, before: usize, found: &mut Option<Place>) {
+    for (key, value) in table {
+        let place = Place::from(key.span());
+        if key.get_ref() == name && place.end <= before && found.is_none_or(|found| found.start < place.start)
+        {
+            *found = Some(place);
+        }
+        match value.get_ref() {
+            DeValue::Table(inner) => nearest_before(inner, name, before, found),
+            DeValue::Array(list) => {
+                for inner in list.iter().filter_map(|value| value.get_ref().as_table()) {
+                    nearest_before(inner, name, before, found);
+                }
+            }
+            DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_) => {}
+        }
+    }
+}
