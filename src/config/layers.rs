@@ -238,6 +238,9 @@ fn unknown_key(section: &'static Section, name: &str, at: &Origin) -> Mistake {
     if let Some(why) = not_there(last) {
         return Mistake::new(at, title, why);
     }
+    if let Some(table) = SECTIONS.iter().find(|table| table.name == name) {
+        return Mistake::new(at, title, format!("it is a table of its own: {}", table.header()));
+    }
     let advice = match (nearest(name, section.names()), elsewhere(name)) {
         (_, Some(other)) => format!("write it under {}", other.header()),
         (Some(near), None) => format!("did you mean `{near}`?"),

@@ -38,7 +38,7 @@ pub fn default_text() -> String {
 /// The keys of a table with their comments, and a value where the default is another one or none.
 fn defaults(out: &mut String, section: &Section, value: impl Fn(&Key) -> Option<Value>) {
     for key in section.keys.iter().filter(|key| key.only != Only::Lines) {
-        comment(out, &format!("{} {}.", key.meaning, sentence(key)));
+        comment(out, &format!("{} Takes {}.", key.meaning, key.takes()));
         let value = value(key).or_else(|| key.default.clone());
         let _ = writeln!(out, "{} = {}", key.name, value.expect("a key without a default is given one"));
     }
@@ -53,7 +53,7 @@ fn listeners(out: &mut String, section: &Section) {
         }
         let _ = writeln!(out, "address = \"{address}\"\nprotocol = \"{protocol}\"");
         for key in section.keys.iter().filter(|key| key.only == Only::Lines) {
-            comment(out, &format!("{} {}.", key.meaning, sentence(key)));
+            comment(out, &format!("{} Takes {}.", key.meaning, key.takes()));
             let _ = writeln!(out, "{} = {}", key.name, key.default.as_ref().expect("it has one"));
         }
     }
@@ -68,13 +68,6 @@ fn routes(out: &mut String, section: &Section) {
         let gap = if place == 0 { "" } else { "\n" };
         let _ = writeln!(out, "{gap}{}\nheaders = {routes}\nservice = \"{service}\"", section.header());
     }
-}
-
-/// What a key takes, as a sentence without its stop.
-fn sentence(key: &Key) -> String {
-    let takes = key.takes();
-    let mut characters = takes.chars();
-    characters.next().map_or(String::new(), |first| first.to_uppercase().chain(characters).collect())
 }
 
 fn comment(out: &mut String, text: &str) {

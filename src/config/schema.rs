@@ -247,7 +247,7 @@ static LISTENER: [Key; 9] = [
         only: Only::All,
         kind: Kind::Address,
         default: None,
-        meaning: "Where to listen: IP:PORT, HOST:PORT or unix:PATH. Port 0 takes a free one; 0.0.0.0 is every interface.",
+        meaning: "Where to listen. Port 0 takes a free one; 0.0.0.0 is every interface.",
         why: "It must be given.",
     },
     Key {

@@ -158,7 +158,12 @@ impl Key {
                 _ if least == most => {
                     Err(self.refuse(format!("{} {} is unknown", self.name, in_words(number))))
                 }
-                _ => Err(self.out_of_range(&in_words(number), &least.to_string(), &most.to_string())),
+                _ => Err(self.out_of_range(
+                    &in_words(number),
+                    number.is_some_and(|number| number < i128::from(least)),
+                    &least.to_string(),
+                    &most.to_string(),
+                )),
             },
             Kind::Headers => match natural {
                 Some(route) => headers(&route.to_string()),
@@ -194,7 +199,7 @@ impl Key {
         let Kind::Size { least, most, .. } = self.kind else { return Err(self.wrong_type("a size")) };
         match parse_size(text) {
             Ok(bytes) if (least..=most).contains(&bytes) => Ok(Value::Size(bytes)),
-            Ok(_) => Err(self.out_of_range(text, &size_text(least), &size_text(most))),
+            Ok(bytes) => Err(self.out_of_range(text, bytes < least, &size_text(least), &size_text(most))),
             Err(meant) => Err(self.no_size(text, meant)),
         }
     }
@@ -205,7 +210,7 @@ impl Key {
         };
         match parse_time(text) {
             Ok(time) if !(least..=most).contains(&time) => {
-                Err(self.out_of_range(text, &time_text(least), &time_text(most)))
+                Err(self.out_of_range(text, time < least, &time_text(least), &time_text(most)))
             }
             Ok(time) if !time.as_micros().is_multiple_of(step.as_micros()) => Err(Refusal {
                 title: format!("`{}` is {text}, but counts in steps of {}", self.name, time_text(step)),
@@ -249,9 +254,22 @@ impl Key {
         Refusal { title, advice }
     }
 
-    fn out_of_range(&self, given: &str, least: &str, most: &str) -> Refusal {
+    fn out_of_range(&self, given: &str, is_less: bool, least: &str, most: &str) -> Refusal {
         let title = format!("`{}` is {given}, but must lie between {least} and {most}", self.name);
-        Refusal { title, advice: self.advice(None) }
+        let word = match self.kind {
+            Kind::Count { word: Some(word), .. }
+            | Kind::Size { word: Some(word), .. }
+            | Kind::Time { word: Some(word), .. } => format!(", or \"{word}\""),
+            Kind::Count { .. }
+            | Kind::Size { .. }
+            | Kind::Time { .. }
+            | Kind::Switch
+            | Kind::Choice(_)
+            | Kind::Address
+            | Kind::Headers => String::new(),
+        };
+        let bound = if is_less { format!("at least {least}") } else { format!("at most {most}") };
+        Refusal { title, advice: format!("give it {bound}{word}") }
     }
 
     fn takes_text(&self, text: &str) -> bool {
