@@ -240,10 +240,10 @@ fn check_shares(share: &Share<'_>, limits: &Part, listeners: &[&Part], mistakes:
         let (change, keep) = to_change(setting, share.memory);
         let name = setting.key.name;
         let title = format!(
-            "`{name}` is {}, but at most a quarter of an event loop's memory: {} (of {} loops)",
+            "`{name}` is {}, but at most a quarter of an event loop's memory, {} of {}",
             size_text(bytes),
             size_text(most),
-            share.shards
+            size_text(share.bytes)
         );
         let advice = if change.key.name == name {
             format!("give it at most {}", size_text(most))

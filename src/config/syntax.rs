@@ -39,8 +39,20 @@ pub(super) fn clean(original: &str) -> Clean {
             return clean;
         };
         let place = place_of(first, &clean.text);
-        let taken_out = damaged(first.message(), place, &clean.text);
-        clean.mistakes.push(tell(first.message(), place, &clean.text));
+        let is_open = errors
+            .iter()
+            .any(|error| error.message().contains("array") || error.message().contains("inline table"));
+        let opening = if is_open { opening(&clean.text, place.start) } else { None };
+        let taken_out = match opening {
+            Some(bracket) => {
+                clean.mistakes.push(not_closed(&clean.text, bracket));
+                swallowed(&clean.text, bracket)
+            }
+            None => {
+                clean.mistakes.push(tell(first.message(), place, &clean.text));
+                damaged(first.message(), place, &clean.text)
+            }
+        };
         let is_progress = clean.text[taken_out.clone()].bytes().any(|byte| !byte.is_ascii_whitespace());
         if !is_progress {
             break;
@@ -70,37 +82,62 @@ fn place_of(error: &Error, text: &str) -> Place {
     Place { start, end }
 }
 
-/// The lines that can't be trusted: those of the mistake, from where a list or a long string began; of a header, also
-/// all that stands under it.
+/// The bracket or brace that was opened last before a place, in a line that does not close it.
+fn opening(text: &str, before: usize) -> Option<Place> {
+    let line = lines_around(text, Place { start: before, end: before });
+    let starts = line_starts(text, line.end).filter_map(|start| {
+        let line = line_at(text, start);
+        let equals = line.find('=')?;
+        let count = |mark: char| line[equals..].matches(mark).count();
+        let is_open = count('[') > count(']') || count('{') > count('}');
+        let at = start + equals + line[equals..].find(['[', '{'])?;
+        is_open.then_some(Place { start: at, end: at + 1 })
+    });
+    starts.last()
+}
+
+fn not_closed(text: &str, bracket: Place) -> Mistake {
+    let (what, end) = if text[bracket.start..].starts_with('[') { ("list", ']') } else { ("table", '}') };
+    Mistake::new(
+        &Origin::File(bracket),
+        format!("this {what} does not end, or has a mistake inside"),
+        format!("close it with {end}"),
+    )
+}
+
+/// What belongs to a list or table that does not end: the line where it was opened and those behind it, up to a header
+/// or a key.
+fn swallowed(text: &str, bracket: Place) -> Range<usize> {
+    let first = lines_around(text, bracket);
+    let is_next = |start: &usize| {
+        let line = line_at(text, *start).trim_start();
+        let name = line.split('=').next().unwrap_or_default().trim_end();
+        let is_key = name.len() < line.len()
+            && name.chars().all(|letter| letter.is_ascii_alphanumeric() || "_-.".contains(letter));
+        *start > first.start && (line.starts_with('[') || is_key)
+    };
+    first.start..line_starts(text, text.len()).find(is_next).map_or(text.len(), |next| next - 1)
+}
+
+/// The lines that can't be trusted: that of the mistake; of a header, also all that stands under it; of a long string,
+/// all from where it began.
 fn damaged(message: &str, at: Place, text: &str) -> Range<usize> {
-    let opening: &[&str] = if message.contains("multi-line") {
-        &["\"\"\"", "'''"]
-    } else if message.contains("array") {
-        &["["]
-    } else if message.contains("inline table") {
-        &["{"]
-    } else {
-        &[]
-    };
     let here = lines_around(text, at);
-    let is_opening = |line: &str| {
-        line.split_once('=').is_some_and(|(_, value)| opening.iter().any(|mark| value.contains(mark)))
-    };
-    let start = match opening {
-        [] => here.start,
-        _ => line_starts(text, here.end)
-            .filter(|start| is_opening(line_at(text, *start)))
-            .last()
-            .unwrap_or(here.start),
-    };
-    // What an unclosed list swallowed is given back: only the line where it was opened is at fault.
-    let end = if start == here.start { here.end } else { start + line_at(text, start).len() };
-    if !line_at(text, start).trim_start().starts_with('[') {
-        return start..end;
+    if message.contains("multi-line") {
+        return long_text(text, here.end).map_or(here.start, |mark| lines_around(text, mark).start)..here.end;
+    }
+    if !line_at(text, here.start).trim_start().starts_with('[') {
+        return here;
     }
     let next = line_starts(text, text.len())
-        .find(|next| *next > start && line_at(text, *next).trim_start().starts_with('['));
-    start..next.map_or(text.len(), |next| next - 1)
+        .find(|next| *next > here.start && line_at(text, *next).trim_start().starts_with('['));
+    here.start..next.map_or(text.len(), |next| next - 1)
+}
+
+/// The last three quotes before a place: there a text over several lines began.
+fn long_text(text: &str, before: usize) -> Option<Place> {
+    let marks = ["\"\"\"", "'''"].iter().filter_map(|mark| text[..before].rfind(mark));
+    marks.max().map(|start| Place { start, end: start + 3 })
 }
 
 /// Where the lines begin that begin before `end`.
@@ -123,24 +160,42 @@ fn tell(message: &str, at: Place, text: &str) -> Mistake {
         let title = "this is neither `key = value` nor a [table]";
         return Mistake::new(&Origin::File(whole), title, "write a value behind it, or # before it");
     }
+    if let Some(mark) = long_text(text, at.end).filter(|_| message.contains("multi-line")) {
+        return Mistake::new(
+            &Origin::File(mark),
+            "this text does not end",
+            "end it with the same three quotes",
+        );
+    }
     if let Some(value) = bare_value(line, at.start - lines.start) {
         let place = Place { start: lines.start + value.start, end: lines.start + value.end };
         return bare(&line[value], place, text, line);
     }
-    let advice = if message.contains("escape") {
-        "write a backslash as \\\\, or the text in single quotes"
-    } else if message.contains("string") {
-        "end it with a quote, on the same line"
-    } else if message.contains("array") {
-        "close the list with ]"
-    } else if message.contains("inline table") {
-        "close the table with }"
+    if let Some(empty) = line.trim_end().strip_suffix('=').filter(|before| !before.contains(['=', '#'])) {
+        let title = format!("`{}` has no value", empty.trim().escape_debug());
+        let advice = key_of(line, text, lines.start)
+            .map_or("give it one".to_owned(), |key| format!("give it {}", key.takes()));
+        return Mistake::new(&Origin::File(whole), title, advice);
+    }
+    let (title, advice) = if message.contains("escape") {
+        ("a backslash that means nothing", "write it as \\\\, or the text in single quotes".to_owned())
+    } else if message.starts_with("invalid") && message.contains("string") {
+        ("this text does not end", "end it with a quote, on the same line".to_owned())
     } else if trimmed.starts_with('[') {
-        "a table is written [name], one of a list [[name]]"
+        ("this is no header of a table", header_advice(trimmed))
     } else {
-        "this is not TOML"
+        (message, "this is not TOML".to_owned())
     };
-    Mistake::new(&Origin::File(at), message, advice)
+    Mistake::new(&Origin::File(at), title, advice)
+}
+
+/// How the header would be written right.
+fn header_advice(line: &str) -> String {
+    let name = line.trim_matches(['[', ']', ' ', '\t']);
+    let known = section(name).filter(|section| !section.name.is_empty());
+    known.map_or("a table is written [name], one of a list [[name]]".to_owned(), |section| {
+        format!("write {}", section.header())
+    })
 }
 
 /// The value of this line, if the mistake lies in it and it stands there without quotes or brackets.
@@ -184,7 +239,7 @@ fn duplicate(at: Place, text: &str, table: &DeTable<'_>) -> Mistake {
     let origin = Origin::File(at);
     let name = &text[at.start..at.end];
     let line = line_at(text, lines_around(text, at).start).trim_start();
-    let title = format!("{} is given twice", name.escape_debug());
+    let title = format!("`{}` is given twice", name.escape_debug());
     if line.starts_with('[') {
         let mistake = Mistake::new(&origin, title, "put its keys together under one header");
         let header = line.find(']').map_or(line, |end| &line[..end]);

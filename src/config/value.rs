@@ -191,7 +191,15 @@ impl Key {
             }),
             "true" => Ok(Value::Switch(true)),
             "false" => Ok(Value::Switch(false)),
-            _ => Err(self.refuse(format!("{} is neither true nor false", shown(text)))),
+            _ => {
+                let meant = match text.to_ascii_lowercase().as_str() {
+                    "true" | "yes" | "on" | "1" => Some("true".to_owned()),
+                    "false" | "no" | "off" | "0" => Some("false".to_owned()),
+                    _ => None,
+                };
+                let title = format!("{} is neither true nor false", shown(text));
+                Err(Refusal { title, advice: self.advice(meant) })
+            }
         }
     }
 
