@@ -7,6 +7,7 @@ use super::host::Host;
 use super::report::{Mistake, Origin};
 use super::settings::{Part, Setting};
 use super::units::size_text;
+use super::value::shown;
 use crate::base::limits::{BUDGET_BYTES_MIN, LISTENERS_MAX};
 use crate::server::shards_for;
 use crate::wire::Header;
@@ -96,7 +97,7 @@ fn check_listeners(listeners: &[&Part], host: &Host, mistakes: &mut Vec<Mistake>
             is_same_place(other.address()?, text).then_some(setting)
         });
         if let Some(first) = first {
-            let title = format!("two listeners at {text}");
+            let title = format!("two listeners at {}", shown(text));
             let mistake = Mistake::new(&address.0.origin, title, "give it another port or path");
             mistakes.push(mistake.with(&first.origin, "the other one"));
         }

@@ -69,7 +69,8 @@ pub(super) fn overlay_variables(
     // In the order of their indexes, so that a list grows one by one.
     named.sort_by_key(|(target, name, _)| (target.as_ref().ok().and_then(|(_, _, index)| *index), *name));
     for (target, name, text) in named {
-        let origin = Origin::Variable { name: name.clone(), text: text.clone() };
+        let is_known = target.is_ok();
+        let origin = Origin::Variable { name: name.clone(), text: text.clone(), is_known };
         let (section, key, index) = match target {
             Ok(target) => target,
             Err(near) => {

@@ -12,8 +12,8 @@ use std::ops::Range;
 pub(super) enum Origin {
     /// Bytes of the file.
     File(Place),
-    /// A variable of the environment.
-    Variable { name: String, text: String },
+    /// A variable of the environment, by its value; by its name if that is not known.
+    Variable { name: String, text: String, is_known: bool },
     /// A flag of the command line, as it was given.
     Flag(String),
     /// Nobody gave it.
@@ -116,7 +116,7 @@ impl Mistakes {
     fn render_one(&self, renderer: &Renderer, mistake: &Mistake, out: &mut String) {
         let Mistake { title, origin, advice, other } = mistake;
         if let Origin::Flag(flag) = origin {
-            let _ = write!(out, "tidegate: {flag}: {title}");
+            let _ = write!(out, "tidegate: {}: {title}", flag.escape_debug());
             if let Some((other, what)) = other {
                 let _ = write!(out, " ({what} {})", self.place_in_words(other));
             }
@@ -152,13 +152,15 @@ impl Mistakes {
                 let file = self.file.as_ref()?;
                 let lines = lines_around(&file.text, *place);
                 let snippet = Snippet::source(&file.text[lines.clone()])
-                    .path(file.name.as_str())
+                    .path(file.name.escape_debug().to_string())
                     .line_start(line_of(&file.text, lines.start));
                 Some((snippet, place.start - lines.start..place.end - lines.start))
             }
-            Origin::Variable { name, text } => {
-                let path = format!("the environment, {name}");
-                Some((Snippet::source(text.as_str()).path(path).line_numbering(false), 0..text.len()))
+            Origin::Variable { name, text, is_known } => {
+                let shown = format!("{}={text}", name.escape_debug());
+                let value = shown.len() - text.len();
+                let place = if *is_known { value..shown.len() } else { 0..value - 1 };
+                Some((Snippet::source(shown).line_numbering(false), place))
             }
             Origin::Flag(_) | Origin::Default => None,
         }
@@ -176,7 +178,7 @@ impl Mistakes {
         let lines = lines_around(text, whole);
         let within = |place: Place| place.start - lines.start..place.end - lines.start;
         Snippet::source(&text[lines.clone()])
-            .path(name)
+            .path(name.escape_debug().to_string())
             .line_start(line_of(text, lines.start))
             .annotation(AnnotationKind::Primary.span(within(here)).label(advice))
             .annotation(AnnotationKind::Context.span(within(there)).label(what))
@@ -195,7 +197,7 @@ pub(super) fn origin_in_words(origin: &Origin, file: Option<&File>) -> Option<St
             let (name, text) = file.map_or(("", ""), |file| (&file.name, &file.text));
             Some(format!("at {}:{}", name.escape_debug(), line_of(text, place.start)))
         }
-        Origin::Variable { name, .. } => Some(format!("in {name}")),
+        Origin::Variable { name, .. } => Some(format!("in {}", name.escape_debug())),
         Origin::Flag(flag) => Some(format!("by {}", flag.escape_debug())),
         Origin::Default => None,
     }
