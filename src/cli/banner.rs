@@ -127,3 +127,50 @@ fn try_it(lines: &Endpoint) -> String {
         Endpoint::Unix(path) => format!("printf 'hello\\n' | nc -NU {}", path.display()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{File, Host, Sources, load};
+
+    fn banner(file: &str, addresses: &[&str], shards: u16) -> String {
+        let host = Host { processors: 1, descriptors: 1000, memory_bytes: None, backlog_max: None };
+        let file = Some(File { name: String::new(), text: file.to_owned() });
+        let loaded = load(Sources { file, ..Sources::default() }, &host).expect("it is right");
+        let addresses: Vec<_> =
+            addresses.iter().map(|text| Endpoint::parse(text).expect("an address")).collect();
+        text(&loaded.config, &addresses, shards, 100)
+    }
+
+    #[test]
+    fn the_banner_fits_any_listeners() {
+        let of_default = banner("", &["127.0.0.1:7411", "127.0.0.1:7412"], 2);
+        for line in [
+            "  frames   127.0.0.1:7411   route 0 ack, 1 echo, 2 discard, 3 flip",
+            "  lines    127.0.0.1:7412   route 0 ack",
+            "  shards   2 event loops",
+            "           the kernel adds at most 1MiB for a connection with both queues full",
+        ] {
+            assert!(of_default.lines().any(|other| other == line), "{line} is not in\n{of_default}");
+        }
+        assert!(of_default.contains("/dev/tcp/127.0.0.1/7412"), "{of_default}");
+
+        let route = |number| format!("[[route]]\nheaders = {number}\nservice = \"discard\"\n");
+        let routes: String = (10..20).map(route).collect();
+        let listeners = "[[listener]]\naddress = \"unix:/a\"\nkernel_buffer = \"auto\"\n[[listener]]\naddress = \"unix:/b\"\n\
+                         header_space = \"full\"\n[[listener]]\naddress = \"unix:/c\"\nprotocol = \"line\"\nroute = 10\n";
+        let many = banner(&format!("{listeners}{routes}"), &["unix:/a", "unix:/b", "unix:/c"], 1);
+        for line in [
+            "  frames   unix:/a   route 10 discard, 11 discard, 12 discard, 13 discard, 14 discard, 15 discard, 16 discard, \
+             17 discard and 2 more",
+            "  bare     unix:/b   the same routes",
+            "  lines    unix:/c   route 10 discard",
+            "  shards   1 event loop",
+            "           the kernel adds what it likes for a connection with both queues full",
+        ] {
+            assert!(many.lines().any(|other| other == line), "{line} is not in\n{many}");
+        }
+        assert!(!many.contains("try it"), "nobody answers a line: {many}");
+        assert!(banner("route = []\n", &["unix:/a", "unix:/b"], 1).contains("which nobody serves"));
+    }
+}
