@@ -9,7 +9,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use support::client::{Client, GOAWAY, IDLE, OVERLOADED, PING, RECEIVED, TOO_LARGE, frame};
+use support::client::{Client, GOAWAY, IDLE, OVERLOADED, PING, TOO_LARGE, frame};
 use support::extended::UNAUTHENTICATED;
 use support::process::{BINARY, Process, run};
 use tidegate::config::{File, Host, Sources, load};

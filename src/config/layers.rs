@@ -53,7 +53,7 @@ impl Written {
     }
 
     /// Nobody gave any of this.
-    pub(super) fn as_default(mut self) -> Written {
+    pub(super) fn into_default(mut self) -> Written {
         let lists = self.lists.values_mut().flat_map(|(origin, list)| {
             *origin = Origin::Default;
             list.iter_mut()

@@ -139,7 +139,7 @@ impl Loaded {
 pub fn load(sources: Sources, host: &Host) -> Result<Loaded, Mistakes> {
     let Sources { file, variables, flags } = sources;
     let mut mistakes = Vec::new();
-    let mut written = read(&default_text(), &mut mistakes).0.as_default();
+    let mut written = read(&default_text(), &mut mistakes).0.into_default();
     debug_assert!(mistakes.is_empty(), "the default is right: {mistakes:?}");
     let mut is_partial = false;
     if let Some(file) = &file {

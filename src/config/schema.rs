@@ -264,7 +264,8 @@ static LISTENER: [Key; 9] = [
         kind: Kind::Choice(&["standard", "full"]),
         default: Some(Value::Word("standard")),
         meaning: "\"standard\": 14 bits of a header are the route, 2 the protocol's. \"full\": all 16 are the route; then \
-                  there are no extension blocks and no control frames, and a request that fails ends its connection.",
+                  there are no extension blocks and no control frames, and a request that fails ends its connection. \
+                  Routes above 16383 are nobody's.",
         why: "Only clients that use all 16 bits need the other.",
     },
     Key {

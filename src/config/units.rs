@@ -79,7 +79,7 @@ pub fn time_text(time: Duration) -> String {
 }
 
 fn in_units(amount: u64, units: &[(&str, u64)], of_zero: &str) -> String {
-    let fitting = units.iter().find(|(_, size)| amount != 0 && amount % size == 0);
+    let fitting = units.iter().find(|(_, size)| amount != 0 && amount.is_multiple_of(*size));
     let (unit, size) = fitting.copied().unwrap_or((of_zero, 1));
     format!("{}{unit}", amount / size)
 }
@@ -113,7 +113,7 @@ fn meant(text: &str, units: &[(&str, u64)], aliases: &[(&str, &str)]) -> Option<
     let thousandths: u64 = if part.is_empty() { 0 } else { part.parse().ok()? };
     let scale = 10_u64.pow(u32::try_from(part.len()).ok()?);
     let part = size.checked_mul(thousandths)?;
-    if part % scale != 0 {
+    if !part.is_multiple_of(scale) {
         return None;
     }
     whole.checked_mul(*size)?.checked_add(part / scale)
