@@ -43,7 +43,7 @@ fn right(sources: Sources) -> Loaded {
 
 #[track_caller]
 fn wrong(sources: Sources) -> Mistakes {
-    load(sources, &host()).err().expect("it is wrong")
+    load(sources, &host()).expect_err("it is wrong")
 }
 
 fn cases() -> Vec<PathBuf> {
@@ -274,6 +274,9 @@ fn every_key_has_its_variable() {
     }
 }
 
+/// Names and values of variables.
+type Given<'a> = &'a [(&'a str, &'a str)];
+
 #[test]
 fn the_environment_changes_and_appends() {
     let config = |given: &[(&str, &str)]| right(variables(Sources::default(), given)).config;
@@ -295,7 +298,7 @@ fn the_environment_changes_and_appends() {
         ("unix:a", Speaks::Lines { route: 0 })
     );
     #[rustfmt::skip]
-    let table: &[(&[(&str, &str)], &[&str])] = &[
+    let table: &[(Given<'_>, &[&str])] = &[
         (&[("TIDEGATE_SERVER__SHARDS", "many")],        &["| TIDEGATE_SERVER__SHARDS=many", "\"many\" is no whole number", "or \"auto\""]),
         (&[("TIDEGATE_SERVER__MEMORY", "9")],           &["| TIDEGATE_SERVER__MEMORY=9", "\"9\" is no size with a unit"]),
         (&[("TIDEGATE_SERVER__SHARD", "1")],            &["unknown variable", "did you mean TIDEGATE_SERVER__SHARDS?"]),
@@ -331,7 +334,7 @@ fn more_than_the_host_gives_is_a_mistake() {
         ("[[listener]]\naddress = \"unix:a\"\nbacklog = 129\n", &["this host cuts it at 128", "at most 128"]),
     ];
     for (text, words) in table {
-        let told = load(sources(text), &poor).err().expect("it is wrong").render(false);
+        let told = load(sources(text), &poor).expect_err("it is wrong").render(false);
         for word in *words {
             assert!(told.contains(word), "{word}: {told}");
         }
