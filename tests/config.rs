@@ -196,6 +196,15 @@ fn the_document_is_what_the_schema_makes() {
     assert_eq!((config.listeners.len(), config.routes.len()), (2, 2));
 }
 
+#[test]
+fn the_readme_shows_what_is_told() {
+    let readme = include_str!("../README.md");
+    let path = cases().into_iter().find(|path| path.ends_with("2-in-the-readme.txt")).expect("the case");
+    let text = fs::read_to_string(path).expect("it is read");
+    let (_, told) = text.split_once(SEPARATOR).expect("it has been made");
+    assert!(readme.contains(told), "{told}");
+}
+
 /// What is written to the effective file is read back as the same, and says where it came from.
 #[test]
 fn the_effective_file_says_the_same() {

@@ -19,6 +19,9 @@ pub(super) struct Clean {
 /// Rounds of parsing; a file with more mistakes of syntax gets the rest told when these are mended.
 const ROUNDS_MAX: usize = 64;
 
+/// Keys that are given twice for which the first one is looked for, through all of the file.
+const FIRSTS_MAX: usize = 64;
+
 /// What the parser says of a key or table that it has seen before; all else it says makes the rest unsure.
 const DUPLICATE: &str = "duplicate key";
 
@@ -31,9 +34,10 @@ pub(super) fn clean(original: &str) -> Clean {
             .filter(|error| error.message() != DUPLICATE)
             .min_by_key(|error| place_of(error, &clean.text));
         let Some(first) = first else {
-            let duplicates = errors
-                .iter()
-                .map(|error| duplicate(place_of(error, &clean.text), &clean.text, table.get_ref()));
+            let duplicates = errors.iter().enumerate().map(|(count, error)| {
+                let table = (count < FIRSTS_MAX).then(|| table.get_ref());
+                duplicate(place_of(error, &clean.text), &clean.text, table)
+            });
             let duplicates: Vec<_> = duplicates.collect();
             clean.mistakes.extend(duplicates);
             return clean;
@@ -235,7 +239,8 @@ fn key_of(line: &str, text: &str, at: usize) -> Option<&'static Key> {
     section.key(name, Only::Frames).or_else(|| section.key(name, Only::Lines))
 }
 
-fn duplicate(at: Place, text: &str, table: &DeTable<'_>) -> Mistake {
+/// With the tree, also says where the first one is.
+fn duplicate(at: Place, text: &str, table: Option<&DeTable<'_>>) -> Mistake {
     let origin = Origin::File(at);
     let name = &text[at.start..at.end];
     let line = line_at(text, lines_around(text, at).start).trim_start();
@@ -243,8 +248,9 @@ fn duplicate(at: Place, text: &str, table: &DeTable<'_>) -> Mistake {
     if line.starts_with('[') {
         let mistake = Mistake::new(&origin, title, "put its keys together under one header");
         let header = line.find(']').map_or(line, |end| &line[..end]);
-        let first =
-            line_starts(text, at.start).find(|start| line_at(text, *start).trim_start().starts_with(header));
+        let first = line_starts(text, at.start)
+            .take_while(|_| table.is_some())
+            .find(|start| line_at(text, *start).trim_start().starts_with(header));
         let first = first.map(|start| start + text[start..].find(name).unwrap_or_default());
         return match first {
             Some(first) if first + name.len() <= at.start => {
@@ -255,7 +261,9 @@ fn duplicate(at: Place, text: &str, table: &DeTable<'_>) -> Mistake {
     }
     let mistake = Mistake::new(&origin, title, "take one of the two out");
     let mut first = None;
-    nearest_before(table, name, at.start, &mut first);
+    if let Some(table) = table {
+        nearest_before(table, name, at.start, &mut first);
+    }
     match first {
         Some(first) => mistake.with(&Origin::File(first), "here first"),
         None => mistake,
