@@ -441,7 +441,7 @@ def session():
 def config():
     """A file, a line of %, variables."""
     for path in sorted(CONFIGS.glob("*.txt")):
-        yield path.stem, path.read_text().split("\n--------\n")[0].encode()
+        yield path.stem, path.read_bytes().split(b"\n--------\n")[0]
     everything = """config_version = 1
 [server]
 shards = 2

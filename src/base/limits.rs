@@ -264,7 +264,7 @@ pub const LISTENERS_MAX: usize = 255;
 /// Accept-queue length asked of the kernel. Larger than `net.core.somaxconn` it is cut silently (listen(2)).
 pub const BACKLOG: i32 = 4096;
 
-/// The longest accept queue that a listener may ask for: what somaxconn can be set to without losing bits everywhere.
+/// The longest accept queue that a listener may ask for: 16 bits, which is all that older kernels keep of it.
 pub const BACKLOG_MAX: i32 = 65_535;
 
 const _: () = {

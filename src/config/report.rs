@@ -208,9 +208,10 @@ fn line_of(text: &str, at: usize) -> usize {
     1 + text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count()
 }
 
-/// The whole lines that hold a place, without the end of the last.
+/// The whole lines that hold a place, without the end of the last, be it Unix's or Windows'.
 pub(super) fn lines_around(text: &str, place: Place) -> Range<usize> {
     let start = text[..place.start].rfind('\n').map_or(0, |end| end + 1);
     let end = text[place.end..].find('\n').map_or(text.len(), |more| place.end + more);
-    start..end
+    let is_windows = end > place.end && text[..end].ends_with('\r');
+    start..if is_windows { end - 1 } else { end }
 }
