@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Makes the committed seeds in fuzz/corpus from tests/data/vectors.txt, under stable names.
+"""Makes the committed seeds in fuzz/corpus from tests/data/vectors.txt and tests/data/config, under stable
+names.
 
     python3 fuzz/make_corpus.py             writes the seeds; files of other names are left alone
     python3 fuzz/make_corpus.py --check     writes nothing; exits 1 if a seed is missing or not what would be written
@@ -15,6 +16,8 @@ import zlib
 
 HERE = pathlib.Path(__file__).resolve().parent
 VECTORS = HERE.parent / "tests" / "data" / "vectors.txt"
+
+CONFIGS = HERE.parent / "tests" / "data" / "config"
 
 # Larger vectors say nothing that small ones don't, and the repository carries every byte.
 SEED_BYTES_MAX = 1200
@@ -435,7 +438,58 @@ def session():
         + ask(plain, fail_other, 1, place=64) + bytes((reset, backwards, connect, 0)) + ask(plain, later)
 
 
-TARGETS = (decode, round_trip, chunked, line, control, extension, hello, outbox, turn, session)
+def config():
+    """A file, a line of %, variables."""
+    for path in sorted(CONFIGS.glob("*.txt")):
+        yield path.stem, path.read_bytes().split(b"\n--------\n")[0]
+    everything = """config_version = 1
+[server]
+shards = 2
+pin = true
+memory = "512MiB"
+drain = { grace = "1500ms" }
+[[listener]]
+address = "unix:/tmp/a\\u0007b"
+header_space = "full"
+max_payload = "0B"
+kernel_buffer = "auto"
+[[listener]]
+address = "localhost:7"
+protocol = "line"
+route = 0x10
+[[route]]
+headers = "0x0100-0x01ff"
+service = "flip"
+[limits]
+max_connections = 500
+output_high = "33KiB"
+output_low = "0B"
+[timeouts]
+frame = "1ms"
+idle = "24d"
+heartbeat = "off"
+[keepalive]
+idle = "off"
+[log]
+format = "json"
+level = "off"
+stall = "7us"
+"""
+    yield "right", everything.encode()
+    yield "right_and_variables", (everything + """
+%
+TIDEGATE_SERVER__SHARDS=auto
+TIDEGATE_LISTENER__1__MAX_PAYLOAD=1KiB
+TIDEGATE_LISTENER__2__ADDRESS=[::1]:9
+TIDEGATE_ROUTE__1__HEADERS=7
+TIDEGATE_ROUTE__1__SERVICE=ack
+""").encode()
+    yield "variables_alone", b"\n%\nTIDEGATE_TIMEOUTS__IDLE=5m\nTIDEGATE_SERVER__DRAIN__GRACE=2s\n"
+    yield "variables_with_a_gap", b"\n%\nTIDEGATE_ROUTE__9__HEADERS=5\nTIDEGATE_SHARDS=2\nTIDEGATE_SERVER__PIN=maybe\n"
+    yield "nothing", b""
+
+
+TARGETS = (decode, round_trip, chunked, line, control, extension, hello, outbox, turn, session, config)
 
 
 def main():

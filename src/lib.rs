@@ -45,6 +45,8 @@ pub mod buffer;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
+#[cfg(feature = "config")]
+pub mod config;
 #[cfg(feature = "cli")]
 pub mod conform;
 pub mod mailbox;

@@ -67,11 +67,13 @@ fn bad_numbers_are_mistakes_of_the_caller() {
             &["--grace"],
         );
     }
-    assert_complaint(&["serve", "--shards", "0"], 2, &["number of shards", "between 1 and 256"]);
+    assert_complaint(&["serve", "--shards", "0"], 2, &["--shards 0", "between 1 and 256", "at least 1"]);
     assert_complaint(&["serve", "--grace", "-1"], 2, &["--grace is -1", "seconds"]);
     for (route, words) in [
-        ("16-23=flop", "there are ack, echo, discard, flip"),
-        ("9-3=echo", "16-23=flip"),
+        ("16-23=flop", "did you mean \"flip\"?"),
+        ("16-23=whatever", "not one of ack, echo, discard, flip"),
+        ("16-23", "ROUTES=SERVICE"),
+        ("9-3=echo", "did you mean \"0x0003-0x0009\"?"),
         ("1=flip", "route 1 is served by both echo and flip"),
         ("16384=echo", "exceeds the largest route 16383"),
     ] {
@@ -79,7 +81,7 @@ fn bad_numbers_are_mistakes_of_the_caller() {
         assert_complaint(&here, 2, &["--route", words]);
     }
     let no_time = ["serve", "--idle", "0", "--frames", "127.0.0.1:0", "--lines", "127.0.0.1:0"];
-    assert_complaint(&no_time, 2, &["idle time", "between 1 and"]);
+    assert_complaint(&no_time, 2, &["--idle 0", "between 1ms and 24d"]);
 }
 
 #[test]

@@ -13,8 +13,19 @@ use tidegate::wire::{
     FrameLimits, Header, Line, LineError, TlvError, decode, decode_line,
 };
 
-const TARGETS: [&str; 10] =
-    ["decode", "round_trip", "chunked", "line", "control", "extension", "hello", "outbox", "turn", "session"];
+const TARGETS: [&str; 11] = [
+    "decode",
+    "round_trip",
+    "chunked",
+    "line",
+    "control",
+    "extension",
+    "hello",
+    "outbox",
+    "turn",
+    "session",
+    "config",
+];
 /// A folder stays small enough to be read by a human and copied by every clone.
 const TARGET_BYTES_MAX: u64 = 64 << 10;
 const LIMITS: [u32; 4] = [0, 16, 4096, 1 << 20];

@@ -26,11 +26,12 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         &["base", "wire", "buffer", "metrics", "session", "mailbox", "service", "turn", "net", "shard"],
     ),
     ("conform", &["base", "wire"]),
+    ("config", &["base", "wire", "net", "service", "server"]),
     (
         "cli",
         &[
             "base", "wire", "buffer", "metrics", "session", "mailbox", "service", "turn", "sim", "net",
-            "shard", "server", "conform",
+            "shard", "server", "conform", "config",
         ],
     ),
 ];
@@ -43,6 +44,9 @@ const ONLY_IN: &[(&[&str], &[&str])] = &[
     (&["mio"], &["net", "shard"]),
     (&["socket2"], &["net"]),
     (&["clap"], &["cli"]),
+    (&["toml"], &["config"]),
+    (&["strsim"], &["config"]),
+    (&["annotate_snippets"], &["config"]),
     (&["anyhow"], &["cli"]),
     (&["rustix"], &["shard", "cli"]),
     (&["tracing_subscriber"], &["cli"]),

@@ -173,7 +173,7 @@ fn what_is_wrong_with_a_path_is_told() {
         ("a file that is no socket", file.clone(),              69, "is a file, and no socket"),
         ("no such directory",        place.path("none/socket"), 69, "a directory that does not exist"),
         ("too long for a socket",    long,                      69, "cannot listen on"),
-        ("no path",                  PathBuf::new(),            2,  "the path is missing"),
+        ("no path",                  PathBuf::new(),            2,  "has no path"),
     ];
     for (name, path, code, words) in table {
         let (frames, lines) = (at(path), at(&lines));

@@ -94,11 +94,17 @@ pub const INTERRUPTED_RETRIES: u32 = 8;
 /// Queued output above which a connection is not read, in bytes.
 pub const OUTPUT_HIGH_BYTES: u32 = 256 << 10;
 
+/// The most that [`OUTPUT_HIGH_BYTES`] may be set to, in bytes, on a host with memory enough.
+pub const OUTPUT_HIGH_BYTES_MAX: u32 = 1 << 30;
+
 /// Queued output below which it is read again, in bytes.
 pub const OUTPUT_LOW_BYTES: u32 = 64 << 10;
 
 /// Memory for all buffers of a server, in bytes, unless it is told otherwise.
 pub const BUDGET_BYTES_DEFAULT: usize = 256 << 20;
+
+/// The most memory that a server may be given for buffers, in bytes: 1 TiB, more than any host it was tried on has.
+pub const BUDGET_BYTES_MAX: u64 = 1 << 40;
 
 /// The smallest budget that one loop can work with, in bytes.
 pub const BUDGET_BYTES_MIN: usize = 4 << 20;
@@ -180,6 +186,27 @@ pub const LOG_REPEAT_MS: u32 = 1000;
 /// The most that the kernel is asked to buffer for a connection in each direction, in bytes (it books twice that).
 pub const SOCKET_BUFFER_BYTES: usize = 256 << 10;
 
+/// The least that the kernel may be asked to buffer in each direction, in bytes: less, it makes more of (tcp(7)).
+pub const SOCKET_BUFFER_BYTES_MIN: usize = 4 << 10;
+
+/// The most that it may be asked for, in bytes: setsockopt(2) takes a signed number of 32 bits and doubles it.
+pub const SOCKET_BUFFER_BYTES_MAX: usize = 1 << 29;
+
+/// Silence of a peer after which the kernel asks whether it is there.
+pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(180);
+
+/// Pause between two such probes.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The longest of these two that the kernel takes, in seconds (tcp(7), `MAX_TCP_KEEPIDLE`).
+pub const KEEPALIVE_SECONDS_MAX: u64 = 32_767;
+
+/// Unanswered probes after which a connection is reset ...
+pub const KEEPALIVE_PROBES: u32 = 3;
+
+/// ... and the most that the kernel takes (tcp(7), `MAX_TCP_KEEPCNT`).
+pub const KEEPALIVE_PROBES_MAX: u32 = 127;
+
 /// Commands from other threads that may wait for a loop.
 pub const MAILBOX_COMMANDS: usize = 256;
 
@@ -237,6 +264,9 @@ pub const LISTENERS_MAX: usize = 255;
 /// Accept-queue length asked of the kernel. Larger than `net.core.somaxconn` it is cut silently (listen(2)).
 pub const BACKLOG: i32 = 4096;
 
+/// The longest accept queue that a listener may ask for: 16 bits, which is all that older kernels keep of it.
+pub const BACKLOG_MAX: i32 = 65_535;
+
 const _: () = {
     assert!(PAYLOAD_BYTES_DEFAULT <= PAYLOAD_BYTES_MAX);
     assert!(OUTPUT_LOW_BYTES < OUTPUT_HIGH_BYTES);
@@ -251,7 +281,8 @@ const _: () = {
     assert!(LEASE_BYTES_MIN * 10 <= BUDGET_BYTES_MIN, "the reserve holds at least one small lease");
     assert!(LINGER_BYTES_MAX as usize >= SCRATCH_BYTES);
     assert!(ACCEPT_BACKOFF_MS.0 < ACCEPT_BACKOFF_MS.1);
-    assert!(BUDGET_BYTES_MIN <= BUDGET_BYTES_DEFAULT);
+    assert!(BUDGET_BYTES_MIN <= BUDGET_BYTES_DEFAULT && BUDGET_BYTES_DEFAULT as u64 <= BUDGET_BYTES_MAX);
+    assert!(SOCKET_BUFFER_BYTES_MIN <= SOCKET_BUFFER_BYTES && SOCKET_BUFFER_BYTES <= SOCKET_BUFFER_BYTES_MAX);
     assert!(CONNECTIONS_PER_SHARD_MAX as usize + DIALED_PER_SHARD <= 1 << 24, "all slots have a name");
     assert!(OPEN_REQUESTS <= OPEN_REQUESTS_MAX);
     assert!(OPEN_REQUESTS_MAX as usize <= LATERS_PER_SHARD, "one connection's requests all fit the mailbox");

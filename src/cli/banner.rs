@@ -1,33 +1,119 @@
 //! What a person sees when the server is up.
 
-use crate::base::limits::{BUDGET_BYTES_DEFAULT, SOCKET_BUFFER_BYTES};
+use crate::base::limits::SOCKET_BUFFER_BYTES;
+use crate::config::{Config, Listen, Speaks, size_text};
 use crate::net::Endpoint;
+use crate::service::BuiltIn;
+use std::fmt::Write as _;
 use std::io::Write;
+use std::ops::RangeInclusive;
+
+/// Ranges of routes that are shown; of more only the number.
+const ROUTES_SHOWN: usize = 8;
 
 /// Prints where the server is, how to try it, and what it may use at most.
-pub(super) fn print(addresses: &[Endpoint], shards: u16, connections: u32) {
-    let [frames, lines] = addresses else { return };
+pub(super) fn print(config: &Config, addresses: &[Endpoint], shards: u16, connections: u32) {
+    let text = text(config, addresses, shards, connections);
     let mut out = std::io::stdout().lock();
     // A closed standard output is no reason not to serve.
+    let _ = out.write_all(text.as_bytes());
+    let _ = out.flush();
+}
+
+fn text(config: &Config, addresses: &[Endpoint], shards: u16, connections: u32) -> String {
+    let mut out = format!("tidegate {}\n", env!("CARGO_PKG_VERSION"));
+    let mut is_first = true;
+    for (listen, address) in config.listeners.iter().zip(addresses) {
+        let routes = match listen.speaks {
+            Speaks::Lines { route } => route_in_words(route, &config.routes),
+            Speaks::Frames { .. } | Speaks::BareFrames if is_first => {
+                is_first = false;
+                format!("route {}", routes_in_words(&config.routes))
+            }
+            Speaks::Frames { .. } | Speaks::BareFrames => "the same routes".to_owned(),
+        };
+        let _ = writeln!(out, "  {:<9}{address}   {routes}", words_of(listen.speaks));
+    }
+    let _ = writeln!(out, "  shards   {shards} event loop{}", if shards == 1 { "" } else { "s" });
+    let budget = size_text(config.memory_bytes);
+    let idle = crate::turn::IDLE_BYTES;
     let _ = writeln!(
         out,
-        "\
-tidegate {version}
-  frames   {frames}   route 0 ack, 1 echo, 2 discard, 3 flip
-  lines    {lines}   route 0 ack
-  shards   {shards} event loops
-  memory   {budget} MiB for buffers; up to {connections} connections, {idle} B each when idle;
-           the kernel adds at most {kernel} KiB for a connection with both queues full
-try it     {try_it}
-stop       Ctrl-C drains; a second one aborts",
-        version = env!("CARGO_PKG_VERSION"),
-        budget = BUDGET_BYTES_DEFAULT >> 20,
-        idle = crate::turn::IDLE_BYTES,
-        // The kernel books twice what it is asked for, in each direction (socket(7)).
-        kernel = (4 * SOCKET_BUFFER_BYTES) >> 10,
-        try_it = try_it(lines),
+        "  memory   {budget} for buffers; up to {connections} connections, {idle} B each when idle;"
     );
-    let _ = out.flush();
+    let _ = writeln!(out, "           {}", kernel_in_words(&config.listeners));
+    let lines =
+        config.listeners.iter().zip(addresses).find(|(listen, _)| is_answered(listen.speaks, &config.routes));
+    if let Some((_, address)) = lines {
+        let _ = writeln!(out, "try it     {}", try_it(address));
+    }
+    out.push_str("stop       Ctrl-C drains; a second one aborts\n");
+    out
+}
+
+/// What a listener is for, in a word.
+pub(super) const fn words_of(speaks: Speaks) -> &'static str {
+    match speaks {
+        Speaks::Frames { .. } => "frames",
+        Speaks::BareFrames => "bare",
+        Speaks::Lines { .. } => "lines",
+    }
+}
+
+/// `0 ack, 1 echo, 256-511 flip`
+pub(super) fn routes_in_words(routes: &[(RangeInclusive<u16>, BuiltIn)]) -> String {
+    if routes.is_empty() {
+        return "none: every request is answered NO_ROUTE".to_owned();
+    }
+    let shown = routes.iter().take(ROUTES_SHOWN).map(|(routes, service)| {
+        let (first, last) = (routes.start(), routes.end());
+        if first == last {
+            format!("{first} {}", service.name())
+        } else {
+            format!("{first}-{last} {}", service.name())
+        }
+    });
+    let shown = shown.collect::<Vec<_>>().join(", ");
+    match routes.len().checked_sub(ROUTES_SHOWN) {
+        None | Some(0) => shown,
+        Some(more) => format!("{shown} and {more} more"),
+    }
+}
+
+fn service_of(route: u16, routes: &[(RangeInclusive<u16>, BuiltIn)]) -> Option<BuiltIn> {
+    routes.iter().find(|(routes, _)| routes.contains(&route)).map(|(_, service)| *service)
+}
+
+fn route_in_words(route: u16, routes: &[(RangeInclusive<u16>, BuiltIn)]) -> String {
+    service_of(route, routes).map_or_else(
+        || format!("route {route}, which nobody serves"),
+        |service| format!("route {route} {}", service.name()),
+    )
+}
+
+/// Whether a line that is sent there gets a line back.
+fn is_answered(speaks: Speaks, routes: &[(RangeInclusive<u16>, BuiltIn)]) -> bool {
+    match speaks {
+        Speaks::Lines { route } => service_of(route, routes).is_some_and(|service| !service.is_one_way()),
+        Speaks::Frames { .. } | Speaks::BareFrames => false,
+    }
+}
+
+/// The kernel books twice what it is asked for, in each direction (socket(7)).
+fn kernel_in_words(listeners: &[Listen]) -> String {
+    let asked = listeners
+        .iter()
+        .map(|listen| listen.kernel_buffer_bytes)
+        .max_by_key(|bytes| bytes.unwrap_or(usize::MAX));
+    match asked.unwrap_or(Some(SOCKET_BUFFER_BYTES)) {
+        Some(bytes) => {
+            format!(
+                "the kernel adds at most {} for a connection with both queues full",
+                size_text(4 * bytes as u64)
+            )
+        }
+        None => "the kernel adds what it likes for a connection with both queues full".to_owned(),
+    }
 }
 
 /// A line of shell that asks the server something.
@@ -39,5 +125,52 @@ fn try_it(lines: &Endpoint) -> String {
             address.port()
         ),
         Endpoint::Unix(path) => format!("printf 'hello\\n' | nc -NU {}", path.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{File, Host, Sources, load};
+
+    fn banner(file: &str, addresses: &[&str], shards: u16) -> String {
+        let host = Host { processors: 1, descriptors: 1000, memory_bytes: None, backlog_max: None };
+        let file = Some(File { name: String::new(), text: file.to_owned() });
+        let loaded = load(Sources { file, ..Sources::default() }, &host).expect("it is right");
+        let addresses: Vec<_> =
+            addresses.iter().map(|text| Endpoint::parse(text).expect("an address")).collect();
+        text(&loaded.config, &addresses, shards, 100)
+    }
+
+    #[test]
+    fn the_banner_fits_any_listeners() {
+        let of_default = banner("", &["127.0.0.1:7411", "127.0.0.1:7412"], 2);
+        for line in [
+            "  frames   127.0.0.1:7411   route 0 ack, 1 echo, 2 discard, 3 flip",
+            "  lines    127.0.0.1:7412   route 0 ack",
+            "  shards   2 event loops",
+            "           the kernel adds at most 1MiB for a connection with both queues full",
+        ] {
+            assert!(of_default.lines().any(|other| other == line), "{line} is not in\n{of_default}");
+        }
+        assert!(of_default.contains("/dev/tcp/127.0.0.1/7412"), "{of_default}");
+
+        let route = |number| format!("[[route]]\nheaders = {number}\nservice = \"discard\"\n");
+        let routes: String = (10..20).map(route).collect();
+        let listeners = "[[listener]]\naddress = \"unix:/a\"\nkernel_buffer = \"auto\"\n[[listener]]\naddress = \"unix:/b\"\n\
+                         header_space = \"full\"\n[[listener]]\naddress = \"unix:/c\"\nprotocol = \"line\"\nroute = 10\n";
+        let many = banner(&format!("{listeners}{routes}"), &["unix:/a", "unix:/b", "unix:/c"], 1);
+        for line in [
+            "  frames   unix:/a   route 10 discard, 11 discard, 12 discard, 13 discard, 14 discard, 15 discard, 16 discard, \
+             17 discard and 2 more",
+            "  bare     unix:/b   the same routes",
+            "  lines    unix:/c   route 10 discard",
+            "  shards   1 event loop",
+            "           the kernel adds what it likes for a connection with both queues full",
+        ] {
+            assert!(many.lines().any(|other| other == line), "{line} is not in\n{many}");
+        }
+        assert!(!many.contains("try it"), "nobody answers a line: {many}");
+        assert!(banner("route = []\n", &["unix:/a", "unix:/b"], 1).contains("which nobody serves"));
     }
 }

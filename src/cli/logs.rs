@@ -19,20 +19,30 @@ pub(super) enum LogFormat {
     Json,
 }
 
-/// Starts logging to standard error. `RUST_LOG` chooses what; without it, everything from level info up. Lines are
-/// written until the guard is dropped.
-pub(super) fn start(format: LogFormat) -> WorkerGuard {
+impl LogFormat {
+    /// Its name in a configuration.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            LogFormat::Auto => "auto",
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        }
+    }
+}
+
+/// Starts logging to standard error, in this [format](LogFormat::name). `RUST_LOG` chooses what; without it, everything
+/// from this level up. Lines are written until the guard is dropped.
+pub(super) fn start(format: &str, level: &str) -> WorkerGuard {
     let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let is_terminal = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt().with_writer(writer).with_env_filter(filter).with_target(false);
-    match format {
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-        LogFormat::Auto if !is_terminal => builder.json().flatten_event(true).init(),
-        LogFormat::Auto | LogFormat::Text => {
-            let colours = is_terminal && std::env::var_os("NO_COLOR").is_none();
-            builder.with_ansi(colours).init();
-        }
+    let is_json = format == LogFormat::Json.name() || format == LogFormat::Auto.name() && !is_terminal;
+    if is_json {
+        builder.json().flatten_event(true).init();
+    } else {
+        let colours = is_terminal && std::env::var_os("NO_COLOR").is_none();
+        builder.with_ansi(colours).init();
     }
     guard
 }

@@ -4,9 +4,12 @@
 //! Never: anything that a library user would miss.
 
 mod banner;
+mod check;
 mod conform;
+mod host;
 mod logs;
 mod serve;
+mod sources;
 
 use anyhow::bail;
 use clap::{Parser, Subcommand};
@@ -28,6 +31,8 @@ const AFTER_HELP: &str = "Example: tidegate serve, then in another terminal:
 enum Command {
     /// Run the server: frames on 7411, text lines on 7412, routes ack, echo, discard, flip
     Serve(serve::Options),
+    /// Say whether a configuration is right, or everything that is wrong with it
+    Check(check::Options),
     /// Ask a server whether it speaks the protocol: golden vectors, negatives, sessions
     Conform(conform::Options),
 }
@@ -37,6 +42,7 @@ pub fn run() -> ExitCode {
     let args = Args::parse();
     let ended = match args.command {
         Command::Serve(options) => serve::run(&options),
+        Command::Check(options) => check::run(&options),
         Command::Conform(options) => conform::run(&options),
     };
     match ended {

@@ -1,34 +1,34 @@
-//! `tidegate serve`: the embedded default.
+//! `tidegate serve`: a server as the file, the environment and the flags want it; without any, the embedded default.
 
+use super::sources::{configuration, count_line, tell};
 use super::{banner, logs, seconds};
-use crate::base::limits::{DRAIN_GRACE, Limits};
-use crate::server::{Error, Listener, Server, drain_on_signals};
-use crate::service::{BuiltIn, Router};
-use anyhow::anyhow;
+use crate::base::limits::DRAIN_GRACE;
+use crate::config::{Changes, Config, Flag, Host, time_text};
+use crate::server::{Error, drain_on_signals};
+use anyhow::bail;
 use clap::Args;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 use tracing::{info, warn};
 
-/// Descriptors that are not connections: standard streams, signals, the log, and some to spare ...
-const DESCRIPTORS_KEPT: u64 = 56;
-/// ... and for each loop its poller twice, its waker, its spare one, and two listeners of which the server holds a second.
-const DESCRIPTORS_PER_LOOP: u64 = 8;
 /// With fewer than these for connections it is not worth starting.
 const CONNECTIONS_MIN: u64 = 16;
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// Where to listen for frames: IP:PORT or unix:PATH
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7411")]
-    frames: String,
-    /// Where to listen for lines of text: IP:PORT or unix:PATH
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7412")]
-    lines: String,
-    /// How many event loops run side by side; auto: one for each processor
-    #[arg(long, value_name = "NUMBER", default_value = "auto", value_parser = number_or_auto)]
-    shards: Auto,
+    /// The configuration file; tidegate check --print-default prints one [default: the embedded one]
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where to listen for frames: IP:PORT or unix:PATH [default: 127.0.0.1:7411]
+    #[arg(long, value_name = "ADDRESS")]
+    frames: Option<String>,
+    /// Where to listen for lines of text: IP:PORT or unix:PATH [default: 127.0.0.1:7412]
+    #[arg(long, value_name = "ADDRESS")]
+    lines: Option<String>,
+    /// How many event loops run side by side; auto: one for each processor [default: auto]
+    #[arg(long, value_name = "NUMBER", value_parser = number_or_auto)]
+    shards: Option<String>,
     /// Keep each event loop on a processor of its own
     #[arg(long)]
     pin: bool,
@@ -38,34 +38,39 @@ pub(super) struct Options {
     /// Close a connection that sent no whole message for this many seconds [default: never]
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     idle: Option<f64>,
-    /// How many seconds a drain may take after SIGINT or SIGTERM
-    #[arg(long, value_name = "SECONDS", default_value_t = DRAIN_GRACE.as_secs_f64(), allow_negative_numbers = true)]
-    grace: f64,
-    /// How the log is written; auto: text on a terminal, JSON otherwise
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = logs::LogFormat::Auto)]
-    log_format: logs::LogFormat,
+    /// How many seconds a drain may take after SIGINT or SIGTERM [default: 30]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    grace: Option<f64>,
+    /// How the log is written; auto: text on a terminal, JSON otherwise [default: auto]
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    log_format: Option<logs::LogFormat>,
 }
 
+const _: () = assert!(DRAIN_GRACE.as_secs() == 30, "the help of --grace says so");
+
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let grace = seconds("--grace", options.grace)?;
-    let idle = options.idle.map(|idle| seconds("--idle", idle)).transpose()?;
-    let limits = Limits { idle, ..Limits::default() };
-    let router = router(&options.routes)?;
-    let _written_until_here = logs::start(options.log_format);
-    let mut builder = Server::builder()
-        .limits(limits)
-        .grace(grace)
-        .pin(options.pin)
-        .listen(Listener::frames(options.frames.as_str()))?
-        .listen(Listener::lines(options.lines.as_str()))?;
-    if let Auto::Number(shards) = options.shards {
-        builder = builder.shards(shards);
-    }
-    let shards = builder.shards_or_default();
-    let connections = connections_of_host(shards)?;
-    let running = builder.max_connections(connections).start(move || router.clone())?;
-    banner::print(running.local_addrs(), shards, connections);
-    drain_on_signals(&running, grace)?;
+    let (loaded, host) = match configuration(options.config.as_deref(), flags(options)?)? {
+        Ok(right) => right,
+        Err(mistakes) => {
+            if mistakes > 1 {
+                tell(&format!("\n{}", count_line(mistakes)));
+            }
+            return Ok(ExitCode::from(2));
+        }
+    };
+    serve(&loaded.config, &host)
+}
+
+fn serve(config: &Config, host: &Host) -> anyhow::Result<ExitCode> {
+    let _written_until_here = logs::start(config.log_format, config.log_level);
+    let (shards, connections) = (config.shards_on(host), config.connections_on(host));
+    // Addresses first: that somebody else is there is told even on a host that has too little.
+    let builder = config.builder(host)?;
+    check_descriptors(host, shards, config.listeners.len())?;
+    let router = config.router();
+    let running = builder.start(move || router.clone())?;
+    banner::print(config, running.local_addrs(), shards, connections);
+    drain_on_signals(&running, config.grace)?;
     let report = running.join()?;
     if report.is_clean() {
         info!(drained = report.drained, forced = 0, lost = 0, "{report}");
@@ -75,60 +80,65 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-/// The embedded routes and those that were asked for besides.
-fn router(wanted: &[String]) -> anyhow::Result<Router> {
-    let mut router = Router::embedded();
-    for text in wanted {
-        let (routes, service) = parse_routes(text).map_err(|why| anyhow!("--route {text}: {why}"))?;
-        router.add(routes, service).map_err(|error| anyhow!("--route {text}: {error}"))?;
+/// The flags that were given, as changes of the configuration.
+fn flags(options: &Options) -> anyhow::Result<Vec<Flag>> {
+    let flag = |flag: String, changes, value: &str| Flag { flag, changes, value: value.to_owned() };
+    let mut flags = Vec::new();
+    for (name, protocol, address) in
+        [("--frames", "frame", &options.frames), ("--lines", "line", &options.lines)]
+    {
+        if let Some(address) = address {
+            flags.push(flag(format!("{name} {address}"), Changes::Listener(protocol), address));
+        }
     }
-    Ok(router)
-}
-
-fn parse_routes(text: &str) -> Result<(RangeInclusive<u16>, BuiltIn), String> {
-    let wrong = || "give it ROUTES=SERVICE, such as 16-23=flip or 7=echo".to_owned();
-    let (routes, service) = text.split_once('=').ok_or_else(wrong)?;
-    let (first, last) = routes.split_once('-').unwrap_or((routes, routes));
-    let number = |text: &str| text.parse::<u16>().map_err(|_| wrong());
-    let (first, last) = (number(first)?, number(last)?);
-    if first > last {
-        return Err(wrong());
+    if let Some(shards) = &options.shards {
+        flags.push(flag(format!("--shards {shards}"), Changes::Key("server", "shards"), shards));
     }
-    let found = BuiltIn::ALL.into_iter().find(|known| known.name() == service);
-    let names = || BuiltIn::ALL.map(BuiltIn::name).join(", ");
-    let service = found.ok_or_else(|| format!("there is no service {service}; there are {}", names()))?;
-    Ok((first..=last, service))
-}
-
-/// A number, or what fits the machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Auto {
-    Auto,
-    Number(u16),
-}
-
-fn number_or_auto(text: &str) -> Result<Auto, String> {
-    match text {
-        "auto" => Ok(Auto::Auto),
-        number => number.parse().map(Auto::Number).map_err(|_| "give it a whole number, or auto".to_owned()),
+    if options.pin {
+        flags.push(flag("--pin".to_owned(), Changes::Key("server", "pin"), "true"));
     }
-}
-
-/// Raises the descriptor limit as far as the system lets us, and gives the connections that leaves room for.
-fn connections_of_host(shards: u16) -> anyhow::Result<u32> {
-    let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
-    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let kept = DESCRIPTORS_KEPT + DESCRIPTORS_PER_LOOP * u64::from(shards);
-    let connections = descriptors.saturating_sub(kept);
-    if connections < CONNECTIONS_MIN {
-        let error = std::io::Error::other(format!(
-            "{descriptors} descriptors are too few, {} are needed for {shards} event loops; raise the limit with \
-             ulimit -n, or take fewer loops",
-            kept + CONNECTIONS_MIN
+    for route in &options.routes {
+        flags.push(flag(format!("--route {route}"), Changes::Route, route));
+    }
+    for (name, section, key, given) in
+        [("--idle", "timeouts", "idle", options.idle), ("--grace", "server", "drain.grace", options.grace)]
+    {
+        if let Some(given) = given {
+            let time = whole_ms(seconds(name, given)?);
+            flags.push(flag(format!("{name} {given}"), Changes::Key(section, key), &time_text(time)));
+        }
+    }
+    if let Some(format) = options.log_format {
+        flags.push(flag(
+            format!("--log-format {}", format.name()),
+            Changes::Key("log", "format"),
+            format.name(),
         ));
-        return Err(Error::Host(error).into());
     }
-    let most = u64::from(crate::base::limits::CONNECTIONS_PER_SHARD_MAX);
-    Ok(u32::try_from(connections.min(most)).expect("cut to a number of 24 bits"))
+    Ok(flags)
+}
+
+/// A fraction of a second that nobody can wait for is no mistake.
+fn whole_ms(time: Duration) -> Duration {
+    u64::try_from(time.as_millis()).map_or(Duration::MAX, Duration::from_millis)
+}
+
+fn number_or_auto(text: &str) -> Result<String, String> {
+    if text == "auto" || text.parse::<u16>().is_ok() {
+        return Ok(text.to_owned());
+    }
+    Err("give it a whole number, or auto".to_owned())
+}
+
+fn check_descriptors(host: &Host, shards: u16, listeners: usize) -> anyhow::Result<()> {
+    if host.connections(shards, listeners) >= CONNECTIONS_MIN {
+        return Ok(());
+    }
+    let error = std::io::Error::other(format!(
+        "{} descriptors are too few, {} are needed for {shards} event loops; raise the limit with ulimit -n, or take \
+         fewer loops",
+        host.descriptors,
+        Host::kept(shards, listeners) + CONNECTIONS_MIN
+    ));
+    bail!(Error::Host(error))
 }

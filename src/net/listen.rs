@@ -2,7 +2,9 @@
 
 use super::unix::{self, SocketFile};
 use super::{Endpoint, share};
-use crate::base::limits::{BACKLOG, SOCKET_BUFFER_BYTES};
+use crate::base::limits::{
+    BACKLOG, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES, SOCKET_BUFFER_BYTES,
+};
 use core::net::SocketAddr;
 use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
@@ -14,26 +16,40 @@ use std::time::Duration;
 /// What a listener's connections inherit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenOptions {
-    /// Connections that may wait to be accepted by each loop. Default: 4096, cut to `net.core.somaxconn` by the kernel.
+    /// Connections that may wait to be accepted by each loop, `1..=65535`. Default: 4096, cut to `net.core.somaxconn` by
+    /// the kernel.
     pub backlog: i32,
-    /// The most that the kernel buffers for a connection in each direction, in bytes; `None` lets it decide (up to
-    /// some MiB each). The default bounds what a million slow readers can pin, see docs/ARCHITECTURE.md. Unix sockets
-    /// have their own default.
+    /// The most that the kernel buffers for a connection in each direction, in bytes, 4 KiB to 512 MiB; `None` lets it
+    /// decide (up to some MiB each). The default bounds what a million slow readers can pin, see docs/ARCHITECTURE.md.
+    /// Unix sockets have their own default.
     pub socket_buffer_bytes: Option<usize>,
-    /// When probes of a silent peer begin, and their interval; after 3 unanswered ones the connection is reset.
-    /// Default: 3 minutes, 30 seconds. Unix sockets need none.
-    pub keepalive: Option<(Duration, Duration)>,
+    /// How the kernel finds out that a silent peer is gone; `None`: not at all. Unix sockets need none.
+    pub keepalive: Option<Keepalive>,
 }
 
-/// Unanswered probes before a peer counts as gone.
-const KEEPALIVE_PROBES: u32 = 3;
+/// Probes of a silent peer. The kernel counts in whole seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// When they begin, `1 s..=32767 s`. Default: 3 minutes.
+    pub idle: Duration,
+    /// The pause between two, `1 s..=32767 s`. Default: 30 s.
+    pub interval: Duration,
+    /// After so many unanswered ones the connection is reset, `1..=127`. Default: 3.
+    pub count: u32,
+}
+
+impl Default for Keepalive {
+    fn default() -> Self {
+        Keepalive { idle: KEEPALIVE_IDLE, interval: KEEPALIVE_INTERVAL, count: KEEPALIVE_PROBES }
+    }
+}
 
 impl Default for ListenOptions {
     fn default() -> Self {
         ListenOptions {
             backlog: BACKLOG,
             socket_buffer_bytes: Some(SOCKET_BUFFER_BYTES),
-            keepalive: Some((Duration::from_secs(180), Duration::from_secs(30))),
+            keepalive: Some(Keepalive::default()),
         }
     }
 }
@@ -149,9 +165,8 @@ fn tcp_socket(address: SocketAddr, options: &ListenOptions) -> io::Result<Socket
         socket.set_recv_buffer_size(bytes)?;
         socket.set_send_buffer_size(bytes)?;
     }
-    if let Some((idle, interval)) = options.keepalive {
-        let keepalive =
-            TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(KEEPALIVE_PROBES);
+    if let Some(Keepalive { idle, interval, count }) = options.keepalive {
+        let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(count);
         socket.set_tcp_keepalive(&keepalive)?;
     }
     Ok(socket)

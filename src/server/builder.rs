@@ -2,11 +2,12 @@
 
 use super::{Error, Running, launch};
 use crate::base::limits::{
-    BUDGET_BYTES_DEFAULT, BUDGET_BYTES_MIN, CONNECTIONS_DEFAULT, CONNECTIONS_PER_SHARD_MAX, DEADLINE_MS_MAX,
-    DRAIN_GRACE, JOBS_WAITING_MAX, LINE_BYTES_DEFAULT, LINE_BYTES_MAX, LISTENERS_MAX, Limits,
-    OPEN_REQUESTS_MAX, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, SHARDS_MAX, WORKERS_MAX,
+    BACKLOG_MAX, BUDGET_BYTES_DEFAULT, BUDGET_BYTES_MAX, BUDGET_BYTES_MIN, CONNECTIONS_DEFAULT,
+    CONNECTIONS_PER_SHARD_MAX, DEADLINE_MS_MAX, DRAIN_GRACE, JOBS_WAITING_MAX, KEEPALIVE_PROBES_MAX,
+    KEEPALIVE_SECONDS_MAX, LINE_BYTES_DEFAULT, LINE_BYTES_MAX, LISTENERS_MAX, Limits, OPEN_REQUESTS_MAX,
+    OUTPUT_HIGH_BYTES_MAX, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, SHARDS_MAX, SOCKET_BUFFER_BYTES_MAX,
+    SOCKET_BUFFER_BYTES_MIN, WORKERS_MAX,
 };
-use crate::base::time::whole_ms;
 use crate::net::{self, Endpoint, ListenOptions};
 use crate::service::{FnService, Frame, Replied, Reply, Service};
 use crate::session::{Framing, Protocol};
@@ -84,7 +85,24 @@ impl Listener {
             Protocol::Frame | Protocol::Bare => ("the largest payload of a frame", PAYLOAD_BYTES_MAX),
             Protocol::Line => ("the longest line", LINE_BYTES_MAX),
         };
-        within(name, u64::from(self.framing.payload_max), 0, u64::from(most))
+        within(name, u64::from(self.framing.payload_max), 0, u64::from(most))?;
+        let ListenOptions { backlog, socket_buffer_bytes, keepalive } = &self.options;
+        let backlog = u64::try_from(*backlog).unwrap_or(0);
+        within("the backlog", backlog, 1, BACKLOG_MAX as u64)?;
+        if let Some(bytes) = socket_buffer_bytes {
+            let (least, most) = (SOCKET_BUFFER_BYTES_MIN as u64, SOCKET_BUFFER_BYTES_MAX as u64);
+            within("the kernel's buffer in bytes", *bytes as u64, least, most)?;
+        }
+        if let Some(keepalive) = keepalive {
+            for (name, time) in [
+                ("keepalive's idle time in seconds", keepalive.idle),
+                ("keepalive's interval in seconds", keepalive.interval),
+            ] {
+                within(name, time.as_secs(), 1, KEEPALIVE_SECONDS_MAX)?;
+            }
+            within("keepalive's count", keepalive.count.into(), 1, KEEPALIVE_PROBES_MAX.into())?;
+        }
+        Ok(())
     }
 
     fn endpoint(&self) -> Result<Endpoint, Error> {
@@ -150,7 +168,7 @@ impl Builder {
         Ok(self)
     }
 
-    /// Bounds and deadlines of every connection.
+    /// Bounds and deadlines of every connection. Deadlines are `1 ms..=24 days`; [`Limits::stall`] may be shorter.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Builder {
         self.limits = limits;
@@ -183,14 +201,14 @@ impl Builder {
         self
     }
 
-    /// Memory for all buffers of all loops, in bytes, at least 4 MiB for each. Default: 256 MiB.
+    /// Memory for all buffers of all loops, in bytes, at least 4 MiB for each and at most 1 TiB. Default: 256 MiB.
     #[must_use]
     pub const fn memory(mut self, bytes: usize) -> Builder {
         self.budget_bytes = bytes;
         self
     }
 
-    /// The most connections at once, `1..=16777216`; those beyond are told OVERLOADED. Default: 65,536.
+    /// The most connections at once, `1..=16776192`; those beyond are told OVERLOADED. Default: 65,536.
     #[must_use]
     pub const fn max_connections(mut self, connections: u32) -> Builder {
         self.connections_max = connections;
@@ -277,8 +295,7 @@ impl Builder {
     pub fn shards_or_default(&self) -> u16 {
         self.shards.unwrap_or_else(|| {
             let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-            let most = processors.min(self.budget_bytes / BUDGET_BYTES_MIN).clamp(1, SHARDS_MAX.into());
-            u16::try_from(most).unwrap_or(SHARDS_MAX)
+            shards_for(processors, self.budget_bytes)
         })
     }
 
@@ -294,18 +311,40 @@ impl Builder {
             within("the number of jobs that may wait", waiting as u64, 1, JOBS_WAITING_MAX as u64)?;
         }
         let least = BUDGET_BYTES_MIN as u64 * u64::from(shards);
-        within("the memory budget in bytes", self.budget_bytes as u64, least, u64::MAX)?;
+        within("the memory budget in bytes", self.budget_bytes as u64, least, BUDGET_BYTES_MAX)?;
         let open = u64::from(limits.open_requests);
         within("the open requests of a connection", open, 1, u64::from(OPEN_REQUESTS_MAX))?;
         within("the most connections", self.connections_max.into(), 1, CONNECTIONS_PER_SHARD_MAX.into())?;
-        if let Some(idle) = limits.idle {
-            within("the idle time in milliseconds", u64::from(whole_ms(idle)), 1, DEADLINE_MS_MAX.into())?;
+        for (name, deadline) in deadlines(limits) {
+            let ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+            within(name, ms, 1, DEADLINE_MS_MAX.into())?;
         }
         let (low, high) = (u64::from(limits.output_low_bytes), u64::from(limits.output_high_bytes));
         within("the low output watermark in bytes", low, 0, high.saturating_sub(1))?;
-        let most = self.budget_bytes as u64 / u64::from(shards) / 4;
+        let most = (self.budget_bytes as u64 / u64::from(shards) / 4).min(OUTPUT_HIGH_BYTES_MAX.into());
         within("the high output watermark in bytes", high, 1, most)
     }
+}
+
+/// The loops of a server that was told no number, on a host with so many processors: one for each, as far as the
+/// memory suffices.
+pub fn shards_for(processors: usize, budget_bytes: usize) -> u16 {
+    let most = processors.min(budget_bytes / BUDGET_BYTES_MIN).clamp(1, SHARDS_MAX.into());
+    u16::try_from(most).unwrap_or(SHARDS_MAX)
+}
+
+/// The deadlines that are set, each with its name.
+fn deadlines(limits: &Limits) -> impl Iterator<Item = (&'static str, Duration)> {
+    let always = [
+        ("the frame deadline in milliseconds", limits.frame_deadline),
+        ("the write stall in milliseconds", limits.write_stall),
+        ("the linger in milliseconds", limits.linger),
+        ("the request deadline in milliseconds", limits.request_deadline),
+        ("the connect deadline in milliseconds", limits.connect_deadline),
+    ];
+    let idle = limits.idle.map(|idle| ("the idle time in milliseconds", idle));
+    let heartbeat = limits.heartbeat.map(|heartbeat| ("the heartbeat in milliseconds", heartbeat));
+    always.into_iter().chain(idle).chain(heartbeat)
 }
 
 fn within(name: &'static str, got: u64, least: u64, most: u64) -> Result<(), Error> {

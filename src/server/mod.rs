@@ -17,8 +17,8 @@ mod running;
 mod signals;
 
 pub use crate::base::limits::Limits;
-pub use crate::net::{Endpoint, ListenOptions};
-pub use builder::{Builder, Listener};
+pub use crate::net::{Endpoint, Keepalive, ListenOptions};
+pub use builder::{Builder, Listener, shards_for};
 pub use error::Error;
 pub use pool::WorkerFigures;
 pub use report::DrainReport;

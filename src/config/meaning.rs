@@ -1,0 +1,256 @@
+//! What values mean together: routes given twice, watermarks the wrong way round, more than the memory or the host has.
+//!
+//! Always holds: a rule is judged only if both of its values are good, so that one mistake is told once; each names
+//! the value that somebody gave, and the other one beside it.
+
+use super::host::Host;
+use super::report::{Mistake, Origin};
+use super::settings::{Part, Setting};
+use super::units::size_text;
+use super::value::shown;
+use crate::base::limits::{BUDGET_BYTES_MIN, LISTENERS_MAX};
+use crate::server::shards_for;
+use crate::wire::Header;
+use core::net::SocketAddr;
+
+/// Judges all rules. `listed` is where the list of listeners is.
+pub(super) fn check(parts: &[Part], listed: &Origin, host: &Host, mistakes: &mut Vec<Mistake>) {
+    let listeners: Vec<&Part> = parts.iter().filter(|part| part.section.name == "listener").collect();
+    let routes: Vec<&Part> = parts.iter().filter(|part| part.section.name == "route").collect();
+    let of = |name: &str| parts.iter().find(|part| part.section.name == name);
+    if listeners.is_empty() && mistakes.is_empty() {
+        mistakes.push(Mistake::new(
+            listed,
+            "there is no listener",
+            "give it one: [[listener]] with an address",
+        ));
+    }
+    check_listeners(&listeners, host, mistakes);
+    check_routes(&routes, mistakes);
+    let (Some(server), Some(limits)) = (of("server"), of("limits")) else { return };
+    if server.is_partial || limits.is_partial {
+        return;
+    }
+    check_watermarks(limits, mistakes);
+    check_host(server, limits, listeners.len(), host, mistakes);
+    if let Some(share) = share(server, host, mistakes) {
+        check_shares(&share, limits, &listeners, mistakes);
+    }
+}
+
+/// The number of loops, known or as this host would have it.
+pub(super) fn shards(server: &Part, host: &Host) -> Option<u16> {
+    let memory = usize::try_from(server.size("memory")?).unwrap_or(usize::MAX);
+    match server.count("shards") {
+        Some(shards) => u16::try_from(shards).ok(),
+        None => server.word("shards").map(|_| shards_for(host.processors, memory)),
+    }
+}
+
+/// Of two values that don't go together, the one to change: the one that was given last, and never a default.
+fn to_change<'a>(left: &'a Setting, right: &'a Setting) -> (&'a Setting, &'a Setting) {
+    match (&left.origin, &right.origin) {
+        (_, Origin::Default) => (left, right),
+        (Origin::Default, _) => (right, left),
+        (one, other) if one > other => (left, right),
+        _ => (right, left),
+    }
+}
+
+fn is_there(setting: &Setting) -> String {
+    let value = setting.value.as_ref().map_or(String::new(), ToString::to_string);
+    format!("`{}` is {value}", setting.key.name)
+}
+
+fn check_listeners(listeners: &[&Part], host: &Host, mistakes: &mut Vec<Mistake>) {
+    if let Some(beyond) = listeners.get(LISTENERS_MAX) {
+        let title = format!("{} listeners are too many; there may be {LISTENERS_MAX}", listeners.len());
+        mistakes.push(Mistake::new(&beyond.origin, title, "take this one and those behind it out"));
+    }
+    for (place, listener) in listeners.iter().enumerate().take(LISTENERS_MAX) {
+        if let (Some((hello, _)), Some("required"), Some((space, _)), Some("full")) = (
+            listener.find("hello"),
+            listener.word("hello"),
+            listener.find("header_space"),
+            listener.word("header_space"),
+        ) {
+            let title = "a HELLO can't be required where headers are all route";
+            let advice = "write \"optional\", or header_space = \"standard\"";
+            mistakes.push(Mistake::new(&hello.origin, title, advice).with(&space.origin, is_there(space)));
+        }
+        if let (Some((setting, _)), Some(backlog), Some(most)) =
+            (listener.find("backlog"), listener.count("backlog"), host.backlog_max)
+            && setting.origin != Origin::Default
+            && backlog > most
+        {
+            let title =
+                format!("`backlog` is {backlog}, but this host cuts it at {most} (net.core.somaxconn)");
+            mistakes.push(Mistake::new(
+                &setting.origin,
+                title,
+                format!("give it at most {most}, or raise that"),
+            ));
+        }
+        let Some((address, text)) = listener.find("address").zip(listener.address()) else { continue };
+        let first = listeners[..place].iter().find_map(|other| {
+            let (setting, _) = other.find("address")?;
+            is_same_place(other.address()?, text).then_some(setting)
+        });
+        if let Some(first) = first {
+            let title = format!("two listeners at {}", shown(text));
+            let mistake = Mistake::new(&address.0.origin, title, "give it another port or path");
+            mistakes.push(mistake.with(&first.origin, "the other one"));
+        }
+    }
+}
+
+/// Whether the second of these could not be listened on beside the first.
+fn is_same_place(one: &str, other: &str) -> bool {
+    match (one.parse::<SocketAddr>(), other.parse::<SocketAddr>()) {
+        (Ok(one), Ok(other)) => {
+            let is_covered = one.ip() == other.ip()
+                || one.is_ipv4() == other.is_ipv4()
+                    && (one.ip().is_unspecified() || other.ip().is_unspecified());
+            one.port() != 0 && one.port() == other.port() && is_covered
+        }
+        _ => one == other && !one.ends_with(":0"),
+    }
+}
+
+fn check_routes(routes: &[&Part], mistakes: &mut Vec<Mistake>) {
+    let mut taken: Vec<Option<usize>> = vec![None; usize::from(Header::ROUTE_MAX) + 1];
+    for (place, part) in routes.iter().enumerate() {
+        let Some(headers) = part.headers() else { continue };
+        let mut is_told = false;
+        for route in headers {
+            let owner = &mut taken[usize::from(route)];
+            let Some(first) = *owner else {
+                *owner = Some(place);
+                continue;
+            };
+            if !is_told {
+                is_told = true;
+                mistakes.extend(overlap(route, routes[first], part));
+            }
+        }
+    }
+}
+
+fn overlap(route: u16, first: &Part, second: &Part) -> Option<Mistake> {
+    let title = match (first.word("service"), second.word("service")) {
+        (Some(one), Some(other)) if one != other => {
+            format!("route {route} is served by both {one} and {other}")
+        }
+        _ => format!("route {route} is given twice"),
+    };
+    let mistake = Mistake::new(&second.find("headers")?.0.origin, title, "take it out of one of the two");
+    Some(mistake.with(&first.find("headers")?.0.origin, "the other one"))
+}
+
+fn check_watermarks(limits: &Part, mistakes: &mut Vec<Mistake>) {
+    let (Some((low, _)), Some((high, _))) = (limits.find("output_low"), limits.find("output_high")) else {
+        return;
+    };
+    let (Some(low_bytes), Some(high_bytes)) = (limits.size("output_low"), limits.size("output_high")) else {
+        return;
+    };
+    if low_bytes < high_bytes {
+        return;
+    }
+    let (change, keep) = to_change(low, high);
+    let advice = if change.key.name == "output_low" {
+        format!("give it less than {}", size_text(high_bytes))
+    } else {
+        format!("give it more than {}", size_text(low_bytes))
+    };
+    let title = format!(
+        "`output_low` is {}, but must be less than `output_high`, {}",
+        size_text(low_bytes),
+        size_text(high_bytes)
+    );
+    mistakes.push(Mistake::new(&change.origin, title, advice).with(&keep.origin, is_there(keep)));
+}
+
+fn check_host(server: &Part, limits: &Part, listeners: usize, host: &Host, mistakes: &mut Vec<Mistake>) {
+    if let (Some((setting, _)), Some(memory), Some(most)) =
+        (server.find("memory"), server.size("memory"), host.memory_bytes)
+        && memory > most
+        && setting.origin != Origin::Default
+    {
+        let most = size_text(most >> 20 << 20);
+        let title = format!("`memory` is {}, but this host has only {most}", size_text(memory));
+        mistakes.push(Mistake::new(&setting.origin, title, "give it what the host can spare"));
+    }
+    let (Some(shards), Some((setting, _)), Some(wanted)) =
+        (shards(server, host), limits.find("max_connections"), limits.count("max_connections"))
+    else {
+        return;
+    };
+    let most = host.connections(shards, listeners);
+    if wanted > most {
+        let title = format!(
+            "`max_connections` is {wanted}, but {} descriptors leave room for {most}",
+            host.descriptors
+        );
+        mistakes.push(Mistake::new(
+            &setting.origin,
+            title,
+            "raise the limit with ulimit -n, or write \"auto\"",
+        ));
+    }
+}
+
+/// What each loop has, and whose settings that comes from.
+struct Share<'a> {
+    bytes: u64,
+    shards: u16,
+    memory: &'a Setting,
+}
+
+fn share<'a>(server: &'a Part, host: &Host, mistakes: &mut Vec<Mistake>) -> Option<Share<'a>> {
+    let (memory, _) = server.find("memory")?;
+    let (given, _) = server.find("shards")?;
+    let (bytes, shards) = (server.size("memory")?, shards(server, host)?);
+    let least = BUDGET_BYTES_MIN as u64;
+    if bytes < least * u64::from(shards) {
+        let (change, keep) = to_change(memory, given);
+        let title = format!(
+            "{} of memory are too little for {shards} event loops, {} each",
+            size_text(bytes),
+            size_text(least)
+        );
+        let advice = if change.key.name == "memory" {
+            format!("give it at least {}", size_text(least * u64::from(shards)))
+        } else {
+            format!("give it at most {}", bytes / least)
+        };
+        mistakes.push(Mistake::new(&change.origin, title, advice).with(&keep.origin, is_there(keep)));
+        return None;
+    }
+    Some(Share { bytes: bytes / u64::from(shards), shards, memory })
+}
+
+fn check_shares(share: &Share<'_>, limits: &Part, listeners: &[&Part], mistakes: &mut Vec<Mistake>) {
+    let most = share.bytes / 4;
+    let largest = listeners.iter().filter_map(|listener| listener.find("max_payload"));
+    for (setting, _) in largest.chain(limits.find("output_high")) {
+        let bytes = match setting.value {
+            Some(super::Value::Size(bytes)) if bytes > most => bytes,
+            _ => continue,
+        };
+        let (change, keep) = to_change(setting, share.memory);
+        let name = setting.key.name;
+        let title = format!(
+            "`{name}` is {}, but at most a quarter of an event loop's memory, {} of {}",
+            size_text(bytes),
+            size_text(most),
+            size_text(share.bytes)
+        );
+        let advice = if change.key.name == name {
+            format!("give it at most {}", size_text(most))
+        } else {
+            format!("give it at least {}", size_text(bytes * 4 * u64::from(share.shards)))
+        };
+        mistakes.push(Mistake::new(&change.origin, title, advice).with(&keep.origin, is_there(keep)));
+    }
+}

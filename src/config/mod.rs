@@ -1,0 +1,283 @@
+//! The configuration: from texts to one value that a server can be built of, or to everything that is wrong with them.
+//!
+//! ```text
+//!  file text -- syntax --> layers <-- outside: environment, flags
+//!                            |
+//!                         settings   each key judged by the schema
+//!                            |
+//!                         meaning    how values go together
+//!                            |
+//!                          Config
+//! ```
+//!
+//! Always holds: what is in a [`Config`] is in range and goes together, nothing is left to check; all mistakes are
+//! told at once, each at its place. `schema` is the only list of keys: errors, the printed default, environment names
+//! and docs/CONFIG.md are made from it. Never: files, the environment, clocks; whoever calls hands texts in.
+
+mod host;
+mod layers;
+mod meaning;
+mod outside;
+mod print;
+mod report;
+pub mod schema;
+mod settings;
+mod syntax;
+mod units;
+mod value;
+
+pub use host::Host;
+pub use outside::{Changes, Flag, PREFIX, variable};
+pub use print::{default_text, reference};
+pub use report::{File, Mistakes};
+pub use units::{size_text, time_text};
+pub use value::Value;
+
+use crate::base::limits::{BACKLOG, Limits};
+use crate::net::{Keepalive, ListenOptions};
+use crate::server;
+use crate::service::{BuiltIn, Router};
+use layers::Written;
+use report::{Mistake, Origin};
+use settings::Part;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+use toml::de::DeTable;
+
+/// A server, as it is wanted. Two that are equal make the same server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Event loops; `None`: one for each processor.
+    pub shards: Option<u16>,
+    /// Whether each is kept on a processor.
+    pub pin: bool,
+    /// Memory for buffers.
+    pub memory_bytes: u64,
+    /// How long a drain may take.
+    pub grace: Duration,
+    /// Where it listens.
+    pub listeners: Vec<Listen>,
+    /// Who serves what.
+    pub routes: Vec<(RangeInclusive<u16>, BuiltIn)>,
+    /// Connections at once; `None`: as many as there are descriptors for.
+    pub max_connections: Option<u32>,
+    /// Bounds and deadlines of connections.
+    pub limits: Limits,
+    /// Probes by the kernel.
+    pub keepalive: Option<Keepalive>,
+    /// How the log is written: auto, text or json.
+    pub log_format: &'static str,
+    /// From which level on.
+    pub log_level: &'static str,
+}
+
+/// One listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Where.
+    pub address: String,
+    /// What comes there.
+    pub speaks: Speaks,
+    /// The largest payload, in bytes.
+    pub max_payload: u32,
+    /// The length of its accept queue.
+    pub backlog: i32,
+    /// What the kernel may buffer; `None`: it decides.
+    pub kernel_buffer_bytes: Option<usize>,
+}
+
+/// What comes to a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaks {
+    /// Frames.
+    Frames {
+        /// Whether a HELLO must be the first.
+        wants_hello: bool,
+    },
+    /// Frames whose headers are all route.
+    BareFrames,
+    /// Lines.
+    Lines {
+        /// The route of all of them.
+        route: u16,
+    },
+}
+
+/// All that a configuration is made of.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The file; without one, the embedded default.
+    pub file: Option<File>,
+    /// The environment: names and values. Those that don't begin with [`PREFIX`] are not looked at.
+    pub variables: Vec<(String, String)>,
+    /// Flags of the command line.
+    pub flags: Vec<Flag>,
+}
+
+/// A configuration without mistakes, and where its values came from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    parts: Vec<Part>,
+    file: Option<File>,
+}
+
+impl Loaded {
+    /// A file with the value of every key, that makes the same configuration; a comment says where a value came from
+    /// that is not the default.
+    pub fn effective_text(&self) -> String {
+        print::effective_text(&self.parts, self.file.as_ref())
+    }
+}
+
+/// Puts the sources together, the later over the earlier: default, file, environment, flags.
+///
+/// # Errors
+///
+/// Everything that is wrong, at once.
+pub fn load(sources: Sources, host: &Host) -> Result<Loaded, Mistakes> {
+    let Sources { file, variables, flags } = sources;
+    let mut mistakes = Vec::new();
+    let mut written = read(&default_text(), &mut mistakes).0.into_default();
+    debug_assert!(mistakes.is_empty(), "the default is right: {mistakes:?}");
+    let mut is_partial = false;
+    if let Some(file) = &file {
+        let (of_file, is_damaged) = read(&file.text, &mut mistakes);
+        written = written.under(of_file);
+        is_partial = is_damaged;
+    }
+    outside::overlay_variables(&variables, &mut written, &mut mistakes);
+    outside::overlay_flags(&flags, &mut written, &mut mistakes);
+    let parts = settings::judge(&written, is_partial, &mut mistakes);
+    let listed = written.list("listener").map_or(&Origin::Default, |(origin, _)| origin);
+    meaning::check(&parts, listed, host, &mut mistakes);
+    match config(&parts) {
+        Some(config) if mistakes.is_empty() => Ok(Loaded { config, parts, file }),
+        _ => Err(Mistakes::new(file, mistakes)),
+    }
+}
+
+/// What was written, and whether mistakes of syntax hid something.
+fn read(text: &str, mistakes: &mut Vec<Mistake>) -> (Written, bool) {
+    let clean = syntax::clean(text);
+    let is_damaged = !clean.mistakes.is_empty();
+    mistakes.extend(clean.mistakes);
+    let (table, _) = DeTable::parse_recoverable(&clean.text);
+    (layers::read(table.get_ref(), mistakes), is_damaged)
+}
+
+/// `None` only if a value was refused, which was told.
+fn config(parts: &[Part]) -> Option<Config> {
+    let of = |name: &str| parts.iter().find(|part| part.section.name == name);
+    let all = |name: &'static str| parts.iter().filter(move |part| part.section.name == name);
+    let (server, limits, timeouts, log) = (of("server")?, of("limits")?, of("timeouts")?, of("log")?);
+    let bytes = |part: &Part, name| part.size(name).and_then(|bytes| u32::try_from(bytes).ok());
+    Some(Config {
+        shards: server.count("shards").and_then(|shards| u16::try_from(shards).ok()),
+        pin: server.is_on("pin"),
+        memory_bytes: server.size("memory")?,
+        grace: server.time("drain.grace")?,
+        listeners: all("listener").map(listen).collect::<Option<_>>()?,
+        routes: all("route").map(route).collect::<Option<_>>()?,
+        max_connections: limits.count("max_connections").and_then(|most| u32::try_from(most).ok()),
+        limits: Limits {
+            output_high_bytes: bytes(limits, "output_high")?,
+            output_low_bytes: bytes(limits, "output_low")?,
+            frame_deadline: timeouts.time("frame")?,
+            idle: timeouts.time("idle"),
+            write_stall: timeouts.time("write_stall")?,
+            linger: timeouts.time("linger")?,
+            stall: log.time("stall")?,
+            heartbeat: timeouts.time("heartbeat"),
+            ..Limits::default()
+        },
+        keepalive: keepalive(of("keepalive")?)?,
+        log_format: log.word("format")?,
+        log_level: log.word("level")?,
+    })
+}
+
+fn keepalive(part: &Part) -> Option<Option<Keepalive>> {
+    let (interval, count) = (part.time("interval")?, u32::try_from(part.count("count")?).ok()?);
+    Some(part.time("idle").map(|idle| Keepalive { idle, interval, count }))
+}
+
+fn listen(part: &Part) -> Option<Listen> {
+    let speaks = match (part.word("protocol")?, part.word("header_space"), part.word("hello")) {
+        ("line", _, _) => Speaks::Lines { route: u16::try_from(part.count("route")?).ok()? },
+        (_, Some("full"), _) => Speaks::BareFrames,
+        (_, _, hello) => Speaks::Frames { wants_hello: hello == Some("required") },
+    };
+    Some(Listen {
+        address: part.address()?.to_owned(),
+        speaks,
+        max_payload: u32::try_from(part.size("max_payload")?).ok()?,
+        backlog: part.count("backlog").map_or(Some(BACKLOG), |backlog| i32::try_from(backlog).ok())?,
+        kernel_buffer_bytes: part.size("kernel_buffer").and_then(|bytes| usize::try_from(bytes).ok()),
+    })
+}
+
+fn route(part: &Part) -> Option<(RangeInclusive<u16>, BuiltIn)> {
+    let name = part.word("service")?;
+    let service = BuiltIn::ALL.into_iter().find(|service| service.name() == name)?;
+    Some((part.headers()?, service))
+}
+
+impl Config {
+    /// The loops that it has on this host.
+    pub fn shards_on(&self, host: &Host) -> u16 {
+        let memory = usize::try_from(self.memory_bytes).unwrap_or(usize::MAX);
+        self.shards.unwrap_or_else(|| server::shards_for(host.processors, memory))
+    }
+
+    /// The connections that it takes on this host.
+    pub fn connections_on(&self, host: &Host) -> u32 {
+        let most = host.connections(self.shards_on(host), self.listeners.len());
+        self.max_connections.unwrap_or_else(|| u32::try_from(most).unwrap_or(u32::MAX))
+    }
+
+    /// The service of its routes.
+    pub fn router(&self) -> Router {
+        let mut router = Router::new();
+        for (routes, service) in &self.routes {
+            let added = router.add(routes.clone(), *service);
+            debug_assert!(added.is_ok(), "routes were checked: {added:?}");
+        }
+        router
+    }
+
+    /// The server that it describes, on this host, listening.
+    ///
+    /// # Errors
+    ///
+    /// An address that can't be listened on.
+    pub fn builder(&self, host: &Host) -> Result<server::Builder, server::Error> {
+        let mut builder = server::Server::builder()
+            .limits(self.limits.clone())
+            .grace(self.grace)
+            .pin(self.pin)
+            .memory(usize::try_from(self.memory_bytes).unwrap_or(usize::MAX))
+            .shards(self.shards_on(host))
+            .max_connections(self.connections_on(host));
+        for listen in &self.listeners {
+            builder = builder.listen(listen.listener(self.keepalive))?;
+        }
+        Ok(builder)
+    }
+}
+
+impl Listen {
+    fn listener(&self, keepalive: Option<Keepalive>) -> server::Listener {
+        let address = self.address.as_str();
+        let listener = match self.speaks {
+            Speaks::Frames { wants_hello: true } => server::Listener::frames(address).wants_hello(),
+            Speaks::Frames { wants_hello: false } => server::Listener::frames(address),
+            Speaks::BareFrames => server::Listener::bare_frames(address),
+            Speaks::Lines { route } => server::Listener::lines(address).route(route),
+        };
+        let options =
+            ListenOptions { backlog: self.backlog, socket_buffer_bytes: self.kernel_buffer_bytes, keepalive };
+        listener.max_payload(self.max_payload).options(options)
+    }
+}
