@@ -18,6 +18,7 @@
 //!
 //! - [`Server`], [`Builder`](server::Builder): listeners, limits, start and end.
 //! - [`Service`], [`Frame`], [`Reply`]: what a server does with a message.
+//! - [`client`]: a small blocking client, for tests and tools.
 //! - [`wire`]: the protocol, for clients and tools.
 //! - [`turn`] and below: the engine, without sockets and clocks.
 
@@ -31,6 +32,7 @@ pub mod buffer;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
+pub mod client;
 #[cfg(feature = "cli")]
 pub mod conform;
 pub mod mailbox;

@@ -26,11 +26,12 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         &["base", "wire", "buffer", "metrics", "session", "mailbox", "service", "turn", "net", "shard"],
     ),
     ("conform", &["base", "wire"]),
+    ("client", &["base", "wire"]),
     (
         "cli",
         &[
             "base", "wire", "buffer", "metrics", "session", "mailbox", "service", "turn", "sim", "net",
-            "shard", "server", "conform",
+            "shard", "server", "conform", "client",
         ],
     ),
 ];
