@@ -44,6 +44,8 @@ const ONLY_IN: &[(&[&str], &[&str])] = &[
     (&["mio"], &["net", "shard"]),
     (&["socket2"], &["net"]),
     (&["clap"], &["cli"]),
+    (&["clap_complete"], &["cli"]),
+    (&["clap_mangen"], &["cli"]),
     (&["anyhow"], &["cli"]),
     (&["rustix"], &["shard", "cli"]),
     (&["tracing_subscriber"], &["cli"]),

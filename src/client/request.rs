@@ -56,6 +56,11 @@ impl<'a> Request<'a> {
         self.with(|extension| extension.tlvs = tags)
     }
 
+    /// Its body.
+    pub const fn body(&self) -> &'a [u8] {
+        self.body
+    }
+
     pub(super) fn is_one_way(&self) -> bool {
         self.extension.is_some_and(|extension| extension.one_way)
     }
