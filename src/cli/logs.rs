@@ -3,6 +3,7 @@
 //! A loop must never wait for a slow terminal or a full pipe: lines go through a bounded queue, and those that find
 //! it full are dropped.
 
+use super::colours;
 use clap::ValueEnum;
 use std::io::IsTerminal;
 use tracing_appender::non_blocking::WorkerGuard;
@@ -30,8 +31,7 @@ pub(super) fn start(format: LogFormat) -> WorkerGuard {
         LogFormat::Json => builder.json().flatten_event(true).init(),
         LogFormat::Auto if !is_terminal => builder.json().flatten_event(true).init(),
         LogFormat::Auto | LogFormat::Text => {
-            let colours = is_terminal && std::env::var_os("NO_COLOR").is_none();
-            builder.with_ansi(colours).init();
+            builder.with_ansi(colours::are_wanted(&std::io::stderr())).init();
         }
     }
     guard

@@ -4,6 +4,7 @@
 //! Never: anything that a library user would miss.
 
 mod banner;
+mod colours;
 mod conform;
 mod logs;
 mod send;
@@ -30,7 +31,8 @@ Example: tidegate serve, then in another terminal:
 const AFTER_SERVE: &str = "\
 Example: tidegate serve --frames 0.0.0.0:7411 --route 16-23=flip
 Exit code: 0 drained without loss, 1 with losses, 2 asked for in a wrong way,
-  69 an address can't be had, 70 a bug, 77 no permission, 78 this host lacks something";
+  69 no such address to be had, 70 a bug, 77 no permission, 78 the host's trouble,
+  130 aborted by a second signal";
 
 const AFTER_CONFORM: &str = "\
 Example: tidegate conform 127.0.0.1:7411 --lines 127.0.0.1:7412

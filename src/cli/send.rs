@@ -41,7 +41,7 @@ pub(super) struct Options {
     /// Which route it goes to, 0 to 16383
     #[arg(long, value_name = "ROUTE", default_value_t = 1)]
     route: u16,
-    /// The payload is given in hex, such as 00ff or "00 ff"
+    /// The payload is given in hex, such as 00ff
     #[arg(long)]
     hex: bool,
     /// Send the bytes of this file
@@ -53,23 +53,23 @@ pub(super) struct Options {
     /// How long the server may take
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     deadline: Option<f64>,
-    /// No reply is wanted; also for routes that never reply
+    /// No reply is wanted, or the route never replies
     #[arg(long)]
     one_way: bool,
     /// Say HELLO first, with this token; it may be empty
     #[arg(long, value_name = "TEXT")]
     token: Option<String>,
-    /// The listener is one for lines: the payload is a line
+    /// The payload is a line, for a listener for lines
     #[arg(long, conflicts_with_all = ["route", "correlation", "deadline", "one_way", "token"])]
     lines: bool,
     /// Send it so often, and print a summary
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=i64::from(COUNT_MAX)))]
     count: Option<u32>,
-    /// How many requests may be on their way at once
+    /// How many may be on their way at once
     #[arg(long, value_name = "DEPTH", default_value_t = 1, requires = "count",
         value_parser = clap::value_parser!(u32).range(1..=CLIENT_OPEN_MAX as i64))]
     pipeline: u32,
-    /// How long to wait to connect, to send, and for each reply
+    /// How long to wait for a connection or a reply
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0, allow_negative_numbers = true)]
     timeout: f64,
     /// Write the reply's bytes as they are
@@ -117,23 +117,17 @@ fn one(mut asked: Asked, request: &Request<'_>, options: &Options) -> Result<Exi
     Ok(if reply.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Status, size and time in a line.
+/// Status, size or text, and time, in a line.
 fn outcome(reply: &Reply, taken: Duration) -> String {
-    let mut text = reply.status.to_string();
-    if let Some(id) = reply.correlation {
-        text.push_str(&format!(", correlation {id}"));
-    }
+    let (status, time, bytes) = (reply.status, print::time(taken), reply.body.len());
+    let correlation = reply.correlation.map_or_else(String::new, |id| format!(", correlation {id}"));
     if reply.is_ok() {
-        let bytes = reply.body.len();
-        text.push_str(&format!(", {bytes} byte{}", if bytes == 1 { "" } else { "s" }));
-    } else if !reply.body.is_empty() {
-        text.push_str(&format!(": {}", print::one_line(&reply.text())));
+        return format!("{status}{correlation}, {bytes} byte{} in {time}", if bytes == 1 { "" } else { "s" });
     }
-    text.push_str(&format!(", in {}", print::time(taken)));
-    if let Some(ms) = reply.retry_after_ms {
-        text.push_str(&format!("; try again after {ms} ms"));
-    }
-    text
+    let text = print::one_line(&reply.text());
+    let colon = if text.is_empty() { "" } else { ": " };
+    let again = reply.retry_after_ms.map_or_else(String::new, |ms| format!("; try again after {ms} ms"));
+    format!("{status}{correlation}{colon}{text} (in {time}){again}")
 }
 
 fn request<'a>(options: &Options, payload: &'a [u8]) -> anyhow::Result<Request<'a>> {

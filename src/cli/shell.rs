@@ -9,8 +9,7 @@ use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Example: tidegate completions bash > ~/.local/share/bash-completion/completions/tidegate")]
+#[command(after_help = "Example: tidegate completions bash > /etc/bash_completion.d/tidegate")]
 pub(super) struct Completions {
     /// The shell that will read them
     shell: Shell,

@@ -34,6 +34,8 @@ impl Asked {
     /// After requests without replies: waits until the server has read them, and tells if it refused one and says so.
     pub(super) fn confirm(&mut self) -> Result<(), Error> {
         let Asked::Frames(client) = self else { return Ok(()) };
+        // A NOTICE leaves behind all that was read together, so it may come behind the first PONG.
+        client.ping()?;
         client.ping()?;
         match client.take_notice() {
             Some(notice) if notice.status != Status::OK => {
