@@ -5,6 +5,8 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use support::client::{self as hand, RECEIVED, frame};
@@ -14,7 +16,7 @@ use support::{PATIENCE, pattern};
 use tidegate::base::limits::Limits;
 use tidegate::client::{Client, Error, Identity, LineClient, Options, Request};
 use tidegate::wire::{DecodeError, Trace};
-use tidegate::{Fault, Status};
+use tidegate::{CloseReason, Fault, Status};
 
 /// Long enough for what must come, short enough for what must not.
 const SOON: Duration = Duration::from_millis(200);
@@ -75,6 +77,33 @@ fn requests_are_answered() {
     }
     assert!(client.ping().expect("it lives") < PATIENCE);
     client.close().expect("in order");
+    serving.end();
+}
+
+/// A call may be made while other replies are due; what was sent before a close arrives, whether its reply is read or not.
+#[test]
+fn a_call_gets_its_own_reply_and_a_close_loses_nothing() {
+    let handled = Arc::new(AtomicUsize::new(0));
+    let count = handled.clone();
+    let running = builder().start_fn(move |frame, reply| {
+        count.fetch_add(1, Relaxed);
+        reply.forward(frame.whole())
+    });
+    let serving = Serving::of(running.expect("a server"));
+    let mut client = connect(&serving);
+    client.send(&Request::new(1, b"first")).expect("it is taken");
+    client.send(&Request::new(1, b"seven").correlation(7)).expect("it is taken");
+    assert_eq!(client.call(&Request::new(1, b"own")).expect("it is served").body, b"own");
+    assert_eq!(client.call(&Request::new(1, b"eight").correlation(8)).expect("it is served").body, b"eight");
+    assert_eq!(client.receive_for(7).expect("it came").body, b"seven");
+    assert_eq!(client.receive().expect("it came").body, b"first");
+    for _ in 0..500 {
+        client.send(&Request::new(1, &[7; 1000])).expect("it is taken");
+    }
+    client.close().expect("in order");
+    assert_eq!(handled.load(Relaxed), 504);
+    serving.wait_for_rest(0);
+    assert_eq!(serving.snapshot().closes(CloseReason::PeerClosed), 1, "no reset");
     serving.end();
 }
 
@@ -253,7 +282,10 @@ fn a_reply_may_be_cut_anywhere() {
                 );
             }
             _ => {
-                assert!(matches!(client.receive(), Err(Error::Closed { open }) if open == 2 - whole), "{cut}")
+                assert!(
+                    matches!(client.receive(), Err(Error::Closed { open }) if open == 2 - whole),
+                    "{cut}"
+                );
             }
         }
         drop(client);

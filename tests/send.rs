@@ -160,7 +160,7 @@ fn a_reply_that_is_damaged_or_missing_is_an_error() {
         (b"HTTP/1.1".to_vec(),   "tidegate: the server sent no frame: payload of "),
         (goaway,                 "tidegate: the server sent GOAWAY: 5 OVERLOADED: full"),
         (vec![0, 1, 0],          "tidegate: the server closed the connection 3 bytes into a reply"),
-        (Vec::new(),             "tidegate: the server closed the connection; 1 requests have no reply"),
+        (Vec::new(),             "tidegate: the server closed the connection without a word; replies due: 1, "),
     ];
     for (bytes, want) in table {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");

@@ -112,7 +112,7 @@ pub enum Error {
         after: Duration,
     },
     /// The server ended the connection without a word.
-    #[error("the server closed the connection; {open} requests have no reply, and their outcome is unknown")]
+    #[error("the server closed the connection without a word; replies due: {open}, their outcome is unknown")]
     Closed {
         /// Requests whose replies are due.
         open: usize,

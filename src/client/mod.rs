@@ -42,15 +42,14 @@
 //! is kept is bounded by [`Options::buffered_bytes_max`]; beyond it, `send` fails with [`Error::Backlog`] instead of
 //! waiting for ever.
 //!
-//! Always holds: no call waits longer than the timeouts in [`Options`]; a reply is never larger than
+//! Always holds: every wait ends by the timeouts in [`Options`]; a reply is never larger than
 //! [`Options::reply_bytes_max`]; whatever a server sends is a value or a typed [`Error`], never a panic. After
 //! [`Error::Timeout`] and [`Error::Backlog`] the connection goes on where it was; the other errors of `send` and
 //! `receive` are the connection's end, or were found before anything was sent.
 //!
 //! Never: a connection made anew. Whether a request may be sent twice is known to its user alone
-//! ([`Status`](crate::wire::Status) says when that is safe). Nor
-//! threads: a `Client` that nobody calls answers no PING, so one that said HELLO and is silent for two heartbeats is
-//! closed by the server.
+//! ([`Status`](crate::wire::Status) says when that is safe). Nor anything in the background: a `Client` that nobody
+//! calls answers no PING, so one that said HELLO and is not used for two heartbeats is closed by the server.
 
 mod channel;
 mod error;

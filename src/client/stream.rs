@@ -26,8 +26,12 @@ impl Stream {
             Some("") => return Err(bad("the path is missing".to_owned())),
             Some(path) => connect_unix(PathBuf::from(path), timeout),
             None => {
-                let found = address.to_socket_addrs().map_err(|error| bad(error.to_string()))?;
-                connect_tcp(&found.collect::<Vec<_>>(), timeout)
+                let found: Vec<_> =
+                    address.to_socket_addrs().map_err(|error| bad(error.to_string()))?.collect();
+                if found.is_empty() {
+                    return Err(bad("it resolves to nothing".to_owned()));
+                }
+                connect_tcp(&found, timeout)
             }
         };
         connected.map_err(|source| {
@@ -79,11 +83,11 @@ impl Stream {
 /// The first of a name's addresses that answers: `localhost` is often two.
 fn connect_tcp(addresses: &[SocketAddr], timeout: Duration) -> io::Result<Stream> {
     let until = Instant::now() + timeout;
-    let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
+    let mut failed = io::Error::from(ErrorKind::TimedOut);
     for address in addresses {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(ErrorKind::TimedOut.into());
+            break;
         }
         match TcpStream::connect_timeout(address, left) {
             Ok(stream) => {
@@ -91,10 +95,10 @@ fn connect_tcp(addresses: &[SocketAddr], timeout: Duration) -> io::Result<Stream
                 stream.set_nodelay(true)?;
                 return Ok(Stream::Tcp(stream));
             }
-            Err(error) => last = error,
+            Err(error) => failed = error,
         }
     }
-    Err(last)
+    Err(failed)
 }
 
 /// By a thread: connecting to a socket whose queue is full waits without end, and the thread with it until it moves.
