@@ -385,6 +385,21 @@ fn silence_ends_the_wait_and_not_the_connection() {
     playing.join().expect("PING was answered meanwhile");
 }
 
+/// A PING in front of a reply is answered although nobody waits for anything any more.
+#[test]
+fn a_ping_is_answered_before_a_reply_is_given() {
+    let (address, playing) = peer(|stream| {
+        let mut peer = hand::Client::over(stream);
+        peer.receive();
+        peer.send(&[frame(hand::PING, b"t1"), frame(hand::ECHO, b"x")].concat());
+        peer.expect(hand::PONG, b"t1");
+    });
+    let mut client = options().connect(&address).expect("it listens");
+    assert_eq!(client.call(&Request::new(1, b"x")).expect("it came").body, b"x");
+    playing.join().expect("PONG came while the client was idle");
+    drop(client);
+}
+
 #[test]
 fn what_is_no_frame_is_refused_and_stays_refused() {
     let mut damaged = frame(hand::ECHO, b"hello");
@@ -546,14 +561,18 @@ fn lines_are_answered_in_order() {
     serving.end();
 
     let (address, playing) = peer(|mut stream| {
-        stream.write_all(b"one\r\ntw").expect("it is taken");
+        stream.write_all(b"on").expect("it is taken");
+        std::thread::sleep(Duration::from_millis(20));
+        stream.write_all(b"e\r\nx\ny\ntw").expect("it is taken");
         stream.shutdown(Shutdown::Write).expect("it is up");
         let _ = stream.read_to_end(&mut Vec::new());
     });
     let mut client = LineClient::connect(&address).expect("it listens");
+    for want in [&b"one"[..], b"x", b"y"] {
+        client.send(b"").expect("it is taken");
+        assert_eq!(client.receive().expect("it came").body, want);
+    }
     client.send(b"").expect("it is taken");
-    client.send(b"").expect("it is taken");
-    assert_eq!(client.receive().expect("it came").body, b"one");
     assert!(matches!(client.receive(), Err(Error::Cut { got_bytes: 2 })));
     drop(client);
     playing.join().expect("no panic");

@@ -88,24 +88,23 @@ impl Channel {
 
     /// Sends all output, and reads what comes meanwhile while there is `room`, in bytes. False if `until` came first.
     pub(super) fn flush(&mut self, until: Instant, mut room: usize) -> io::Result<bool> {
-        loop {
-            if self.send_some()? {
-                return Ok(true);
-            }
-            let before = self.input().len();
-            self.set_blocking(false)?;
-            // Whatever the server says last, it is read by whoever waits for replies.
-            if self.is_at_end || self.read(room)? == Got::End {
+        while !self.send_some()? {
+            if self.is_at_end {
+                // No reply could come any more. What came before the end is read by whoever waits for replies.
                 return Err(ErrorKind::BrokenPipe.into());
             }
-            if self.input().len() == before {
-                if Instant::now() >= until {
-                    return Ok(false);
-                }
-                self.wait_a_little(room)?;
+            if Instant::now() >= until {
+                return Ok(false);
             }
+            if room == 0 {
+                std::thread::sleep(WRITE_AGAIN);
+                continue;
+            }
+            let before = self.input().len();
+            self.read_within(WRITE_AGAIN, room)?;
             room -= self.input().len() - before;
         }
+        Ok(true)
     }
 
     /// Sends what the system takes at once. True if that was all.
@@ -165,14 +164,7 @@ impl Channel {
         }
     }
 
-    fn wait_a_little(&mut self, room: usize) -> io::Result<()> {
-        if room == 0 {
-            std::thread::sleep(WRITE_AGAIN);
-            return Ok(());
-        }
-        self.read_within(WRITE_AGAIN, room).map(|_| ())
-    }
-
+    /// One read, which waits so long at most.
     fn read_within(&mut self, wait: Duration, room: usize) -> io::Result<Got> {
         self.set_blocking(true)?;
         if self.read_timeout != Some(wait) {
