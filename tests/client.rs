@@ -457,7 +457,7 @@ fn a_known_client_is_sent_nothing_too_large() {
 
 #[test]
 fn a_server_that_is_gone_is_told_from_one_that_is_not_there() {
-    let nobody = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("it is bound");
+    let (_kept, nobody) = hand::nobody();
     let error = Client::connect(&nobody.to_string()).expect_err("nobody listens");
     assert_eq!(error.to_string(), format!("no connection to {nobody}: connection refused"));
     assert_eq!(error.fault(), Fault::Temporary);
