@@ -64,8 +64,9 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let shards = builder.shards_or_default();
     let connections = connections_of_host(shards)?;
     let running = builder.max_connections(connections).start(move || router.clone())?;
-    banner::print(running.local_addrs(), shards, connections);
+    // The banner promises that Ctrl-C drains.
     drain_on_signals(&running, grace)?;
+    banner::print(running.local_addrs(), shards, connections);
     let report = running.join()?;
     if report.is_clean() {
         info!(drained = report.drained, forced = 0, lost = 0, "{report}");
