@@ -22,7 +22,8 @@
 //! | say what it does with a message | [`Service`], [`Frame`], [`Reply`], [`Later`], [`Cx`], [`service`] |
 //! | look at one that runs | [`Handle`], [`metrics`], [`CloseReason`] |
 //! | test a service | [`sim`] |
-//! | write a client or a tool | [`wire`] |
+//! | ask a server something, from a test or a tool | [`client`] |
+//! | write a client or a tool of another kind | [`wire`] |
 //!
 //! `docs/GUIDE.md` is an hour's walk through all of it. [`buffer`], [`mailbox`], [`net`], [`session`], [`shard`] and
 //! [`turn`] are the engine: public for tests and tools, and free to change in any minor version.
@@ -31,7 +32,8 @@
 //!
 //! - `signals`: `Builder::serve` and `server::drain_on_signals`, which take SIGINT and SIGTERM.
 //! - `pin`: [`Builder::pin`], on Linux.
-//! - `cli` (the default): the `tidegate` program, and both of the above.
+//! - `config`: [`config`], the program's configuration as a value.
+//! - `cli` (the default): the `tidegate` program, and all of the above.
 //!
 //! Without features it brings in nine crates and those that they need, and is all there but for these.
 
@@ -45,6 +47,7 @@ pub mod buffer;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
+pub mod client;
 #[cfg(feature = "config")]
 pub mod config;
 #[cfg(feature = "cli")]

@@ -17,12 +17,14 @@ const GUIDE: &str = include_str!("../docs/GUIDE.md");
 const ARCHITECTURE: &str = include_str!("../docs/ARCHITECTURE.md");
 
 /// Every document of the repository.
-const DOCUMENTS: [&str; 11] = [
+const DOCUMENTS: [&str; 13] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "benches/README.md",
     "docs/ARCHITECTURE.md",
+    "docs/CLI.md",
+    "docs/CONFIG.md",
     "docs/GUIDE.md",
     "docs/PERFORMANCE.md",
     "docs/PROTOCOL.md",

@@ -27,11 +27,12 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ),
     ("conform", &["base", "wire"]),
     ("config", &["base", "wire", "net", "service", "server"]),
+    ("client", &["base", "wire"]),
     (
         "cli",
         &[
             "base", "wire", "buffer", "metrics", "session", "mailbox", "service", "turn", "sim", "net",
-            "shard", "server", "conform", "config",
+            "shard", "server", "conform", "config", "client",
         ],
     ),
 ];
@@ -47,6 +48,8 @@ const ONLY_IN: &[(&[&str], &[&str])] = &[
     (&["toml"], &["config"]),
     (&["strsim"], &["config"]),
     (&["annotate_snippets"], &["config"]),
+    (&["clap_complete"], &["cli"]),
+    (&["clap_mangen"], &["cli"]),
     (&["anyhow"], &["cli"]),
     (&["rustix"], &["shard", "cli"]),
     (&["tracing_subscriber"], &["cli"]),

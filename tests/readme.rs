@@ -1,11 +1,14 @@
-//! What the README and the protocol's document show is run, as it stands there but for the ports.
+//! What the README, the page of the command line and the protocol's document show is run, as it stands there but for
+//! the ports.
 
 mod support;
 
 use std::io::Write;
 use std::process::{Command, Stdio};
 use support::process::Process;
+use support::transcript::{Entry, assert_as_shown, is_as_shown, run_in_shell, sessions};
 
+const CLI: &str = include_str!("../docs/CLI.md");
 const README: &str = include_str!("../README.md");
 const PROTOCOL: &str = include_str!("../docs/PROTOCOL.md");
 
@@ -31,11 +34,54 @@ fn output_of(program: &str, script: &str) -> String {
     String::from_utf8(output.stdout).expect("it prints text")
 }
 
+/// Plays a session, but for `tidegate serve &` and `fg`, which are the server's own.
+fn play(session: &[Entry], server: &Process) {
+    let (frames, lines) = (server.frames.to_string(), server.lines.to_string());
+    let mut code = 0;
+    for entry in session.iter().filter(|entry| entry.command != "tidegate serve &" && entry.command != "fg") {
+        let command = entry.command.replace("127.0.0.1:7411", &frames).replace("127.0.0.1:7412", &lines);
+        let (came, ended) = run_in_shell(&command, code);
+        code = ended;
+        assert_as_shown(&command, &entry.output, &came);
+    }
+}
+
+/// The README's first session: the banner, a few commands, Ctrl-C, the log's last lines.
 #[test]
-fn a_line_is_acknowledged_from_the_shell() {
+fn the_first_session_goes_as_shown() {
+    let all = sessions(README);
+    let [session] = all.as_slice() else { panic!("the README has one session") };
+    let server = Process::serve(&["--log-format", "text"]);
+    let banner = server.banner();
+    let here = |text: &str| {
+        let text = text.replace(&server.frames.to_string(), "127.0.0.1:7411");
+        text.replace(&server.lines.to_string(), "127.0.0.1:7412")
+    };
+    let [serve, .., fg] = session.as_slice() else { panic!("it begins and ends with the server") };
+    assert_eq!((serve.command.as_str(), fg.command.as_str()), ("tidegate serve &", "fg"));
+    assert_as_shown("tidegate serve", &serve.output, &here(&banner));
+    let try_it =
+        banner.lines().find_map(|line| line.strip_prefix("try it     ")).expect("the banner says how");
+    assert_eq!(run_in_shell(try_it, 0), ("已接收\n".to_owned(), 0));
+    play(session, &server);
+    server.signal(rustix::process::Signal::INT);
+    let ended = server.ended();
+    assert_eq!(ended.code, Some(0));
+    let shown = fg.output.strip_prefix("^C").expect("it shows Ctrl-C");
+    // Whoever sends a wrong frame is told of in the log, too: cases of `conform` do.
+    let last: Vec<_> = ended.errors.lines().rev().take(2).collect();
+    assert_as_shown("fg", shown, &format!("{}\n{}\n", last[1], last[0]));
+}
+
+/// Every session of the page, in order, against one server.
+#[test]
+fn the_command_line_does_what_its_page_shows() {
     let server = Process::serve(&[]);
-    let script = block(README, "sh", "/dev/tcp").replace("7412", &server.lines.port().to_string());
-    assert_eq!(output_of("bash", &script), "已接收\n");
+    let all = sessions(CLI);
+    assert!(all.len() >= 4, "only {} sessions were found", all.len());
+    for session in all {
+        play(&session, &server);
+    }
     server.end();
 }
 
@@ -60,4 +106,25 @@ fn the_documents_clients_are_answered() {
     replies.sort_unstable();
     assert_eq!(replies, ["1 0 True", "2 0 True", "3 0 True"]);
     server.end();
+}
+
+/// What a document shows, what came, whether that is as shown.
+#[test]
+fn what_differs_from_a_document_is_seen() {
+    #[rustfmt::skip]
+    let table: &[(&str, &str, bool)] = &[
+        ("0 OK, 5 bytes in 0.115 ms\n", "0 OK, 5 bytes in 12.1 ms\n",  true),
+        ("0 OK, 5 bytes in 0.115 ms\n", "0 OK, 6 bytes in 0.115 ms\n", false),
+        ("time  min 1 ms, max 2 s\n",   "time  min 3 ms, max 4 s\n",   true),
+        ("651 ok, 0 failed\n",          "700 ok, 0 failed\n",          true),
+        ("651 ok, 0 failed\n",          "651 ok, 1 failed\n",          false),
+        ("a\n  ...\nd\n",               "a\nb\nc\nd\n",                true),
+        ("a\n  ...\nd\n",               "a\nb\nc\n",                   false),
+        ("a b...\n",                    "a bcd\n",                     true),
+        ("a\n",                         "a\nb\n",                      false),
+        ("a\nb\n",                      "a\n",                         false),
+    ];
+    for (shown, came, want) in table {
+        assert_eq!(is_as_shown(shown, came), *want, "case: {shown} / {came}");
+    }
 }

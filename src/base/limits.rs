@@ -267,6 +267,22 @@ pub const BACKLOG: i32 = 4096;
 /// The longest accept queue that a listener may ask for: 16 bits, which is all that older kernels keep of it.
 pub const BACKLOG_MAX: i32 = 65_535;
 
+// ---- the client -------------------------------------------------------------------------------------------------
+
+/// How long connecting, sending a request and receiving a reply may take each, unless a client's options say otherwise.
+pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a client keeps of replies that came and were not received, in bytes, unless its options say otherwise: enough
+/// for 10,000 small replies in flight, little for a process.
+pub const CLIENT_BUFFERED_BYTES: usize = 16 << 20;
+
+/// Requests of one client whose replies may be due at once.
+pub const CLIENT_OPEN_MAX: usize = 64 << 10;
+
+/// PONGs of a client that may wait to be sent, in bytes; beyond that a PING is not answered any more. A server asks
+/// once in a heartbeat.
+pub const CLIENT_PONG_BYTES_MAX: usize = 4 << 10;
+
 const _: () = {
     assert!(PAYLOAD_BYTES_DEFAULT <= PAYLOAD_BYTES_MAX);
     assert!(OUTPUT_LOW_BYTES < OUTPUT_HIGH_BYTES);

@@ -3,6 +3,7 @@
 //! A loop must never wait for a slow terminal or a full pipe: lines go through a bounded queue, and those that find
 //! it full are dropped.
 
+use super::colours;
 use clap::ValueEnum;
 use std::io::IsTerminal;
 use tracing_appender::non_blocking::WorkerGuard;
@@ -41,8 +42,7 @@ pub(super) fn start(format: &str, level: &str) -> WorkerGuard {
     if is_json {
         builder.json().flatten_event(true).init();
     } else {
-        let colours = is_terminal && std::env::var_os("NO_COLOR").is_none();
-        builder.with_ansi(colours).init();
+        builder.with_ansi(colours::are_wanted(&std::io::stderr())).init();
     }
     guard
 }

@@ -5,14 +5,17 @@
 
 mod banner;
 mod check;
+mod colours;
 mod conform;
 mod host;
 mod logs;
+mod send;
 mod serve;
+mod shell;
 mod sources;
 
 use anyhow::bail;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -24,17 +27,43 @@ struct Args {
     command: Command,
 }
 
-const AFTER_HELP: &str = "Example: tidegate serve, then in another terminal:
-  bash -c 'exec 3<>/dev/tcp/127.0.0.1/7412; printf \"hello\\n\" >&3; head -1 <&3'";
+const AFTER_HELP: &str = "\
+Example: tidegate serve, then in another terminal:
+  tidegate send 127.0.0.1:7411 hello";
+
+const AFTER_SERVE: &str = "\
+Example: tidegate serve --frames 0.0.0.0:7411 --route 16-23=flip
+  tidegate serve --config tidegate.toml
+Exit code: 0 drained without loss, 1 with losses, 2 asked for in a wrong way,
+  69 no such address to be had, 70 a bug, 77 no permission, 78 the host's trouble,
+  130 aborted by a second signal";
+
+const AFTER_CHECK: &str = "\
+Example: tidegate check --print-default > tidegate.toml
+  tidegate check tidegate.toml
+Exit code: 0 it is right, 2 it is not";
+
+const AFTER_CONFORM: &str = "\
+Example: tidegate conform 127.0.0.1:7411 --lines 127.0.0.1:7412
+Exit code: 0 all cases are as they must be, 1 some are not, 2 could not be asked";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the server: frames on 7411, text lines on 7412, routes ack, echo, discard, flip
+    #[command(after_help = AFTER_SERVE)]
     Serve(serve::Options),
     /// Say whether a configuration is right, or everything that is wrong with it
+    #[command(after_help = AFTER_CHECK)]
     Check(check::Options),
+    /// Send a request from the shell, and print its reply
+    Send(send::Options),
     /// Ask a server whether it speaks the protocol: golden vectors, negatives, sessions
+    #[command(after_help = AFTER_CONFORM)]
     Conform(conform::Options),
+    /// Print what makes a shell complete the words of this command line
+    Completions(shell::Completions),
+    /// Print the manual page, of a command or of all
+    Man(shell::Man),
 }
 
 /// Runs the command line and gives the process's exit code.
@@ -43,7 +72,10 @@ pub fn run() -> ExitCode {
     let ended = match args.command {
         Command::Serve(options) => serve::run(&options),
         Command::Check(options) => check::run(&options),
+        Command::Send(options) => send::run(&options),
         Command::Conform(options) => conform::run(&options),
+        Command::Completions(options) => shell::completions(&options, Args::command()),
+        Command::Man(options) => shell::man(&options, Args::command()),
     };
     match ended {
         Ok(code) => code,

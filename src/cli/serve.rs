@@ -69,8 +69,9 @@ fn serve(config: &Config, host: &Host) -> anyhow::Result<ExitCode> {
     check_descriptors(host, shards, config.listeners.len())?;
     let router = config.router();
     let running = builder.start(move || router.clone())?;
-    banner::print(config, running.local_addrs(), shards, connections);
+    // The banner promises that Ctrl-C drains.
     drain_on_signals(&running, config.grace)?;
+    banner::print(config, running.local_addrs(), shards, connections);
     let report = running.join()?;
     if report.is_clean() {
         info!(drained = report.drained, forced = 0, lost = 0, "{report}");

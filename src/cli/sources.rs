@@ -1,9 +1,10 @@
 //! Where a configuration is read from: a file and the environment. Its mistakes are told here.
 
+use super::colours;
 use super::host::host;
 use crate::config::{File, Flag, Host, Loaded, PREFIX, Sources, load};
 use anyhow::bail;
-use std::io::{IsTerminal, Read};
+use std::io::Read;
 use std::path::Path;
 
 /// Longest file that is read, in bytes: every route in a table of its own has half of that.
@@ -23,9 +24,7 @@ pub(super) fn configuration(
     match load(Sources { file, variables, flags }, &host) {
         Ok(loaded) => Ok(Ok((loaded, host))),
         Err(mistakes) => {
-            let colours = std::io::stderr().is_terminal()
-                && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
-            tell(&mistakes.render(colours));
+            tell(&mistakes.render(colours::are_wanted(&std::io::stderr())));
             Ok(Err(mistakes.len()))
         }
     }

@@ -77,6 +77,16 @@ pub fn encode_error_line(out: &mut Vec<u8>, status: Status, text: &str) {
     out.push(b'\n');
 }
 
+/// Status and text of a line that [`encode_error_line`] made, or `None` for any other line. The text may be empty.
+pub fn error_line(payload: &[u8]) -> Option<(Status, &[u8])> {
+    let rest = payload.strip_prefix(b"ERR ")?;
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let code = std::str::from_utf8(&rest[..digits]).ok()?.parse().ok()?;
+    let status = Status::from_code(code);
+    let text = rest[digits..].strip_prefix(b" ")?.strip_prefix(status.name().as_bytes())?;
+    if text.is_empty() { Some((status, text)) } else { text.strip_prefix(b" ").map(|text| (status, text)) }
+}
+
 /// Why no line can be read from a stream any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LineError {

@@ -37,6 +37,6 @@ pub use extension::{Extension, ExtensionError, Trace, Unsupported};
 pub use foreign::{Foreign, TLS_ALERT};
 pub use frame::{DecodeError, Decoded, FrameLimits, RawFrame, decode, encode};
 pub use header::Header;
-pub use line::{Line, LineError, decode_line, encode_error_line, last_line};
+pub use line::{Line, LineError, decode_line, encode_error_line, error_line, last_line};
 pub use status::Status;
 pub use tlv::{TlvError, TlvWriter, Tlvs};

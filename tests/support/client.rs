@@ -43,6 +43,14 @@ pub fn frame(header: u16, payload: &[u8]) -> Vec<u8> {
     out
 }
 
+/// An address where nobody listens, for as long as the socket is kept: a port that was only free may be taken.
+pub fn nobody() -> (Socket, SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port");
+    let address = socket.local_addr().expect("it is bound").as_socket().expect("TCP");
+    (socket, address)
+}
+
 /// A frame that came, its checksum verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Got {

@@ -15,6 +15,8 @@ pub mod parking;
 #[cfg(feature = "cli")]
 pub mod process;
 pub mod serving;
+#[cfg(feature = "cli")]
+pub mod transcript;
 
 use std::time::{Duration, Instant};
 

@@ -21,6 +21,8 @@ pub struct Process {
     server: Pid,
     pub frames: SocketAddr,
     pub lines: SocketAddr,
+    banner: String,
+    output: Receiver<String>,
     errors: Option<JoinHandle<String>>,
 }
 
@@ -74,10 +76,43 @@ impl Process {
         let server = Pid::from_child(&child);
         // From here on a panic ends the child.
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut process = Process { child, server, frames: nowhere, lines: nowhere, errors: Some(errors) };
-        process.frames = address_in(&lines, "frames");
-        process.lines = address_in(&lines, "lines");
+        let (banner, errors) = (String::new(), Some(errors));
+        let mut process =
+            Process { child, server, frames: nowhere, lines: nowhere, banner, output: lines, errors };
+        process.frames = process.address_in_banner("frames");
+        process.lines = process.address_in_banner("lines");
         process
+    }
+
+    /// All that is printed when the server is up.
+    #[track_caller]
+    pub fn banner(&self) -> String {
+        let mut text = self.banner.clone();
+        wait_until("the banner's last line", || {
+            let line = self.output.recv_timeout(PATIENCE).expect("the banner goes on");
+            text.extend([line.as_str(), "\n"]);
+            line.starts_with("stop ")
+        });
+        text
+    }
+
+    /// The address behind a word of the banner; port 0 if it is a path.
+    #[track_caller]
+    fn address_in_banner(&mut self, word: &str) -> SocketAddr {
+        let mut address = None;
+        wait_until(&format!("the banner's line of {word}"), || {
+            let Ok(line) = self.output.recv_timeout(PATIENCE) else { panic!("no banner came") };
+            self.banner.extend([line.as_str(), "\n"]);
+            let mut words = line.split_whitespace();
+            if words.next() == Some(word) {
+                let nowhere = || SocketAddr::from(([127, 0, 0, 1], 0));
+                let read =
+                    |text: &str| if text.starts_with("unix:") { Some(nowhere()) } else { text.parse().ok() };
+                address = words.next().and_then(read);
+            }
+            address.is_some()
+        });
+        address.expect("waited for")
     }
 
     /// The process id of the server.
@@ -168,22 +203,4 @@ fn lines_of(from: impl Read + Send + 'static) -> Receiver<String> {
         }
     });
     receive
-}
-
-/// The address behind a word of the banner; port 0 if it is a path.
-#[track_caller]
-fn address_in(lines: &Receiver<String>, word: &str) -> SocketAddr {
-    let mut address = None;
-    wait_until(&format!("the banner's line of {word}"), || {
-        let Ok(line) = lines.recv_timeout(PATIENCE) else { panic!("no banner came") };
-        let mut words = line.split_whitespace();
-        if words.next() == Some(word) {
-            let nowhere = || SocketAddr::from(([127, 0, 0, 1], 0));
-            let read =
-                |text: &str| if text.starts_with("unix:") { Some(nowhere()) } else { text.parse().ok() };
-            address = words.next().and_then(read);
-        }
-        address.is_some()
-    });
-    address.expect("waited for")
 }

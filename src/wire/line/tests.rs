@@ -40,6 +40,33 @@ fn decode_tells_line_from_partial_from_fault() {
     assert_eq!(error.fault(), Fault::Protocol);
 }
 
+/// Line, its status and text.
+type ErrorCase<'a> = (&'a [u8], Option<(Status, &'a [u8])>);
+
+#[test]
+fn failures_are_told_from_other_lines() {
+    #[rustfmt::skip]
+    let table: &[ErrorCase<'_>] = &[
+        (b"ERR 5 OVERLOADED try later",  Some((Status::OVERLOADED, b"try later"))),
+        (b"ERR 5 OVERLOADED",            Some((Status::OVERLOADED, b""))),
+        (b"ERR 300 APPLICATION  x",      Some((Status::application(300), b" x"))),
+        (b"ERR 77 INTERNAL x",           Some((Status::from_code(77), b"x"))),
+        (b"ERR 5 OVERLOADEDx",           None),
+        (b"ERR 4 OVERLOADED x",          None),
+        (b"ERR 99999 INTERNAL x",        None),
+        (b"ERR  OVERLOADED x",           None),
+        (b"ERR 5",                       None),
+        (b"err 5 OVERLOADED x",          None),
+        (b"",                            None),
+    ];
+    for (line, want) in table {
+        assert_eq!(error_line(line), *want, "case: {}", String::from_utf8_lossy(line));
+    }
+    let mut line = Vec::new();
+    encode_error_line(&mut line, Status::TOO_LARGE, "a\nb");
+    assert_eq!(error_line(&line[..line.len() - 1]), Some((Status::TOO_LARGE, &b"a b"[..])));
+}
+
 /// Name, rest of the stream, want.
 type EndCase<'a> = (&'a str, &'a [u8], Option<&'a [u8]>);
 
