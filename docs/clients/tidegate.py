@@ -483,10 +483,10 @@ class Client:
         """The end: every open request learns what is known of it."""
         if self._end is not None:
             return
-        self._end = error or Ended(why, self.goaway, False)
         # A drain is told at once to who said HELLO, so there the replies come behind it, or not at all.
         status = self.goaway.status if self.goaway else None
         answered_first = status in ANSWERED_FIRST and not (status == DRAINING and self.welcome)
+        self._end = error or Ended(why, self.goaway, answered_first)
         for pending in (*self._slots, *self._correlated.values()):
             is_unsent = pending._end > self._written
             pending._outcome = error or Ended(why, self.goaway, is_unsent or answered_first)
