@@ -166,6 +166,31 @@ fn python() {
     Client::of(&["python3", "-B", &driver], &["python3", "-B", &client]).play_all();
 }
 
+#[test]
+fn go() {
+    if !is_there("go", "version") {
+        return;
+    }
+    // Files of one program lie in one directory.
+    let sources = made("clients-go");
+    std::fs::create_dir_all(&sources).expect("a directory for what is built");
+    for name in ["tests/clients/driver.go", "docs/clients/tidegate.go"] {
+        let to = sources.join(Path::new(name).file_name().expect("a file"));
+        std::fs::copy(place(name), to).expect("a copy");
+    }
+    let go = |words: &[&str]| {
+        let mut command = Command::new("go");
+        command.args(words).current_dir(&sources);
+        let (code, _, errors) = run(command.env("GOCACHE", sources.join("cache")).env("GO111MODULE", "off"));
+        assert_eq!(code, Some(0), "{errors}");
+    };
+    go(&["vet", "tidegate.go"]);
+    go(&["build", "-o", "driver", "tidegate.go", "driver.go"]);
+    go(&["build", "-o", "client", "tidegate.go"]);
+    let program = |name: &str| sources.join(name).display().to_string();
+    Client::of(&[&program("driver")], &[&program("client")]).play_all();
+}
+
 /// A stranger's server: made from the document alone, and asked by `tidegate conform`.
 #[test]
 fn the_backend_in_python_conforms_and_drains() {
