@@ -167,6 +167,14 @@ fn python() {
 }
 
 #[test]
+fn node() {
+    if is_there("node", "--version") {
+        let (driver, client) = (place("tests/clients/driver.js"), place("docs/clients/tidegate.js"));
+        Client::of(&["node", &driver], &["node", &client]).play_all();
+    }
+}
+
+#[test]
 fn go() {
     if !is_there("go", "version") {
         return;
