@@ -84,6 +84,7 @@ impl Client {
         let sent: String = streams.iter().map(|stream| format!("{}\n", stream.line)).collect();
         let sending = std::thread::spawn(move || input.write_all(sent.as_bytes()));
         let output = child.wait_with_output().expect("the driver ends");
+        assert!(output.status.success(), "the driver failed");
         sending.join().expect("no panic").expect("it reads what it is asked");
         let found = String::from_utf8(output.stdout).expect("hex and names");
         assert_eq!(found.lines().count(), streams.len(), "an answer for each stream");
@@ -171,6 +172,37 @@ fn node() {
     if is_there("node", "--version") {
         let (driver, client) = (place("tests/clients/driver.js"), place("docs/clients/tidegate.js"));
         Client::of(&["node", &driver], &["node", &client]).play_all();
+    }
+}
+
+/// In C99, without a warning; where valgrind is installed, without a leak or a byte that is not ours.
+#[test]
+fn c() {
+    if !is_there("gcc", "--version") {
+        return;
+    }
+    let compile = |name: &str, arguments: &[&str]| {
+        let program = made(name).display().to_string();
+        let mut command = Command::new("gcc");
+        command.args(["-std=c99", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pedantic", "-o", &program]);
+        let (code, _, errors) = run(command.args(["-I", &place("docs/clients")]).args(arguments));
+        assert_eq!(code, Some(0), "{errors}");
+        program
+    };
+    let (source, driver) = (place("docs/clients/tidegate.c"), place("tests/clients/driver.c"));
+    let driver = compile("c-driver", &[&source, &driver]);
+    let client = compile("c-client", &["-DTIDEGATE_MAIN", &source]);
+    let plain = Client { checks_text: false, ..Client::of(&[&driver], &[&client]) };
+    plain.play_all();
+    if is_there("valgrind", "--version") {
+        let watched = ["valgrind", "-q", "--error-exitcode=99", "--leak-check=full", &driver];
+        let watched = Client { checks_text: false, ..Client::of(&watched, &[]) };
+        watched.decodes_all_vectors();
+        for (name, words, script, want) in ON_SCRIPTS.iter().filter(|(_, words, ..)| !words.contains("ping=")) {
+            let (address, script) = scripted::serve(script);
+            watched.play(name, &address, words, want);
+            script.join().unwrap_or_else(|_| panic!("case: {name}: the script was not followed"));
+        }
     }
 }
 

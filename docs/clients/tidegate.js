@@ -249,7 +249,7 @@ class Client {
     this.#socket.on('close', () => this.#fail(cause ? `the connection was lost: ${cause.message}` : this.#whyEnded()));
     this.#socket.on('data', (data) => this.#read(data));
     for (const change of ['connect', 'drain']) this.#socket.on(change, () => this.#look());
-    await this.#until(() => !this.#socket.connecting).catch((error) => { throw cause ?? error; });
+    await this.#until(() => this.#socket.readyState === 'open').catch((error) => { throw cause ?? error; });
     this.#heard = Date.now();
     if (options.pingAfter) this.#beat = setInterval(() => this.#askForLife(), options.pingAfter / 4).unref();
     if (!options.hello && !options.token && !options.clientId) return;
