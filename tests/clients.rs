@@ -220,38 +220,3 @@ fn go() {
     let program = |name: &str| sources.join(name).display().to_string();
     Client::of(&[&program("driver")], &[&program("client")]).play_all();
 }
-
-/// A stranger's server: made from the document alone, and asked by `tidegate conform`.
-#[test]
-fn the_backend_in_python_conforms_and_drains() {
-    let backend = place("docs/clients/backend.py");
-    let mut command = Command::new("python3");
-    let mut child = command
-        .args(["-B", &backend, "127.0.0.1:0"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("python3 is needed by this test");
-    let mut said = lines(&mut child);
-    let banner = said.next().expect("it says where it listens");
-    let address = banner.rsplit(' ').next().expect("the address is last");
-    let (code, out, errors) = run(Command::new(BINARY).args(["conform", address]));
-    let (driver, mut known) = (place("tests/clients/driver.py"), String::new());
-    let client = Client::of(&["python3", "-B", &driver], &[]);
-    client.play("replies in any order", address, "csend:3:200 csend:3:0 send:3:50 send:1:x wait", &[
-        "ok 200", "ok 0", "ok 50", "ok x",
-    ]);
-    // A drain: what is open is answered, what comes behind it is refused, and the process ends by itself.
-    let mut busy = client.start(address, "hello= send:3:500 ask:1:x stdin poll:5000 told wait close");
-    let mut of_busy = BufReader::new(busy.stdout.take().expect("it is piped")).lines().map_while(Result::ok);
-    while known != "ready" {
-        known = of_busy.next().expect("it gets ready");
-    }
-    let id = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(id, Signal::TERM).expect("it runs");
-    writeln!(busy.stdin.as_mut().expect("it is piped")).expect("the driver waits for a line");
-    assert_eq!(of_busy.collect::<Vec<_>>(), ["goaway 9", "ok 500", "closed"]);
-    assert!(busy.wait().expect("it ends").success());
-    assert!(child.wait().expect("it ends").success(), "the backend ends by itself");
-    assert_eq!(code, Some(0), "{out}{errors}");
-    assert!(out.contains("0 failed"), "{out}");
-}
