@@ -7,13 +7,13 @@
 #![cfg(all(feature = "cli", unix))]
 #![allow(unreachable_pub, reason = "the parts of this test are in files of their own")]
 
-mod support;
 #[path = "clients/cases.rs"]
 mod cases;
 #[path = "clients/scripted.rs"]
 mod scripted;
 #[path = "clients/streams.rs"]
 mod streams;
+mod support;
 
 use cases::{ON_SCRIPTS, ON_SERVER};
 use rustix::process::Signal;
@@ -55,7 +55,11 @@ impl Client {
             None => line == *want,
         };
         let is_right = out.lines().count() == want.len() && out.lines().zip(want).all(is_wanted);
-        assert!(is_right, "case: {name}\ngot    {:?}\nwanted {want:?}\n{errors}", out.lines().collect::<Vec<_>>());
+        assert!(
+            is_right,
+            "case: {name}\ngot    {:?}\nwanted {want:?}\n{errors}",
+            out.lines().collect::<Vec<_>>()
+        );
         assert_eq!(code, Some(0), "case: {name}\n{errors}");
     }
 
@@ -153,10 +157,11 @@ fn made(name: &str) -> PathBuf {
 }
 
 /// Whether this program is there; a line says so if not.
+#[expect(clippy::print_stderr, reason = "a test that shows nothing must say so")]
 fn is_there(program: &str, asked: &str) -> bool {
     let there = Command::new(program).arg(asked).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
     if !there {
-        println!("skipped: {program} is not installed");
+        eprintln!("skipped: {program} is not installed");
     }
     there
 }

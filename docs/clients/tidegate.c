@@ -267,9 +267,12 @@ static void fail(tg_client *client, const char *why, const char *reason) {
     }
 }
 
-static void fault(tg_client *client, const char *reason) { fail(client, "what the server sent is no protocol", reason); }
+static void fault(tg_client *client, const char *reason) {
+    fail(client, "what the server sent is no protocol", reason);
+}
 
-static int queue(tg_client *client, unsigned header, const void *front, size_t front_bytes, const void *body, size_t bytes) {
+static int queue(tg_client *client, unsigned header, const void *front, size_t front_bytes, const void *body,
+                 size_t bytes) {
     size_t all = front_bytes + bytes + 10;
     if (!make_room(&client->out, &client->out_start, &client->out_end, &client->out_room, all)) return 0;
     unsigned char *frame = client->out + client->out_end, *at = put(put(frame, header, 2), all - 10, 4);
@@ -370,7 +373,8 @@ static void on_control(tg_client *client, const tg_frame *frame) {
     case WELCOME:
         if (tg_parse_welcome(payload, frame->bytes, &client->welcome)) fault(client, "bad_control");
         client->has_welcome = 1;
-        if (client->decoder.max_payload > CONTROL_MAX - 512) client->decoder.max_control = client->decoder.max_payload + 512;
+        if (client->decoder.max_payload > CONTROL_MAX - 512)
+            client->decoder.max_control = client->decoder.max_payload + 512;
         break;
     case HELLO: case SUBSCRIBE: case UNSUBSCRIBE: case PUBLISH:
         fault(client, "wrong_direction");
@@ -408,7 +412,8 @@ static void read_socket(tg_client *client) {
 
 static void write_socket(tg_client *client) {
     while (client->out_start < client->out_end) {
-        ssize_t bytes = send(client->socket, client->out + client->out_start, client->out_end - client->out_start, MSG_NOSIGNAL);
+        size_t left = client->out_end - client->out_start;
+        ssize_t bytes = send(client->socket, client->out + client->out_start, left, MSG_NOSIGNAL);
         if (bytes < 0 && errno == EINTR) continue;
         if (bytes < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
         if (bytes < 0) { /* the server's last words may still be there to be read */
@@ -454,7 +459,8 @@ static int open_socket(const char *address, int timeout_ms, tg_reply *why) {
     int made = -1, one = 1, error = 0;
     socklen_t length = sizeof error;
     if (strncmp(address, "unix:", 5) == 0) {
-        if (strlen(address + 5) >= sizeof path.sun_path) return say(why, TG_REFUSED, 1, "%s: the path is too long", address), -1;
+        if (strlen(address + 5) >= sizeof path.sun_path)
+            return say(why, TG_REFUSED, 1, "%s: the path is too long", address), -1;
         path.sun_family = AF_UNIX;
         strcpy(path.sun_path, address + 5);
         hints.ai_family = AF_UNIX;
@@ -465,11 +471,13 @@ static int open_socket(const char *address, int timeout_ms, tg_reply *why) {
         char host[256];
         size_t bytes = colon ? (size_t)(colon - address) : 0;
         int brackets = bytes > 2 && address[0] == '[' && address[bytes - 1] == ']';
-        if (!colon || bytes >= sizeof host) return say(why, TG_REFUSED, 1, "%s is neither HOST:PORT nor unix:PATH", address), -1;
+        if (!colon || bytes >= sizeof host)
+            return say(why, TG_REFUSED, 1, "%s is neither HOST:PORT nor unix:PATH", address), -1;
         memcpy(host, address + brackets, bytes - 2 * (size_t)brackets);
         host[bytes - 2 * (size_t)brackets] = 0;
         hints.ai_socktype = SOCK_STREAM;
-        if ((error = getaddrinfo(host, colon + 1, &hints, &found)) != 0) return say(why, TG_SYSTEM, 1, "%s: %s", address, gai_strerror(error)), -1;
+        if ((error = getaddrinfo(host, colon + 1, &hints, &found)) != 0)
+            return say(why, TG_SYSTEM, 1, "%s: %s", address, gai_strerror(error)), -1;
     }
     errno = 0;
     for (struct addrinfo *one_of = found ? found : &hints; one_of && made < 0; one_of = one_of->ai_next) {
@@ -509,7 +517,8 @@ tg_client *tg_connect(const char *address, const tg_options *options, tg_reply *
     if (!why) why = &ignored;
     memset(why, 0, sizeof *why);
     const char *token = options->token ? options->token : "", *id = options->client_id ? options->client_id : "";
-    if (strlen(token) > TOKEN_MAX || strlen(id) > ID_MAX) return say(why, TG_REFUSED, 1, "the token or the client_id is too long"), NULL;
+    if (strlen(token) > TOKEN_MAX || strlen(id) > ID_MAX)
+        return say(why, TG_REFUSED, 1, "the token or the client_id is too long"), NULL;
     int timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : 10000;
     int made = open_socket(address, timeout_ms, why);
     tg_client *client = made < 0 ? NULL : calloc(1, sizeof *client);
@@ -537,7 +546,8 @@ tg_client *tg_connect(const char *address, const tg_options *options, tg_reply *
     free(behind);
     if (!is_queued) return say(why, TG_REFUSED, 1, "no memory for HELLO"), discard(client), NULL;
     for (int64_t until = now_ms() + timeout_ms; !client->has_welcome && !client->has_ended;) {
-        if (!move_bytes(client, until)) return say(why, TG_TIMEOUT, 1, "no WELCOME within %d ms", timeout_ms), discard(client), NULL;
+        if (!move_bytes(client, until))
+            return say(why, TG_TIMEOUT, 1, "no WELCOME within %d ms", timeout_ms), discard(client), NULL;
     }
     if (client->has_ended) return *why = client->end, discard(client), NULL;
     return client;
@@ -570,7 +580,7 @@ tg_ticket tg_send(tg_client *client, unsigned route, const void *body, size_t by
     if (route > ROUTE_MAX) return say(why, TG_REFUSED, 1, "route %u is over the limit of %d", route, ROUTE_MAX), 0;
     if (bytes > UINT32_MAX - 1024 || (client->has_welcome && bytes > client->welcome.max_payload))
         return say(why, TG_REFUSED, 1, "a body of %zu bytes is over the server's limit", bytes), 0;
-    if (client->has_ended || client->goaway >= 0) return ended(client, client->end.text, 1, why), 0;
+    if (client->has_ended || client->goaway >= 0) return ended(client, "before the request was sent", 1, why), 0;
     place *place = new_place(client);
     if (!place) return say(why, TG_REFUSED, 1, "no memory, or over the limit of %d open requests", OPEN_MAX), 0;
     tg_ticket ticket = client->first + client->count;
@@ -587,7 +597,8 @@ tg_ticket tg_send(tg_client *client, unsigned route, const void *body, size_t by
     place->end = client->queued;
     client->count++;
     write_socket(client);
-    for (int64_t until = now_ms() + client->timeout_ms; client->out_end - client->out_start > QUEUED_MAX && !client->has_ended;) {
+    int64_t until = now_ms() + client->timeout_ms;
+    while (client->out_end - client->out_start > QUEUED_MAX && !client->has_ended) {
         if (!move_bytes(client, until)) break; /* it is queued; whoever waits for it is told */
     }
     return ticket;
@@ -600,7 +611,8 @@ tg_result tg_wait(tg_client *client, tg_ticket ticket, tg_reply *reply) {
         return say(reply, TG_REFUSED, 0, "there is no such ticket");
     while (!client->places[index].is_answered) {
         if (!move_bytes(client, until))
-            return say(reply, TG_TIMEOUT, 0, "no reply within %d ms; whether the request was processed is unknown", client->timeout_ms);
+            return say(reply, TG_TIMEOUT, 0, "no reply within %d ms; whether the request was processed is unknown",
+                       client->timeout_ms);
     }
     *reply = client->places[index].reply;
     memset(&client->places[index].reply, 0, sizeof *reply);
@@ -684,7 +696,8 @@ int main(int count, char **words) {
         else if (strcmp(words[at], "--route") == 0) route = (unsigned)strtoul(value, NULL, 10), at++;
         else if (strcmp(words[at], "--token") == 0) options.token = value, at++;
         else if (strcmp(words[at], "--timeout") == 0) options.timeout_ms = (int)(1000 * strtod(value, NULL)), at++;
-        else if (strcmp(words[at], "--deadline-ms") == 0) how.has_deadline = 1, how.deadline_ms = (uint32_t)strtoul(value, NULL, 10), at++;
+        else if (strcmp(words[at], "--deadline-ms") == 0)
+            how.has_deadline = 1, how.deadline_ms = (uint32_t)strtoul(value, NULL, 10), at++;
         else return usage();
     }
     if (at >= count) return usage();

@@ -96,6 +96,8 @@ func (e *EndedError) Error() string {
 	return fmt.Sprintf("the server ended the connection: %s: %s; %s", statusName(e.Goaway.Status), e.Goaway.Text, fate)
 }
 
+var errEnded = errors.New("before the request was sent")
+
 func (e *EndedError) Unwrap() error { return e.Cause }
 
 // ProtocolError says that what came is no protocol: damaged, over a limit, or from no tidegate server. Reason is one of
@@ -152,7 +154,8 @@ func readFrame(from io.Reader, maxPayload, maxControl uint64) (uint16, []byte, e
 		limit += blockMax
 	}
 	if length > limit {
-		return 0, nil, &ProtocolError{"too_large", fmt.Sprintf("a frame of %d bytes is over the limit of %d", length, limit)}
+		text := fmt.Sprintf("a frame of %d bytes is over the limit of %d", length, limit)
+		return 0, nil, &ProtocolError{"too_large", text}
 	}
 	rest := make([]byte, length+4)
 	if _, err := io.ReadFull(from, rest); err != nil {
@@ -422,7 +425,7 @@ func (c *Client) open(request Request, pending *Pending) ([]byte, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil || c.goaway != nil || c.isClosed {
-		return nil, &EndedError{c.goaway, c.err, true}
+		return nil, &EndedError{c.goaway, errEnded, true}
 	}
 	if len(c.slots)+len(c.correlated) >= openMax {
 		return nil, fmt.Errorf("%d requests are open, which is the limit", openMax)
@@ -463,7 +466,7 @@ func (c *Client) enqueue(ctx context.Context, next outgoing) error {
 	case c.out <- next:
 		return nil
 	case <-c.ended:
-		return &EndedError{c.goaway, c.err, true}
+		return &EndedError{c.goaway, errEnded, true}
 	case <-ctx.Done():
 		c.fail(ctx.Err())
 		return ctx.Err()

@@ -125,7 +125,9 @@ class Decoder {
     const head = this.front(6);
     const header = head.readUInt16BE(0), length = head.readUInt32BE(2);
     const limit = header & CONTROL ? this.maxControl : this.maxPayload + (header & EXT ? BLOCK_MAX : 0);
-    if (length > limit) throw new ProtocolError('too_large', `a frame of ${length} bytes is over the limit of ${limit}`);
+    if (length > limit) {
+      throw new ProtocolError('too_large', `a frame of ${length} bytes is over the limit of ${limit}`);
+    }
     if (this.bytes < length + 10) return null;
     const all = this.front(length + 10);
     const end = length + 6;
@@ -180,10 +182,12 @@ function parseBlock(payload) {
   return block;
 }
 
+const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
 /** The text behind the numbers of ERROR, GOAWAY and NOTICE. */
 function parseText(payload, numbers) {
   try {
-    if (payload.length >= numbers) return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(payload.subarray(numbers));
+    if (payload.length >= numbers) return UTF8.decode(payload.subarray(numbers));
   } catch { /* told below */ }
   throw new ProtocolError('bad_control', 'a control frame is too short, or its text is not UTF-8');
 }
@@ -199,8 +203,8 @@ function parseWelcome(payload) {
     at = end;
   }
   parseTags(payload.subarray(at), 'bad_control');
-  const [serverId, clientId] = ids;
-  return { version: payload[0], maxPayload: payload.readUInt32BE(2), heartbeatMs: payload.readUInt32BE(6), serverId, clientId };
+  const [maxPayload, heartbeatMs] = [payload.readUInt32BE(2), payload.readUInt32BE(6)];
+  return { version: payload[0], maxPayload, heartbeatMs, serverId: ids[0], clientId: ids[1] };
 }
 
 /**
@@ -333,7 +337,7 @@ class Client {
   }
 
   #put(frame, onSent = () => {}) {
-    if (this.#end) throw new EndedError(this.#end.message, this.goaway, true);
+    if (this.#end) throw new EndedError('the connection has ended', this.goaway, true);
     if (this.#socket.writableCorked === 0) { // frames of one tick leave together
       this.#socket.cork();
       process.nextTick(() => this.#socket.uncork());

@@ -369,7 +369,7 @@ class Client:
 
     def _put(self, header: int, payload: bytes) -> None:
         if self._end is not None:
-            raise Ended(str(self._end), self.goaway, True)
+            raise Ended("the connection has ended", self.goaway, True)
         frame = encode(header, payload)
         self._out += frame
         self._queued += len(frame)

@@ -76,6 +76,8 @@ pub const ON_SCRIPTS: &[(&str, &str, &[Step], &[&str])] = &[
         &[Take(1), EchoWith(0, [3, 1, 1, 1])],                           &["status 257 unsure abc"]),
     ("a block longer than its payload", "csend:1:abc wait",
         &[Take(1), EchoWith(0, [9, 1, 0, 0]), AwaitEnd],                 &["fault bad_extension"]),
+    ("a reply with an unknown id", "csend:1:a wait",
+        &[Take(1), Say(0x8001, b"\x03\x01\0\0\0\0\0\0\0\0\0\x63a"), AwaitEnd], &["fault bad_reply"]),
     ("a reply on another route",  "ask:1:a",
         &[Take(1), Say(0x0002, b"a"), AwaitEnd],                         &["fault bad_reply"]),
     ("a reply to nothing",        "ask:1:a poll:300 ask:1:b",

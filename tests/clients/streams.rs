@@ -71,7 +71,8 @@ fn raw(bytes: &[u8], wants: &[&str]) -> Option<(Raw, Frames)> {
             ["need_more", size] if at < bytes.len() => said.push(format!("need_more {size}")),
             ["need_more" | "eof", ..] => {}
             _ => {
-                let length = u32::from_be_bytes(bytes[at + 2..at + 6].try_into().expect("four bytes")) as usize;
+                let length =
+                    u32::from_be_bytes(bytes[at + 2..at + 6].try_into().expect("four bytes")) as usize;
                 let header = u16::from_be_bytes([bytes[at], bytes[at + 1]]);
                 if header & 0x4000 != 0 && length > 4096 {
                     return None; // larger than a client reads before WELCOME
@@ -90,7 +91,8 @@ fn raw(bytes: &[u8], wants: &[&str]) -> Option<(Raw, Frames)> {
 fn meant(wants: &[&str], frames: &Frames) -> String {
     let said = wants.iter().zip(frames).map(|(want, (header, payload))| {
         let words: Vec<_> = want.split(' ').collect();
-        let is_skipped = header & 0xC000 == 0xC000 || !matches!(header, 0..=0x3FFF | 0x8000..=0xBFFF | 0x4000 | 0x4001 | 0x4003..=0x4005 | 0x400C);
+        let is_skipped = header & 0xC000 == 0xC000
+            || !matches!(header, 0..=0x3FFF | 0x8000..=0xBFFF | 0x4000 | 0x4001 | 0x4003..=0x4005 | 0x400C);
         match words[..] {
             _ if is_skipped => format!("other {header:04x} {}", hex(payload)),
             ["welcome", version, _flags, max, heartbeat, server, client, ..] => {
@@ -105,7 +107,8 @@ fn meant(wants: &[&str], frames: &Frames) -> String {
 
 /// A line of words with `61*4` written out.
 fn bytes_joined(words: &[&str]) -> String {
-    let written = words.iter().map(|word| if word.contains('*') { hex(&bytes(word)) } else { (*word).to_owned() });
+    let written =
+        words.iter().map(|word| if word.contains('*') { hex(&bytes(word)) } else { (*word).to_owned() });
     written.collect::<Vec<_>>().join(" ")
 }
 
