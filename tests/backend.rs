@@ -15,7 +15,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use support::client::{ECHO, ERROR, NO_ROUTE};
+use support::client::{Client, DRAINING, ECHO, ERROR, GOAWAY, NO_ROUTE};
 use support::extended::{OK, correlated};
 use support::process::{BINARY, run};
 use support::serving::{Serving, builder};
@@ -112,7 +112,21 @@ fn a_relay_asks_it() {
     backend.end();
 }
 
-/// What is open is answered, what comes behind the news is refused, and the process ends by itself.
+#[test]
+fn what_comes_behind_its_goaway_is_not_started() {
+    let mut backend = Backend::start();
+    let mut client = Client::connect(backend.address);
+    client.hello();
+    backend.terminate();
+    let goaway = client.receive();
+    assert_eq!((goaway.header, goaway.payload.get(..2)), (GOAWAY, Some(&DRAINING.to_be_bytes()[..])));
+    client.request(ECHO, b"too late");
+    client.expect_error(DRAINING);
+    drop(client);
+    backend.await_end();
+}
+
+/// What is open is answered, and the process ends by itself.
 #[test]
 fn it_drains() {
     let mut backend = Backend::start();

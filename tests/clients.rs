@@ -15,8 +15,9 @@ mod scripted;
 mod streams;
 mod support;
 
-use cases::{ON_SCRIPTS, ON_SERVER};
+use cases::{BY_BATCHES, BY_BYTES, ON_SCRIPTS, ON_SERVER, UNREAD};
 use rustix::process::Signal;
+use scripted::Step;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -30,12 +31,14 @@ struct Client {
     command: Vec<String>,
     /// Whether texts that are not UTF-8 are refused; in C they are bytes.
     checks_text: bool,
+    /// What it is asked to tell of requests that were not sent.
+    unsent: (&'static str, &'static [&'static str]),
 }
 
 impl Client {
     fn of(driver: &[&str], command: &[&str]) -> Client {
         let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-        Client { driver: owned(driver), command: owned(command), checks_text: true }
+        Client { driver: owned(driver), command: owned(command), checks_text: true, unsent: BY_BYTES }
     }
 
     fn start(&self, address: &str, words: &str) -> Child {
@@ -75,10 +78,16 @@ impl Client {
         self.reaches_unix_sockets();
         self.sees_drains();
         for (name, words, script, want) in ON_SCRIPTS {
-            let (address, script) = scripted::serve(script);
-            self.play(name, &address, words, want);
-            script.join().unwrap_or_else(|_| panic!("case: {name}: the script was not followed"));
+            self.follows(name, words, script, want);
         }
+        let (words, want) = self.unsent;
+        self.follows("what was not sent", words, UNREAD, want);
+    }
+
+    fn follows(&self, name: &str, words: &str, script: &'static [Step], want: &[&str]) {
+        let (address, script) = scripted::serve(script);
+        self.play(name, &address, words, want);
+        script.join().unwrap_or_else(|_| panic!("case: {name}: the script was not followed"));
     }
 
     fn decodes_all_vectors(&self) {
@@ -176,7 +185,7 @@ fn python() {
 fn node() {
     if is_there("node", "--version") {
         let (driver, client) = (place("tests/clients/driver.js"), place("docs/clients/tidegate.js"));
-        Client::of(&["node", &driver], &["node", &client]).play_all();
+        Client { unsent: BY_BATCHES, ..Client::of(&["node", &driver], &["node", &client]) }.play_all();
     }
 }
 

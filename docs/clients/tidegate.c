@@ -580,6 +580,10 @@ tg_ticket tg_send(tg_client *client, unsigned route, const void *body, size_t by
     if (route > ROUTE_MAX) return say(why, TG_REFUSED, 1, "route %u is over the limit of %d", route, ROUTE_MAX), 0;
     if (bytes > UINT32_MAX - 1024 || (client->has_welcome && bytes > client->welcome.max_payload))
         return say(why, TG_REFUSED, 1, "a body of %zu bytes is over the server's limit", bytes), 0;
+    int64_t until = now_ms() + client->timeout_ms;
+    while (client->out_end - client->out_start > QUEUED_MAX && !client->has_ended) {
+        if (!move_bytes(client, until)) return say(why, TG_TIMEOUT, 1, "the server took too little in time"), 0;
+    }
     if (client->has_ended || client->goaway >= 0) return ended(client, "before the request was sent", 1, why), 0;
     place *place = new_place(client);
     if (!place) return say(why, TG_REFUSED, 1, "no memory, or over the limit of %d open requests", OPEN_MAX), 0;
@@ -597,10 +601,6 @@ tg_ticket tg_send(tg_client *client, unsigned route, const void *body, size_t by
     place->end = client->queued;
     client->count++;
     write_socket(client);
-    int64_t until = now_ms() + client->timeout_ms;
-    while (client->out_end - client->out_start > QUEUED_MAX && !client->has_ended) {
-        if (!move_bytes(client, until)) break; /* it is queued; whoever waits for it is told */
-    }
     return ticket;
 }
 

@@ -335,6 +335,8 @@ type Client struct {
 	options  Options
 	out      chan outgoing
 	beside   chan []byte   // PING and PONG, which must never make the reader wait
+	stopping chan struct{} // closed when nothing more is to be written
+	stopped  chan struct{} // closed when nothing more is written
 	ended    chan struct{} // closed when err is set
 	welcomed chan struct{}
 	heard    atomic.Int64 // when a whole frame came, in nanoseconds since the epoch
@@ -365,7 +367,8 @@ func Dial(ctx context.Context, address string, options Options) (*Client, error)
 	if options.MaxPayload == 0 {
 		options.MaxPayload = 2 << 20
 	}
-	c := &Client{conn: conn, options: options, out: make(chan outgoing, queueMax), ended: make(chan struct{}),
+	c := &Client{conn: conn, options: options, out: make(chan outgoing, queueMax), stopping: make(chan struct{}),
+		stopped: make(chan struct{}), ended: make(chan struct{}),
 		beside: make(chan []byte, 8), welcomed: make(chan struct{}), pongs: make(chan struct{}, 1), correlated: make(map[uint64]*Pending)}
 	c.heard.Store(time.Now().UnixNano())
 	go c.write()
@@ -525,6 +528,7 @@ func (c *Client) Close(ctx context.Context) error {
 
 // write puts queued frames together, and marks what the socket took.
 func (c *Client) write() {
+	defer close(c.stopped)
 	for isOpen := true; isOpen; {
 		var batch []byte
 		var pending []*Pending
@@ -539,7 +543,7 @@ func (c *Client) write() {
 			add(next)
 		case frame := <-c.beside:
 			add(outgoing{frame, nil})
-		case <-c.ended:
+		case <-c.stopping:
 			return
 		}
 		for isMore := isOpen; isMore && len(batch) < writeBytes; {
@@ -732,7 +736,9 @@ func (c *Client) fail(cause error) {
 		return &EndedError{c.goaway, cause, answeredFirst || isUnsent}
 	}
 	c.err = of(false)
+	close(c.stopping)
 	c.conn.Close()
+	<-c.stopped // else what is being written would be taken for unsent
 	for _, pending := range c.slots {
 		pending.finish(nil, of(!pending.isSent.Load()))
 	}

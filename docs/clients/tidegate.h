@@ -77,7 +77,8 @@ tg_client *tg_connect(const char *address, const tg_options *options, tg_reply *
 /* Sends a request and waits. Whatever comes of it, `reply` is filled, and is freed by tg_reply_free. */
 tg_result tg_request(tg_client *client, unsigned route, const void *body, size_t bytes, tg_reply *reply);
 
-/* Sends without waiting for the reply. 0 if it was not sent; `why` says how. A one-way request's ticket is never used.
+/* Sends without waiting for the reply; waits only while too much is queued. 0 if it was not sent; `why` says how. A
+ * one-way request's ticket is never used.
  * At most 65,536 tickets are held: each is waited for or forgotten. `how` may be NULL. */
 tg_ticket tg_send(tg_client *client, unsigned route, const void *body, size_t bytes, const tg_how *how, tg_reply *why);
 

@@ -36,6 +36,7 @@ const ANSWERED_FIRST = new Set([1, 2, DRAINING, 13, 14, 15]);
 const BLOCK_MAX = 1020; // bytes that a payload with an extension block may have beyond the limit on bodies
 const CONTROL_MAX = 4096; // bytes of a control frame's payload in front of WELCOME
 const QUEUED_MAX = 256 * 1024; // bytes: room() waits while more are queued
+const BATCH_BYTES = 64 * 1024; // small frames are written together up to so much
 const OPEN_MAX = 65_536; // requests that may be open; one more is refused
 const TIMEOUT_MAX = 2 ** 31 - 1; // milliseconds that a timer can wait
 
@@ -221,6 +222,9 @@ class Client {
   #serial = 0n;
   #end = null; // the error of whatever is asked for behind the end
   #pongs = 0;
+  #queue = []; // of what the socket was not given yet
+  #queued = 0; // bytes, with those that the socket was given and has not sent yet
+  #isWriting = false;
   #heard = Date.now();
   #asked = 0;
   #waiting = new Set(); // checks of #until
@@ -252,7 +256,7 @@ class Client {
     this.#socket.on('error', (error) => { cause = error; }); // 'close' comes behind it
     this.#socket.on('close', () => this.#fail(cause ? `the connection was lost: ${cause.message}` : this.#whyEnded()));
     this.#socket.on('data', (data) => this.#read(data));
-    for (const change of ['connect', 'drain']) this.#socket.on(change, () => this.#look());
+    this.#socket.on('connect', () => this.#look());
     await this.#until(() => this.#socket.readyState === 'open').catch((error) => { throw cause ?? error; });
     this.#heard = Date.now();
     if (options.pingAfter) this.#beat = setInterval(() => this.#askForLife(), options.pingAfter / 4).unref();
@@ -278,12 +282,12 @@ class Client {
       const correlation = options.correlate ? ++this.#serial : null;
       const frame = this.#frame(route, body, correlation, options.deadlineMs, false);
       const timeout = Math.min(options.timeout ?? this.#options.timeout, TIMEOUT_MAX);
-      const pending = { header: frame.readUInt16BE(0), resolve, reject, isSent: false };
+      const pending = { header: frame.readUInt16BE(0), resolve, reject, isUnsent: true };
       pending.timer = setTimeout(() => reject(new TimeoutError(
         `no reply within ${timeout} ms; whether the request was processed is unknown`)), timeout);
       if (correlation === null) this.#slots.push(pending);
       else this.#correlated.set(correlation, pending);
-      this.#put(frame, () => { pending.isSent = true; });
+      this.#put(frame, pending);
     });
   }
 
@@ -302,11 +306,12 @@ class Client {
 
   /** Waits until no more than 256 KiB are queued to be sent. */
   room(timeout) {
-    return this.#until(() => this.#socket.writableLength <= QUEUED_MAX, timeout);
+    return this.#until(() => this.#queued <= QUEUED_MAX, timeout);
   }
 
   /** Ends in order: what was sent leaves, and the stream is read to its end, within the timeout. */
   async close(timeout) {
+    await this.#until(() => this.#queued === 0, timeout).catch(() => {});
     this.#socket.end();
     await this.#until(() => this.#end, timeout).catch(() => {});
     this.abort();
@@ -336,13 +341,27 @@ class Client {
     return encode(EXT | route, block, bytes);
   }
 
-  #put(frame, onSent = () => {}) {
+  #put(frame, pending = null) {
     if (this.#end) throw new EndedError('the connection has ended', this.goaway, true);
-    if (this.#socket.writableCorked === 0) { // frames of one tick leave together
-      this.#socket.cork();
-      process.nextTick(() => this.#socket.uncork());
-    }
-    this.#socket.write(frame, (error) => { if (!error) onSent(); });
+    this.#queue.push({ frame, pending });
+    this.#queued += frame.length;
+    if (this.#queue.length === 1) process.nextTick(() => this.#write()); // frames of one tick leave together
+  }
+
+  /** Hands a batch to the socket; what is behind it has surely not been sent, of itself nobody can say. */
+  #write() {
+    if (this.#isWriting || this.#queue.length === 0 || this.#socket.destroyed) return;
+    let count = 0, bytes = 0;
+    while (count < this.#queue.length && bytes < BATCH_BYTES) bytes += this.#queue[count++].frame.length;
+    const batch = this.#queue.splice(0, count);
+    for (const { pending } of batch) if (pending) pending.isUnsent = false;
+    this.#isWriting = true;
+    this.#socket.write(count === 1 ? batch[0].frame : Buffer.concat(batch.map(({ frame }) => frame), bytes), () => {
+      this.#isWriting = false;
+      this.#queued -= bytes;
+      this.#write();
+      this.#look();
+    });
   }
 
   /** Resolves when something is so, which is looked at whenever something has happened to the connection. */
@@ -419,7 +438,7 @@ class Client {
 
   #onControl(header, payload) {
     if (header === PING) { // where much is queued, the frames in front of a PONG are life enough
-      if (this.#socket.writableLength <= 2 * QUEUED_MAX) this.#put(encode(PONG, payload));
+      if (this.#queued <= 2 * QUEUED_MAX) this.#put(encode(PONG, payload));
     } else if (header === PONG) {
       if (String(payload) === 'ping') this.#pongs += 1;
     } else if (header === ERROR) {
@@ -453,7 +472,7 @@ class Client {
     const answeredFirst = ANSWERED_FIRST.has(status) && !(status === DRAINING && this.welcome);
     this.#end = error ?? new EndedError(why, this.goaway, answeredFirst);
     for (const pending of [...this.#slots, ...this.#correlated.values()]) {
-      settle(pending, error ?? new EndedError(why, this.goaway, answeredFirst || !pending.isSent));
+      settle(pending, error ?? new EndedError(why, this.goaway, answeredFirst || pending.isUnsent));
     }
     this.#slots = [];
     this.#correlated.clear();

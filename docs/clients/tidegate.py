@@ -81,7 +81,11 @@ class Ended(TidegateError, ConnectionError):
 
 
 class TimedOut(TidegateError, TimeoutError):
-    """No reply within the timeout. It may still come, and is then dropped; the connection stays."""
+    """Not within the timeout. A reply may still come, and may be waited for again; the connection stays."""
+
+    def __init__(self, text: str, not_processed: bool = False) -> None:
+        super().__init__(text)
+        self.not_processed = not_processed
 
 
 class ProtocolError(TidegateError):
@@ -295,7 +299,11 @@ class Client:
         return self.send(route, body, correlate=correlate, deadline_ms=deadline_ms).result(timeout)
 
     def send(self, route: int, body: bytes, *, correlate: bool = False, deadline_ms: Optional[int] = None) -> Pending:
-        """Sends without waiting for the reply. Replies come in order, but those to correlated ones when they are ready."""
+        """Sends without waiting for the reply; waits only while too much is queued or open.
+
+        Replies come in order, but those to correlated requests when they are ready.
+        """
+        self._await_room()
         self._serial += 1
         header = self._put_request(route, body, self._serial if correlate else None, deadline_ms, False)
         pending = Pending(self, header, self._queued)
@@ -303,13 +311,14 @@ class Client:
             self._correlated[self._serial] = pending
         else:
             self._slots.append(pending)
-        self._flush()
+        self._write()
         return pending
 
     def one_way(self, route: int, body: bytes) -> None:
         """Sends what is never answered. That it was taken is not known."""
+        self._await_room()
         self._put_request(route, body, None, None, True)
-        self._flush()
+        self._write()
 
     def ping(self, timeout: Optional[float] = None) -> float:
         """Seconds until the server's PONG came."""
@@ -374,11 +383,12 @@ class Client:
         self._out += frame
         self._queued += len(frame)
 
-    def _flush(self) -> None:
-        """Sends what the socket takes; waits only while too much is queued or open."""
-        self._write()
-        self._run(lambda: self._end is not None or (
-            len(self._out) <= QUEUED_MAX and len(self._slots) + len(self._correlated) < OPEN_MAX), None)
+    def _await_room(self) -> None:
+        try:
+            self._run(lambda: self._end is not None or (
+                len(self._out) <= QUEUED_MAX and len(self._slots) + len(self._correlated) < OPEN_MAX), None)
+        except TimedOut:
+            raise TimedOut("the server took too little in time; the request was not sent", True) from None
 
     def _run(self, is_done, timeout: Optional[float]) -> None:
         """Moves bytes both ways until something is so."""

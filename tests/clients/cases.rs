@@ -1,7 +1,7 @@
 //! What every client is asked, and what must come of it. Commands and options: `session` in `driver.py`.
 
 use super::scripted::Step;
-use Step::{AwaitEnd, Bytes, Echo, EchoDamaged, EchoSplit, EchoWith, Expect, Say, Take};
+use Step::{AwaitEnd, Bytes, Echo, EchoDamaged, EchoSplit, EchoWith, Expect, Pause, Say, Take};
 
 /// Name, commands, outcomes: against the real server. `*` is any text.
 #[rustfmt::skip]
@@ -60,6 +60,8 @@ pub const ON_SCRIPTS: &[(&str, &str, &[Step], &[&str])] = &[
         &[Take(1), Bytes(b"\x00\x01\x00\x00\x00\x01a")],                 &["ended eof unsure"]),
     ("a timeout, a late reply",   "timeout=300 send:1:a csend:1:b wait ask:1:c csend:1:d wait",
         &[Take(3), Echo(0), Echo(1), Echo(2), Take(1), Echo(3)],         &["timeout", "timeout", "ok c", "ok d"]),
+    ("a timeout, a late body",    "timeout=300 ask:1:a ask:1:b",
+        &[Take(2), Echo(0), Echo(1)],                                    &["timeout", "ok b"]),
     ("a PING is answered",        "ask:1:a",
         &[Take(1), Say(0x4000, b"t1"), Expect(0x4001, b"t1"), Say(0x4000, b""), Expect(0x4001, b""), Echo(0)],
         &["ok a"]),
@@ -93,3 +95,11 @@ pub const ON_SCRIPTS: &[(&str, &str, &[Step], &[&str])] = &[
     ("WELCOME never comes",       "timeout=200 hello= ask:1:a",
         &[Take(1), AwaitEnd],                                            &["timeout"]),
 ];
+
+/// A server that takes one request, and then reads no more until it ends. Commands and outcomes: of a client that counts
+/// the bytes that the socket took, and of one that only knows what it did not give to the socket.
+pub const UNREAD: &[Step] = &[Take(1), Pause(200)];
+pub const BY_BYTES: (&str, &[&str]) =
+    ("send:1:a fill:1:32000000 wait", &["ended eof unsure", "ended eof undone"]);
+pub const BY_BATCHES: (&str, &[&str]) =
+    ("send:1:a fill:1:32000000 send:1:b wait", &["ended eof unsure", "ended eof unsure", "ended eof undone"]);

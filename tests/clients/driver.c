@@ -171,6 +171,11 @@ static void run_command(tg_client **at, char *word, tg_ticket *sent, int *sent_c
         sent[*sent_count] = tg_send(client, route, text, strlen(text), &how, &reply);
         if (sent[*sent_count]) ++*sent_count;
         else printf("unsent "), print_outcome(&reply);
+    } else if (strcmp(word, "fill") == 0) {
+        size_t bytes = strtoul(text, NULL, 10);
+        char *body = calloc(1, bytes);
+        sent[(*sent_count)++] = tg_send(client, route, body, bytes, NULL, &reply);
+        free(body);
     } else if (strcmp(word, "oneway") == 0) {
         how.one_way = 1;
         tg_send(client, route, text, strlen(text), &how, &reply);

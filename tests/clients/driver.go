@@ -219,7 +219,11 @@ func session(address string, words []string) {
 		switch parts[0] {
 		case "ask":
 			fmt.Println(inTime(func(ctx context.Context) ([]byte, error) { return client.Do(ctx, request) }))
-		case "send", "csend", "dsend":
+		case "send", "csend", "dsend", "fill":
+			if parts[0] == "fill" {
+				size, _ := strconv.Atoi(parts[2])
+				request.Body = bytes.Repeat([]byte("."), size)
+			}
 			request.Correlate = parts[0] == "csend"
 			if parts[0] == "dsend" {
 				request.Deadline = 1 // a nanosecond is no whole millisecond

@@ -88,10 +88,10 @@ async function session(address, words) {
   let sent = [];
   for (const word of words.filter((word) => !word.includes('='))) {
     const [what, first = '0', ...rest] = word.split(':');
-    const route = Number(first), text = rest.join(':');
+    const route = Number(first), text = what === 'fill' ? '.'.repeat(Number(rest[0])) : rest.join(':');
     const more = { csend: { correlate: true }, dsend: { deadlineMs: 0 } }[what];
     if (what === 'ask') console.log(await outcome(client.request(route, text)));
-    else if (['send', 'csend', 'dsend'].includes(what)) sent.push(outcome(client.request(route, text, more)));
+    else if (['send', 'csend', 'dsend', 'fill'].includes(what)) sent.push(outcome(client.request(route, text, more)));
     else if (what === 'oneway') client.oneWay(route, text);
     else if (what === 'wait') {
       for (const each of sent) console.log(await each);

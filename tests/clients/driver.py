@@ -88,7 +88,7 @@ def outcome(act) -> str:
 def session(address: str, words: list) -> None:
     """Options timeout, limit (ms, bytes), hello, token, ping (ms); then commands, each ROUTE:TEXT where one is needed:
 
-    ask, send, csend, dsend (deadline 0 ms), oneway; wait: the outcomes of all that was sent; pipe:ROUTE:COUNT:BYTES;
+    ask, send, csend, dsend (deadline 0 ms), fill:ROUTE:BYTES, oneway; wait: the outcomes of all that was sent; pipe:ROUTE:COUNT:BYTES;
     ping; poll:MS; told: whether the server said that it goes; stdin: waits for a line; big:ROUTE:BYTES; close
     """
     options = dict(word.split("=", 1) for word in words if "=" in word)
@@ -109,6 +109,8 @@ def session(address: str, words: list) -> None:
         what, *rest = word.split(":", 2)
         route, text = int(rest[0]) if rest else 0, rest[1].encode() if len(rest) > 1 else b""
         more = {"csend": {"correlate": True}, "dsend": {"deadline_ms": 0}}.get(what, {})
+        if what == "fill":
+            what, text = "send", b"." * int(text)
         if what == "ask":
             say(outcome(lambda: "ok " + client.request(route, text).decode()))
         elif what in ("send", "csend", "dsend"):

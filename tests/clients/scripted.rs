@@ -25,6 +25,8 @@ pub enum Step {
     Say(u16, &'static [u8]),
     /// Sends bytes.
     Bytes(&'static [u8]),
+    /// Does nothing for so many milliseconds; what was sent is left unread.
+    Pause(u64),
     /// Reads until the client ends the connection.
     AwaitEnd,
 }
@@ -70,6 +72,7 @@ fn follow(step: &Step, stream: &mut TcpStream, taken: &mut Vec<Vec<u8>>) {
         }
         Step::Say(header, payload) => send(stream, &frame(*header, payload)),
         Step::Bytes(bytes) => send(stream, bytes),
+        Step::Pause(ms) => std::thread::sleep(Duration::from_millis(*ms)),
         Step::AwaitEnd => {
             let mut rest = Vec::new();
             let _ = stream.read_to_end(&mut rest);
