@@ -275,6 +275,8 @@ class Client:
             self._socket.connect(address[5:])
         else:
             host, _, port = address.rpartition(":")
+            if not port.isdigit():
+                raise ValueError(f"{address} is neither HOST:PORT nor unix:PATH")
             self._socket = socket.create_connection((host.strip("[]"), int(port)), timeout)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.setblocking(False)
