@@ -17,13 +17,14 @@ const GUIDE: &str = include_str!("../docs/GUIDE.md");
 const ARCHITECTURE: &str = include_str!("../docs/ARCHITECTURE.md");
 
 /// Every document of the repository.
-const DOCUMENTS: [&str; 13] = [
+const DOCUMENTS: [&str; 14] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "benches/README.md",
     "docs/ARCHITECTURE.md",
     "docs/CLI.md",
+    "docs/CLIENTS.md",
     "docs/CONFIG.md",
     "docs/GUIDE.md",
     "docs/PERFORMANCE.md",
