@@ -464,10 +464,13 @@ fn a_server_that_is_gone_is_told_from_one_that_is_not_there() {
     let error = Client::connect("unix:/no/such/socket").expect_err("nobody listens");
     assert_eq!(error.to_string(), "no connection to unix:/no/such/socket: there is no such socket");
     // A reset in the middle of things.
-    let (address, playing) = peer(|stream| {
+    let (connected, is_connected) = std::sync::mpsc::channel();
+    let (address, playing) = peer(move |stream| {
+        is_connected.recv().expect("the client says so");
         socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("an option");
     });
-    let mut client = options().connect(&address).expect("it listened");
+    let mut client = options().connect(&address).expect("it listens");
+    connected.send(()).expect("it waits for that");
     playing.join().expect("no panic");
     let lost = client.call(&Request::new(1, b"x")).expect_err("it is gone");
     assert!(matches!(lost, Error::Io(_)), "{lost:?}");

@@ -69,10 +69,11 @@ fn the_binary_is_made_of_a_number_of_crates_that_can_be_looked_at() {
     assert!(all.len() <= DEFAULT_MAX, "{} crates, {DEFAULT_MAX} are the most: {all:?}", all.len());
 }
 
-/// Signals that this process handles, ignores and blocks, as the kernel knows it.
+/// Signals that this process handles and ignores, and that this thread blocks, as the kernel knows it. (Those of the first
+/// thread are all blocked for moments, when it starts another.)
 #[cfg(target_os = "linux")]
 fn signals() -> Vec<String> {
-    let status = std::fs::read_to_string("/proc/self/status").expect("/proc is there");
+    let status = std::fs::read_to_string("/proc/thread-self/status").expect("/proc is there");
     let of = ["SigCgt:", "SigIgn:", "SigBlk:"];
     let lines: Vec<_> = status.lines().filter(|line| of.iter().any(|name| line.starts_with(name))).collect();
     assert_eq!(lines.len(), of.len(), "{status}");

@@ -46,11 +46,11 @@ impl Foreign {
     pub fn on_frames(first: &[u8]) -> Option<Foreign> {
         if is_tls(first) {
             Some(Foreign::Tls)
-        } else if starts_with_method(first) {
+        } else if METHODS.iter().any(|method| has_begun(first, method)) {
             Some(Foreign::Http)
         } else if is_resp(first) {
             Some(Foreign::Resp)
-        } else if is_proxy(first) {
+        } else if PROXY_STARTS.iter().any(|start| has_begun(first, start)) {
             Some(Foreign::Proxy)
         } else {
             None
@@ -65,12 +65,18 @@ impl Foreign {
             Some(Foreign::Tls)
         } else if is_request_line(first) {
             Some(Foreign::Http)
-        } else if is_proxy(first) {
+        } else if PROXY_STARTS.iter().any(|start| first.starts_with(start)) {
             Some(Foreign::Proxy)
         } else {
             None
         }
     }
+}
+
+/// Whether it starts so, or is the beginning of it: a frame is refused for its length as soon as its sixth byte is there,
+/// and what is named may not depend on how the stream was cut.
+fn has_begun(first: &[u8], start: &[u8]) -> bool {
+    first.starts_with(start) || first.len() >= PREFIX_BYTES && start.starts_with(first)
 }
 
 /// Methods of RFC 9110 9.3 and RFC 5789, and the `PRI` of the HTTP/2 preface (RFC 9113 3.4).
@@ -87,15 +93,12 @@ const METHODS: &[&[u8]] = &[
     b"PRI ",
 ];
 
-fn starts_with_method(first: &[u8]) -> bool {
-    METHODS.iter().any(|method| first.starts_with(method))
-}
-
 fn is_request_line(first: &[u8]) -> bool {
     let Some(end) = memchr::memchr(b'\n', first) else { return false };
     let line = first[..end].strip_suffix(b"\r").unwrap_or(&first[..end]);
     let versions: [&[u8]; 3] = [b" HTTP/1.0", b" HTTP/1.1", b" HTTP/2.0"];
-    starts_with_method(line) && versions.iter().any(|version| line.ends_with(version))
+    METHODS.iter().any(|method| line.starts_with(method))
+        && versions.iter().any(|version| line.ends_with(version))
 }
 
 /// A record of type 22 (handshake), version 3.0 to 3.4, whose first message is of type 1 (client hello), with what of
@@ -124,16 +127,13 @@ fn is_resp(first: &[u8]) -> bool {
 const RESP_DIGITS_MAX: usize = 10;
 
 /// Source: haproxy, "The PROXY protocol", sections 2.1 and 2.2.
-fn is_proxy(first: &[u8]) -> bool {
-    let starts: [&[u8]; 5] = [
-        b"PROXY TCP4 ",
-        b"PROXY TCP6 ",
-        b"PROXY UNKNOWN ",
-        b"PROXY UNKNOWN\r",
-        b"\r\n\r\n\0\r\nQUIT\n", // version 2
-    ];
-    starts.iter().any(|start| first.starts_with(start))
-}
+const PROXY_STARTS: &[&[u8]] = &[
+    b"PROXY TCP4 ",
+    b"PROXY TCP6 ",
+    b"PROXY UNKNOWN ",
+    b"PROXY UNKNOWN\r",
+    b"\r\n\r\n\0\r\nQUIT\n", // version 2
+];
 
 #[cfg(test)]
 mod tests {
@@ -185,7 +185,10 @@ mod tests {
             ("proxy unknown",      b"PROXY UNKNOWN\r\n",                      Some(Proxy), Some(Proxy)),
             ("proxy text",         b"PROXY is down\n",                        None,        None),
             ("proxy 2",            PROXY2,                                    Some(Proxy), Some(Proxy)),
-            ("proxy 2, cut",       &PROXY2[..11],                             None,        None),
+            ("proxy, six bytes",   b"PROXY ",                                 Some(Proxy), None),
+            ("proxy, five bytes",  b"PROXY",                                  None,        None),
+            ("proxy 2, cut",       &PROXY2[..11],                             Some(Proxy), None),
+            ("http, six bytes",    b"OPTION",                                 Some(Http),  None),
             ("plain text",         b"hello\n",                                None,        None),
             ("an empty frame",     b"\0\x01\0\0\0\0\x93\x0a\xcb\xad",         None,        None),
         ];
