@@ -27,11 +27,11 @@ pub(super) fn check(parts: &[Part], listed: &Origin, host: &Host, mistakes: &mut
     }
     check_listeners(&listeners, host, mistakes);
     check_routes(&routes, mistakes);
-    let (Some(server), Some(limits)) = (of("server"), of("limits")) else { return };
-    if server.is_partial || limits.is_partial {
-        return;
-    }
+    // Where a key is misspelt, a value that seems to be the default may not be meant.
+    let whole = |name: &str| of(name).filter(|part| !part.is_partial);
+    let Some(limits) = whole("limits") else { return };
     check_watermarks(limits, mistakes);
+    let Some(server) = whole("server") else { return };
     check_host(server, limits, listeners.len(), host, mistakes);
     if let Some(share) = share(server, host, mistakes) {
         check_shares(&share, limits, &listeners, mistakes);
