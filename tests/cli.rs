@@ -86,12 +86,12 @@ fn bad_numbers_are_mistakes_of_the_caller() {
 
 #[test]
 fn unknown_flags_and_commands_are_mistakes_of_the_caller() {
-    for arguments in [&["serve", "--no-such-flag"][..], &["no-such-command"], &["--no-such-flag"], &[]] {
-        let (code, out, errors) = tidegate(arguments);
-        assert_eq!(code, Some(2), "{arguments:?}");
-        assert_eq!(out, "", "{arguments:?}");
-        assert!(errors.contains("Usage: tidegate"), "{arguments:?}: {errors}");
+    for arguments in [&["serve", "--no-such-flag"][..], &["no-such-command"], &["--no-such-flag"]] {
+        assert_complaint(arguments, 2, &[arguments.last().expect("one of them is wrong")]);
     }
+    let (code, out, errors) = tidegate(&[]);
+    assert_eq!((code, out.as_str()), (Some(2), ""));
+    assert!(errors.contains("Usage: tidegate"), "{errors}");
 }
 
 #[test]
@@ -164,5 +164,23 @@ fn flags_reach_the_server() {
     assert_eq!(ended.code, Some(0), "{}", ended.errors);
     for line in ended.errors.lines() {
         assert!(line.starts_with('{') && line.ends_with('}'), "{line}");
+    }
+}
+
+/// What the parser of arguments says comes in one line, too, with its tips and without the usage.
+#[test]
+fn a_wrong_argument_is_told_in_one_line() {
+    #[rustfmt::skip]
+    let table: &[(&[&str], &str)] = &[
+        (&["serv"],                          "unrecognized subcommand 'serv'; a similar subcommand exists: 'serve'"),
+        (&["send", "--cout", "3"],           "unexpected argument '--cout' found; a similar argument exists: '--count'"),
+        (&["send"],                          "the following required arguments were not provided: <ADDRESS>"),
+        (&["send", "a", "--route", "0x4000"], "invalid value '0x4000' for '--route <ROUTE>': routes are 0 to 16383, or 0x0 to 0x3fff"),
+        (&["serve", "--log-format", "yaml"], "invalid value 'yaml' for '--log-format <FORMAT>' [possible values: auto, text, json]"),
+    ];
+    for (arguments, want) in table {
+        let (code, out, errors) = run(Command::new(BINARY).args(*arguments));
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{arguments:?}: {errors}");
+        assert_eq!(errors, format!("tidegate: {want}\n"), "{arguments:?}");
     }
 }

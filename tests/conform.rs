@@ -171,7 +171,7 @@ fn mistakes_get_one_line() {
     let table: &[(&[&str], &[&str])] = &[
         (&[&nobody], &[&nobody, "no connection"]),
         (&["nonsense"], &["nonsense", "HOST:PORT"]),
-        (&["127.0.0.1:1", "--echo", "16384"], &["--echo is 16384", "16383"]),
+        (&["127.0.0.1:1", "--echo", "16384"], &["--echo", "16384", "routes are 0 to 16383"]),
         (&["127.0.0.1:1", "--echo", "2"], &["three different routes"]),
         (&["127.0.0.1:1", "--timeout", "0"], &["--timeout is 0", "seconds"]),
         (&["127.0.0.1:1", "--timeout=-1"], &["--timeout is -1", "seconds"]),

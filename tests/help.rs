@@ -105,9 +105,9 @@ fn on_a_terminal(arguments: &[&str], variables: &[(&str, &str)]) -> String {
 
 #[test]
 fn colours_are_for_terminals_that_want_them() {
-    let wrong: &[&str] = &["serve", "--no-such-flag"];
+    let wrong: &[&str] = &["check", "tests/data/config/unknown-key.txt"];
     let serve: &[&str] = &["serve", "--frames", "127.0.0.1:0", "--lines", "127.0.0.1:0"];
-    for (arguments, word) in [(wrong, "--no-such-flag"), (serve, "draining")] {
+    for (arguments, word) in [(wrong, "unknown key"), (serve, "draining")] {
         #[rustfmt::skip]
         let table: &[(&[(&str, &str)], bool)] = &[
             (&[],                               true),

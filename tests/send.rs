@@ -121,7 +121,7 @@ fn what_goes_wrong_is_told_in_a_line() {
         (&[frames, "xxxxxx", "--lines", "--timeout", "0.2"], 1, &["leave --lines out"]),
         (&["nonsense", "x"],                             2, &["HOST:PORT or unix:PATH"]),
         (&["unix:", "x"],                                2, &["the path is missing"]),
-        (&[frames, "x", "--route", "16384"],             2, &["route 16384 exceeds the largest route 16383"]),
+        (&[frames, "x", "--route", "16384"],             2, &["--route", "routes are 0 to 16383, or 0x0 to 0x3fff"]),
         (&[frames, "--hex", "0"],                        2, &["two digits for each byte, and here are 1"]),
         (&[frames, "--hex", "0g"],                       2, &["'g' is none"]),
         (&[frames, "--file", "/no/such"],                2, &["cannot read /no/such: "]),

@@ -42,10 +42,11 @@ fn text(config: &Config, addresses: &[Endpoint], shards: u16, connections: u32) 
         "  memory   {budget} for buffers; up to {connections} connections, {idle} B each when idle;"
     );
     let _ = writeln!(out, "           {}", kernel_in_words(&config.listeners));
-    let lines =
-        config.listeners.iter().zip(addresses).find(|(listen, _)| is_answered(listen.speaks, &config.routes));
-    if let Some((_, address)) = lines {
-        let _ = writeln!(out, "try it     {}", try_it(address));
+    let all = || config.listeners.iter().zip(addresses);
+    let lines = all().find_map(|(listen, address)| ask_by_line(listen.speaks, address, &config.routes));
+    let frames = || all().find_map(|(listen, address)| ask_by_frame(listen.speaks, address, &config.routes));
+    if let Some(command) = lines.or_else(frames) {
+        let _ = writeln!(out, "try it     {command}");
     }
     out.push_str("stop       Ctrl-C drains; a second one aborts\n");
     out
@@ -91,12 +92,31 @@ fn route_in_words(route: u16, routes: &[(RangeInclusive<u16>, BuiltIn)]) -> Stri
     )
 }
 
-/// Whether a line that is sent there gets a line back.
-fn is_answered(speaks: Speaks, routes: &[(RangeInclusive<u16>, BuiltIn)]) -> bool {
+/// A line of shell that asks a listener for lines something, if it answers.
+fn ask_by_line(speaks: Speaks, at: &Endpoint, routes: &[(RangeInclusive<u16>, BuiltIn)]) -> Option<String> {
+    let route = match speaks {
+        Speaks::Lines { route } => route,
+        Speaks::Frames { .. } | Speaks::BareFrames => return None,
+    };
+    service_of(route, routes).filter(|service| !service.is_one_way())?;
+    Some(match at {
+        Endpoint::Ip(address) => format!(
+            "bash -c 'exec 3<>/dev/tcp/{}/{}; printf \"hello\\n\" >&3; head -1 <&3'",
+            address.ip(),
+            address.port()
+        ),
+        Endpoint::Unix(_) => format!("tidegate send {at} --lines hello"),
+    })
+}
+
+/// The same for a listener for frames.
+fn ask_by_frame(speaks: Speaks, at: &Endpoint, routes: &[(RangeInclusive<u16>, BuiltIn)]) -> Option<String> {
     match speaks {
-        Speaks::Lines { route } => service_of(route, routes).is_some_and(|service| !service.is_one_way()),
-        Speaks::Frames { .. } | Speaks::BareFrames => false,
+        Speaks::Frames { wants_hello: false } => {}
+        Speaks::Frames { wants_hello: true } | Speaks::BareFrames | Speaks::Lines { .. } => return None,
     }
+    let (answered, _) = routes.iter().find(|(_, service)| !service.is_one_way())?;
+    Some(format!("tidegate send {at} --route {} hello", answered.start()))
 }
 
 /// The kernel books twice what it is asked for, in each direction (socket(7)).
@@ -113,18 +133,6 @@ fn kernel_in_words(listeners: &[Listen]) -> String {
             )
         }
         None => "the kernel adds what it likes for a connection with both queues full".to_owned(),
-    }
-}
-
-/// A line of shell that asks the server something.
-fn try_it(lines: &Endpoint) -> String {
-    match lines {
-        Endpoint::Ip(address) => format!(
-            "bash -c 'exec 3<>/dev/tcp/{}/{}; printf \"hello\\n\" >&3; head -1 <&3'",
-            address.ip(),
-            address.port()
-        ),
-        Endpoint::Unix(path) => format!("printf 'hello\\n' | nc -NU {}", path.display()),
     }
 }
 
@@ -170,7 +178,12 @@ mod tests {
         ] {
             assert!(many.lines().any(|other| other == line), "{line} is not in\n{many}");
         }
-        assert!(!many.contains("try it"), "nobody answers a line: {many}");
+        assert!(!many.contains("try it"), "nobody answers anything: {many}");
+        let one = "[[listener]]\naddress = \"unix:/a\"\n";
+        let tried = banner(one, &["unix:/a"], 1);
+        assert!(tried.contains("try it     tidegate send unix:/a --route 0 hello\n"), "{tried}");
+        let tried = banner(&format!("{one}protocol = \"line\"\n"), &["unix:/a"], 1);
+        assert!(tried.contains("try it     tidegate send unix:/a --lines hello\n"), "{tried}");
         assert!(banner("route = []\n", &["unix:/a", "unix:/b"], 1).contains("which nobody serves"));
     }
 }

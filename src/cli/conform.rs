@@ -2,7 +2,6 @@
 
 use super::seconds;
 use crate::conform::{Routes, Target, Verdict, run as run_cases};
-use crate::wire::Header;
 use anyhow::{Context, bail};
 use clap::Args;
 use std::io::Write;
@@ -15,13 +14,13 @@ pub(super) struct Options {
     #[arg(value_name = "HOST:PORT")]
     address: String,
     /// A route that replies with what it is sent
-    #[arg(long, value_name = "ROUTE", default_value_t = Routes::default().echo)]
+    #[arg(long, value_name = "ROUTE", default_value_t = Routes::default().echo, value_parser = super::route)]
     echo: u16,
     /// A route that takes and never replies
-    #[arg(long, value_name = "ROUTE", default_value_t = Routes::default().one_way)]
+    #[arg(long, value_name = "ROUTE", default_value_t = Routes::default().one_way, value_parser = super::route)]
     oneway: u16,
     /// A route that is not served
-    #[arg(long, value_name = "ROUTE", default_value_t = Routes::default().missing)]
+    #[arg(long, value_name = "ROUTE", default_value_t = Routes::default().missing, value_parser = super::route)]
     missing: u16,
     /// Where the same server listens for lines [default: those cases are skipped]
     #[arg(long, value_name = "HOST:PORT")]
@@ -36,13 +35,6 @@ pub(super) struct Options {
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let routes = Routes { echo: options.echo, one_way: options.oneway, missing: options.missing };
-    for (flag, route) in
-        [("--echo", routes.echo), ("--oneway", routes.one_way), ("--missing", routes.missing)]
-    {
-        if route > Header::ROUTE_MAX {
-            bail!("{flag} is {route}; routes are 0 to {}", Header::ROUTE_MAX);
-        }
-    }
     if routes.echo == routes.one_way || routes.echo == routes.missing || routes.one_way == routes.missing {
         bail!("--echo, --oneway and --missing are {routes:?}; give three different routes");
     }

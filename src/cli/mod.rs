@@ -14,8 +14,10 @@ mod serve;
 mod shell;
 mod sources;
 
-use anyhow::bail;
-use clap::{CommandFactory, Parser, Subcommand};
+use crate::wire::Header;
+use anyhow::{anyhow, bail};
+use clap::error::ErrorKind;
+use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -68,7 +70,13 @@ enum Command {
 
 /// Runs the command line and gives the process's exit code.
 pub fn run() -> ExitCode {
-    let args = Args::parse();
+    let colour =
+        if colours::are_wanted(&std::io::stdout()) { ColorChoice::Always } else { ColorChoice::Never };
+    let command = Args::command().color(colour);
+    let args = match command.try_get_matches().and_then(|found| Args::from_arg_matches(&found)) {
+        Ok(args) => args,
+        Err(error) => return misused(&error),
+    };
     let ended = match args.command {
         Command::Serve(options) => serve::run(&options),
         Command::Check(options) => check::run(&options),
@@ -85,6 +93,48 @@ pub fn run() -> ExitCode {
                 error.downcast_ref::<crate::server::Error>().map_or(2, crate::server::Error::exit_code);
             ExitCode::from(code)
         }
+    }
+}
+
+/// Help and version as they are; a mistake in one line.
+fn misused(error: &clap::Error) -> ExitCode {
+    let asked = [
+        ErrorKind::DisplayHelp,
+        ErrorKind::DisplayVersion,
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand,
+    ];
+    if asked.contains(&error.kind()) {
+        error.exit();
+    }
+    complain(&anyhow!("{}", in_one_line(&error.render().to_string())));
+    ExitCode::from(2)
+}
+
+/// What is wrong and the tips, without the usage that stands behind them.
+fn in_one_line(told: &str) -> String {
+    let lines = told.lines().map(str::trim).filter(|line| !line.is_empty());
+    let mut said = String::new();
+    for line in lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more ")) {
+        let line = line.trim_start_matches("error: ");
+        let gap = match line.strip_prefix("tip: ") {
+            _ if said.is_empty() => "",
+            Some(_) => "; ",
+            None => " ",
+        };
+        said.extend([gap, line.trim_start_matches("tip: ")]);
+    }
+    said
+}
+
+/// A route of a flag, as a configuration writes it: decimal, or hex behind `0x`.
+fn route(text: &str) -> Result<u16, String> {
+    let number = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => u16::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    match number {
+        Ok(route) if route <= Header::ROUTE_MAX => Ok(route),
+        Ok(_) | Err(_) => Err(format!("routes are 0 to {}, or 0x0 to {0:#x}", Header::ROUTE_MAX)),
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) struct Options {
     /// The text to send [default: what standard input gives]
     payload: Vec<String>,
     /// Which route it goes to, 0 to 16383
-    #[arg(long, value_name = "ROUTE", default_value_t = 1)]
+    #[arg(long, value_name = "ROUTE", default_value_t = 1, value_parser = super::route)]
     route: u16,
     /// The payload is given in hex, such as 00ff
     #[arg(long)]
