@@ -3,9 +3,9 @@
 //! Always holds: a value is under a key that exists, and knows where it came from; a list of the file replaces the
 //! default's, the environment and flags change single values and append. Never: whether the value is any good.
 
+use super::judge::{Raw, nearest};
 use super::report::{Mistake, Origin, Place};
 use super::schema::{NOT_THERE, SECTIONS, Section, section};
-use super::value::{Raw, nearest};
 use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};

@@ -4,10 +4,10 @@
 //! the value that somebody gave, and the other one beside it.
 
 use super::host::Host;
+use super::judge::shown;
 use super::report::{Mistake, Origin};
 use super::settings::{Part, Setting};
 use super::units::size_text;
-use super::value::shown;
 use crate::base::limits::{BUDGET_BYTES_MIN, LISTENERS_MAX};
 use crate::server::shards_for;
 use crate::wire::Header;

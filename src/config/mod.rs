@@ -15,6 +15,7 @@
 //! and docs/CONFIG.md are made from it. Never: files, the environment, clocks; whoever calls hands texts in.
 
 mod host;
+mod judge;
 mod layers;
 mod meaning;
 mod outside;

@@ -3,10 +3,10 @@
 //! Always holds: every variable that begins with `TIDEGATE_` names a key, or is a mistake; so a misspelt one is never
 //! ignored. Never: reading the environment; whoever calls hands it in.
 
+use super::judge::{Raw, nearest, shown};
 use super::layers::{RawTable, Written};
 use super::report::{Mistake, Origin};
 use super::schema::{Key, SECTIONS, Section};
-use super::value::{Raw, nearest, shown};
 use crate::base::limits::LISTENERS_MAX;
 use crate::wire::Header;
 

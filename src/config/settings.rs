@@ -3,10 +3,11 @@
 //! Always holds: a value is in its key's range; one that was refused is missing, and a mistake says why. Tables are in
 //! the order of the schema, keys of a listener are those of its protocol. Never: how values go together.
 
+use super::judge::Raw;
 use super::layers::{RawTable, Written};
 use super::report::{Mistake, Origin};
 use super::schema::{Key, Only, SECTIONS, Section};
-use super::value::{Raw, Value};
+use super::value::Value;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 

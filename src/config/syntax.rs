@@ -4,9 +4,9 @@
 //! Always holds: what is taken out becomes spaces, so places stay what they were; what is left is TOML, except for
 //! keys that are given twice, of which the first counts.
 
+use super::judge::{Raw, shown};
 use super::report::{Mistake, Origin, Place, lines_around};
 use super::schema::{Key, Only, section};
-use super::value::{Raw, shown};
 use std::ops::Range;
 use toml::de::{DeTable, DeValue, Error};
 
