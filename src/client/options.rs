@@ -106,7 +106,7 @@ impl Identity {
 /// A token is a secret: logs and panics only tell that there is one.
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let token = format_args!("{} bytes", self.token.len());
+        let token = format!("{} bytes", self.token.len());
         f.debug_struct("Identity").field("client_id", &self.client_id).field("token", &token).finish()
     }
 }
