@@ -2,6 +2,9 @@
 
 mod support;
 
+#[path = "../docs/examples/configured.rs"]
+#[allow(dead_code, reason = "its main reads its arguments")]
+mod configured;
 #[path = "../docs/examples/counter.rs"]
 #[allow(dead_code, reason = "its main listens on a fixed port")]
 mod counter;
@@ -32,6 +35,31 @@ fn everything_is_echoed_on_every_route() {
     }
     drop(client);
     serving.end();
+}
+
+/// One's own route beside those of a file; and a file that is wrong, told as `tidegate check` tells it.
+#[test]
+fn a_service_of_ones_own_is_set_up_by_a_file() {
+    let text = "[server]\nshards = 1\n[[listener]]\naddress = \"127.0.0.1:0\"\n\
+                [[route]]\nheaders = 2\nservice = \"echo\"\n";
+    let (config, host) =
+        configured::configuration("my.toml".to_owned(), text.to_owned()).expect("it is right");
+    let others = config.router();
+    let builder = config.builder(&host).expect("a free port");
+    let running = builder.start(move || configured::Reverser { others: others.clone() }).expect("a server");
+    let serving = Serving::of(running);
+    let mut client = serving.connect();
+    for (route, want) in [(configured::REVERSE, b"olleh"), (2, b"hello")] {
+        client.request(route, b"hello");
+        client.expect(route, want);
+    }
+    client.request(1, b"nobody's");
+    client.expect_error(tidegate::Status::NO_ROUTE.code());
+    drop(client);
+    serving.end();
+    let told = configured::configuration("my.toml".to_owned(), "[server]\nshard = 1\n".to_owned());
+    let told = told.map(|_| ()).expect_err("a key is misspelt");
+    assert!(told.contains("my.toml:2:1") && told.contains("did you mean `shards`?"), "{told}");
 }
 
 /// Each connection's own lines at once, those of all loops soon.
