@@ -7,16 +7,16 @@ mod support;
 #[path = "conform/toy.rs"]
 mod toy;
 
-use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 use support::PATIENCE;
 use support::process::{BINARY, Process, run};
 use tidegate::conform::{self, Routes, Summary, Target, Verdict};
+use tidegate::{Listener, Router, Server};
 use toy::Fault;
 
-fn target((frames, lines): (SocketAddr, SocketAddr), only: Option<&str>) -> Target {
-    let (lines, only) = (Some(lines), only.map(str::to_owned));
+fn target((frames, lines): (impl ToString, impl ToString), only: Option<&str>) -> Target {
+    let (frames, lines, only) = (frames.to_string(), Some(lines.to_string()), only.map(str::to_owned));
     Target { frames, lines, routes: Routes::default(), timeout: PATIENCE, only }
 }
 
@@ -43,6 +43,21 @@ fn our_own_server_passes() {
     let server = Process::serve(&[]);
     assert_all_pass(&target((server.frames, server.lines), None));
     server.end();
+}
+
+#[test]
+fn a_server_at_paths_is_asked_there() {
+    let path = |name: &str| {
+        let path = std::env::temp_dir().join(format!("tidegate-conform-{}-{name}", std::process::id()));
+        format!("unix:{}", path.display())
+    };
+    let (frames, lines) = (path("frames"), path("lines"));
+    let builder = Server::builder().shards(1).listen(Listener::frames(frames.as_str())).expect("a path");
+    let builder = builder.listen(Listener::lines(lines.as_str())).expect("a path");
+    let running = builder.start(Router::embedded).expect("a server");
+    assert_all_pass(&target((frames, lines), None));
+    running.handle().drain(Duration::from_secs(5));
+    running.join().expect("no loop has died");
 }
 
 /// A second implementation of the document: what the vectors want can be had without our code.

@@ -25,9 +25,9 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         "server",
         &["base", "wire", "buffer", "metrics", "session", "mailbox", "service", "turn", "net", "shard"],
     ),
-    ("conform", &["base", "wire"]),
     ("config", &["base", "wire", "net", "service", "server"]),
     ("client", &["base", "wire"]),
+    ("conform", &["base", "wire", "client"]),
     (
         "cli",
         &[

@@ -13,7 +13,7 @@
 
 use super::stream::Stream;
 use super::{Error, Options};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
 /// What one read takes at most, in bytes.

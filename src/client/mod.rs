@@ -65,3 +65,4 @@ pub use frames::Client;
 pub use lines::LineClient;
 pub use options::{Identity, Options};
 pub use request::{GoAway, Notice, Reply, Request, Welcomed};
+pub(crate) use stream::Stream;

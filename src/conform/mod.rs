@@ -14,9 +14,9 @@ mod talk;
 mod vectors;
 mod words;
 
+use crate::client::Error;
 use crate::wire::{Control, Hello};
-use std::io;
-use std::net::SocketAddr;
+
 use std::time::Duration;
 use talk::{Pace, Talk};
 use vectors::{Case, On};
@@ -27,10 +27,10 @@ const BYTE_BY_BYTE_MAX: usize = 256;
 /// The server to ask, and what it serves.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Its listener for frames.
-    pub frames: SocketAddr,
+    /// Its listener for frames: `HOST:PORT`, or `unix:PATH`.
+    pub frames: String,
     /// Its listener for lines, if it has one; without, those cases are skipped.
-    pub lines: Option<SocketAddr>,
+    pub lines: Option<String>,
     /// The routes that the cases need.
     pub routes: Routes,
     /// How long anything may take that must come.
@@ -96,9 +96,9 @@ pub struct Summary {
 /// # Errors
 ///
 /// When the first connection to a listener can't be made: then there is nothing to judge.
-pub fn run(target: &Target, tell: &mut dyn FnMut(&str, &Verdict)) -> io::Result<Summary> {
+pub fn run(target: &Target, tell: &mut dyn FnMut(&str, &Verdict)) -> Result<Summary, Error> {
     let payload_max = ask_payload_max(target)?;
-    if let Some(lines) = target.lines {
+    if let Some(lines) = &target.lines {
         Talk::connect(lines, target.timeout)?;
     }
     let mut summary = Summary::default();
@@ -136,8 +136,8 @@ fn play(case: &Case, target: &Target, payload_max: Option<u32>, pace: Pace) -> V
             "it is for a max_payload of {needs} bytes, and this server has {has}"
         ));
     }
-    let address = match (case.on, target.lines) {
-        (On::Frames, _) => target.frames,
+    let address = match (case.on, &target.lines) {
+        (On::Frames, _) => &target.frames,
         (On::Lines, Some(lines)) => lines,
         (On::Lines, None) => return Verdict::Skipped("no listener for lines was named".to_owned()),
     };
@@ -153,8 +153,8 @@ fn play(case: &Case, target: &Target, payload_max: Option<u32>, pace: Pace) -> V
 }
 
 /// The largest payload of the server, if it says so in WELCOME.
-fn ask_payload_max(target: &Target) -> io::Result<Option<u32>> {
-    let mut talk = Talk::connect(target.frames, target.timeout)?;
+fn ask_payload_max(target: &Target) -> Result<Option<u32>, Error> {
+    let mut talk = Talk::connect(&target.frames, target.timeout)?;
     let hello = Control::Hello(Hello { version: 1, ..Hello::default() });
     Ok(talk.ask(&hello))
 }

@@ -7,9 +7,9 @@ use super::expect::{Expect, Waiting};
 use super::vectors::{Case, On, Step};
 use super::{Failure, words};
 use crate::base::limits::PAYLOAD_BYTES_MAX;
+use crate::client::{Error, Stream};
 use crate::wire::{Control, ControlFrame, Crc, Decoded, FrameLimits, Header, Line, decode, decode_line};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// Long enough that what was sent before and what is sent behind it arrive apart.
@@ -26,7 +26,7 @@ pub(super) enum Pace {
 
 /// A connection.
 pub(super) struct Talk {
-    stream: TcpStream,
+    stream: Stream,
     timeout: Duration,
     crc: Crc,
     /// What came and was not looked at.
@@ -52,10 +52,9 @@ enum Came {
 }
 
 impl Talk {
-    pub(super) fn connect(address: SocketAddr, timeout: Duration) -> io::Result<Talk> {
-        let stream = TcpStream::connect_timeout(&address, timeout)?;
-        stream.set_nodelay(true)?;
-        stream.set_write_timeout(Some(timeout))?;
+    pub(super) fn connect(address: &str, timeout: Duration) -> Result<Talk, Error> {
+        let stream = Stream::connect(address, timeout)?;
+        stream.set_write_timeout(timeout).map_err(Error::Io)?;
         let (input, sent, waiting) = (Vec::new(), Vec::new(), Waiting::default());
         Ok(Talk { stream, timeout, crc: Crc::new(), input, sent, can_write: true, waiting })
     }
@@ -113,7 +112,7 @@ impl Talk {
 
     fn finish(&mut self) {
         // The server may have been faster.
-        let _ = self.stream.shutdown(Shutdown::Write);
+        let _ = self.stream.finish();
         self.can_write = false;
     }
 
@@ -259,7 +258,7 @@ impl Talk {
             if left.is_zero() {
                 return Err(ErrorKind::TimedOut.into());
             }
-            self.stream.set_read_timeout(Some(left))?;
+            self.stream.set_read_timeout(left)?;
             match self.stream.read(&mut chunk) {
                 Ok(count) => {
                     self.input.extend_from_slice(&chunk[..count]);
