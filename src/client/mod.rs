@@ -65,4 +65,5 @@ pub use frames::Client;
 pub use lines::LineClient;
 pub use options::{Identity, Options};
 pub use request::{GoAway, Notice, Reply, Request, Welcomed};
+#[cfg(feature = "cli")]
 pub(crate) use stream::Stream;

@@ -58,6 +58,7 @@ impl Stream {
     }
 
     /// How long a write may wait, while blocking; not zero.
+    #[cfg(feature = "cli")]
     pub(crate) fn set_write_timeout(&self, timeout: Duration) -> io::Result<()> {
         match self {
             Stream::Tcp(stream) => stream.set_write_timeout(Some(timeout)),
