@@ -16,7 +16,6 @@ mod words;
 
 use crate::client::Error;
 use crate::wire::{Control, Hello};
-
 use std::time::Duration;
 use talk::{Pace, Talk};
 use vectors::{Case, On};

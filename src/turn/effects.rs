@@ -181,7 +181,8 @@ impl<S: Service, I: Io> Turn<S, I> {
 
     /// A request that wants no reply has failed: counted, and told by a notice to a peer that is to hear of such.
     fn refuse_unheard(&mut self, io: &mut I, token: Token, status: Status, header: Header) {
-        let Some(slot) = self.find(token) else {
+        // One that is closed and not buried yet must be neither armed nor put on the hot list again.
+        let Some(slot) = self.find(token).filter(|slot| self.table[*slot as usize].phase.is_serving()) else {
             self.shared.metrics.add(Counter::Unheard, 1);
             return;
         };
