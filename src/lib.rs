@@ -33,6 +33,7 @@
 //! - `signals`: `Builder::serve` and `server::drain_on_signals`, which take SIGINT and SIGTERM.
 //! - `pin`: [`Builder::pin`], on Linux.
 //! - `config`: [`config`], the program's configuration as a value.
+//! - `load`: [`load`], the load generator.
 //! - `cli` (the default): the `tidegate` program, and all of the above.
 //!
 //! Without features it brings in nine crates and those that they need, and is all there but for these.
@@ -52,6 +53,8 @@ pub mod client;
 pub mod config;
 #[cfg(feature = "cli")]
 pub mod conform;
+#[cfg(feature = "load")]
+pub mod load;
 pub mod mailbox;
 pub mod metrics;
 pub mod net;

@@ -1,0 +1,10 @@
+//! The load generator: requests at a rate or as fast as they are answered, every reply checked, every time measured
+//! from when the request was due.
+//!
+//! Always holds: what could not be sent or was not answered is in the figures; whether the generator itself was the
+//! limit is part of the result. Never: server code above the codec, the buffers and the sockets, so that a fault of
+//! the server can't hide in the generator.
+
+pub mod histogram;
+pub mod progress;
+pub mod report;
