@@ -1,6 +1,6 @@
 //! What a run gave, as a value: every figure that any output shows, and the file that a later run is compared with.
 //!
-//! Always holds: what was scheduled is either sent or dropped, and what was sent is either answered or not
+//! Always holds: what was scheduled is either sent or dropped, and what was sent is answered, unanswered or abandoned
 //! ([`Counts::balance`] checks it); a percentile without enough samples is absent, never guessed.
 //! Never: how it looks. Tables, pages and logs are made from this, not beside it.
 
@@ -38,7 +38,7 @@ pub struct Report {
     pub statuses: BTreeMap<String, u64>,
     /// The connections, over all of the run.
     pub connections: Connections,
-    /// The three times of all requests together, then of each kind of connection, if there is more than one.
+    /// The three times of connections without an impairment, then of each impaired kind.
     pub classes: Vec<Class>,
     /// The whole run in order, warm-up included.
     pub series: Vec<Interval>,
@@ -134,7 +134,7 @@ pub enum Arrival {
     Constant,
 }
 
-/// Requests and bytes. `scheduled = sent + dropped` and `sent = answered + unanswered`.
+/// Requests and bytes. `scheduled = sent + dropped` and `sent = answered + unanswered + abandoned`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Requests that were due.
@@ -145,7 +145,9 @@ pub struct Counts {
     pub answered: u64,
     /// Requests that were sent and have no reply. Each is in the response histogram with how long it was waited for.
     pub unanswered: u64,
-    /// Requests that were due and never sent: too much was waiting, or the run was over.
+    /// Requests that were sent on a connection which was then ended by plan: churn, storms, resets.
+    pub abandoned: u64,
+    /// Requests that were due and never sent: they waited longer than a reply may take, or the run was over.
     pub dropped: u64,
     /// Bytes written.
     pub bytes_out: u64,
@@ -156,7 +158,7 @@ pub struct Counts {
 impl Counts {
     /// Whether every request has exactly one fate.
     pub const fn balance(&self) -> bool {
-        self.scheduled == self.sent + self.dropped && self.sent == self.answered + self.unanswered
+        self.scheduled == self.sent + self.dropped && self.sent == self.answered + self.unanswered + self.abandoned
     }
 
     /// Adds what another part of the run counted.
@@ -165,6 +167,7 @@ impl Counts {
         self.sent += other.sent;
         self.answered += other.answered;
         self.unanswered += other.unanswered;
+        self.abandoned += other.abandoned;
         self.dropped += other.dropped;
         self.bytes_out += other.bytes_out;
         self.bytes_in += other.bytes_in;
@@ -265,11 +268,12 @@ pub struct Connections {
 /// The three times of one kind of connection, in nanoseconds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Class {
-    /// `all`, `plain`, `slow`, `stall`, `half-close`, `reset`.
+    /// `plain`, `slow`, `stall`, `half-close`, `reset`.
     pub name: String,
     /// Connections of this kind.
     pub connections: u32,
-    /// From when the request was due. What a user would have seen. Unanswered ones are in it with the time waited.
+    /// From when the request was due. What a user would have seen. Unanswered ones are in it with the time waited;
+    /// replies that are failures or wrong are in none of the three.
     pub response: Histogram,
     /// From when the request was written.
     pub service: Histogram,
