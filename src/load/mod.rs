@@ -9,4 +9,5 @@ pub mod histogram;
 pub mod profile;
 pub mod progress;
 pub mod report;
+pub mod schedule;
 pub mod units;
