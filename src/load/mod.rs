@@ -6,5 +6,8 @@
 //! the server can't hide in the generator.
 
 pub mod histogram;
+pub mod profile;
 pub mod progress;
 pub mod report;
+pub mod schedule;
+pub mod units;
