@@ -6,5 +6,7 @@
 //! the server can't hide in the generator.
 
 pub mod histogram;
+pub mod pace;
 pub mod progress;
 pub mod report;
+mod timer;
