@@ -45,6 +45,7 @@ const PURE: &[&str] = &["base", "wire", "buffer", "metrics", "session", "mailbox
 const ONLY_IN: &[(&[&str], &[&str])] = &[
     (&["mio"], &["net", "shard", "load"]),
     (&["socket2"], &["net"]),
+    (&["nix"], &["net"]),
     (&["clap"], &["cli"]),
     (&["toml"], &["config"]),
     (&["strsim"], &["config"]),

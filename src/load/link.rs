@@ -10,6 +10,7 @@ use super::report::Trouble;
 use super::talk::{Heard, Identity, Reply, Talk, identity_of};
 use super::window::{Answer, Sent, UNWRITTEN, Window};
 use crate::wire::Status;
+use std::io::{self, Read};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -40,8 +41,8 @@ pub struct Link {
 pub struct Taken {
     /// Replies to requests that were open.
     pub answered: u32,
-    /// The server says that it ends the connection, and when to come back, in milliseconds.
-    pub goaway: Option<u32>,
+    /// The server says that it ends the connection.
+    pub is_told_to_go: bool,
 }
 
 impl Link {
@@ -75,10 +76,15 @@ impl Link {
         talk.encode(batch, id, size);
     }
 
-    /// The batch begins with so many bytes that are no requests.
-    pub const fn began_batch(&mut self, other_bytes: usize) {
+    /// The batch will be written from its first byte on.
+    pub const fn begin_batch(&mut self) {
         self.batch_at = 0;
-        self.next_start = other_bytes;
+        self.next_start = 0;
+    }
+
+    /// Bytes that are no request, to be written behind those that wait.
+    pub fn append(&mut self, bytes: &[u8]) {
+        self.out.extend_from_slice(bytes);
     }
 
     /// Keeps what of the batch was refused.
@@ -125,9 +131,33 @@ impl Link {
         (&self.tail, self.need)
     }
 
-    /// Where large messages are read to directly.
-    pub const fn tail_mut(&mut self) -> &mut Vec<u8> {
-        &mut self.tail
+    /// Reads at most so many bytes to behind the tail, for messages that are too large to be moved at each read.
+    ///
+    /// # Errors
+    ///
+    /// As read(2), if nothing was read.
+    pub fn read_tail(&mut self, stream: impl Read, most: usize) -> io::Result<usize> {
+        let before = self.tail.len();
+        self.tail.reserve(most);
+        let ended = stream.take(most as u64).read_to_end(&mut self.tail);
+        let got = self.tail.len() - before;
+        if got > 0 { Ok(got) } else { ended }
+    }
+
+    /// As [`take`](Self::take), for what [`read_tail`](Self::read_tail) read.
+    pub fn take_tail(
+        &mut self,
+        talk: &Talk,
+        now: u64,
+        record: &mut Record,
+        pongs: &mut Vec<u8>,
+        counts: bool,
+    ) -> Result<Taken, Trouble> {
+        if self.tail.len() < self.need {
+            return Ok(Taken::default());
+        }
+        let input = std::mem::take(&mut self.tail);
+        self.take(talk, &input, now, record, pongs, counts)
     }
 
     /// Takes all whole messages out of `input`, which begins with [`tail`](Self::tail), and keeps the rest.
@@ -164,7 +194,7 @@ impl Link {
                     break;
                 }
                 Heard::Ping(opaque) => talk.encode_pong(pongs, opaque),
-                Heard::GoAway(after_ms) => taken.goaway = Some(after_ms),
+                Heard::GoAway => taken.is_told_to_go = true,
                 Heard::Nothing => {}
             }
         }

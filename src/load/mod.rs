@@ -6,8 +6,17 @@
 //! the server can't hide in the generator.
 
 pub mod histogram;
+pub mod link;
+pub mod pace;
+pub mod plan;
 pub mod profile;
 pub mod progress;
+pub mod record;
 pub mod report;
 pub mod schedule;
+pub mod size;
+pub mod talk;
+mod timer;
 pub mod units;
+pub mod window;
+pub mod worker;

@@ -35,6 +35,8 @@ pub struct Plan {
     pub drain: Duration,
     /// How long a reply may take before its connection is given up, and a request wait before it is dropped.
     pub timeout: Duration,
+    /// The most requests of one thread that may be due and wait for room; the oldest is dropped beyond.
+    pub backlog: u32,
     /// Length of a part of the time series.
     pub interval: Duration,
     /// Threads that send, 1 to [`THREADS_MAX`].

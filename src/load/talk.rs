@@ -57,8 +57,8 @@ pub enum Heard<'a> {
     Reply(Reply<'a>),
     /// The server asks whether we live, with these bytes.
     Ping(&'a [u8]),
-    /// The server ends the connection, and asks to wait so long before the next, in milliseconds.
-    GoAway(u32),
+    /// The server ends the connection.
+    GoAway,
     /// Something that needs no answer.
     Nothing,
 }
@@ -267,7 +267,7 @@ fn heard_control(frame: RawFrame<'_>) -> Result<Heard<'_>, Trouble> {
         Control::Error { status, .. } => {
             Ok(Heard::Reply(Reply { status, correlation: None, is_ours: true, body: &[] }))
         }
-        Control::GoAway { reconnect_after_ms, .. } => Ok(Heard::GoAway(reconnect_after_ms)),
+        Control::GoAway { .. } => Ok(Heard::GoAway),
         Control::Ping(opaque) => Ok(Heard::Ping(opaque)),
         _ => Ok(Heard::Nothing),
     }

@@ -3,17 +3,18 @@
 //!
 //! Always holds: every socket is non-blocking, and inherits its options from its listener, so that a new connection
 //! costs no system call beyond accept and registration. What differs between systems differs in one file for each
-//! concern: a shared port in `share`, the numbers of errors here.
+//! concern: a shared port in `share`, a connection's own address in `source`, the numbers of errors where they are met.
 //! Never: frames, sessions, decisions. What is done about an outcome is the turn's business.
 
 mod connect;
 mod endpoint;
 mod listen;
 mod share;
+mod source;
 mod spare;
 mod unix;
 
-pub use connect::{connect, finish_connect};
+pub use connect::{connect, connect_from, finish_connect, reset};
 pub use endpoint::Endpoint;
 pub use listen::{Held, Keepalive, ListenOptions, Listener, listen, listen_beside};
 /// A connection of either kind, in one descriptor.

@@ -68,6 +68,8 @@ pub(super) struct Conn {
     /// Whether it waits in the middle of a message, and when it last did.
     pub(super) is_stalled: bool,
     pub(super) stalled_at: u64,
+    /// Whether the server has said that it ends it.
+    pub(super) is_told_to_go: bool,
     /// Whether it was ready before the storm that is not over.
     pub(super) was_struck: bool,
 }
@@ -93,6 +95,7 @@ impl Conn {
             requests: 0,
             is_stalled: false,
             stalled_at: 0,
+            is_told_to_go: false,
             was_struck: false,
         }
     }

@@ -252,7 +252,12 @@ impl Worker<'_> {
         if conn.state == State::Connecting {
             self.connecting -= 1;
         }
-        self.record.tally.retired += u64::from(how == End::Planned);
+        match how {
+            End::Planned if conn.is_told_to_go => self.record.tally.lost += 1,
+            End::Planned => self.record.tally.retired += 1,
+            End::Unplanned | End::Probe => {}
+        }
+        conn.is_told_to_go = false;
         conn.link.end(now, &mut self.record, how);
         conn.stream = None;
         conn.is_stalled = false;

@@ -7,11 +7,12 @@
 use super::super::link::{End, Taken};
 use super::super::plan::{Impairment, Traffic};
 use super::super::report::Trouble;
-use super::conn::State;
+use super::conn::{Conn, State};
 use super::life::SLOW_READ_NS;
 use super::{Alarm, SCRATCH_BYTES, Worker, nanos};
 use mio::event::Event;
 use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
 
 /// Reads of one visit, so that one connection can't keep the others waiting.
 const READS_MAX: u32 = 16;
@@ -109,10 +110,12 @@ impl Worker<'_> {
     }
 
     fn heard(&mut self, at: usize, now: u64, taken: Taken) {
-        if taken.goaway.is_some() && self.conns[at].state.is_open() {
+        if taken.is_told_to_go {
             // It sends nothing more; what is due may still come, and the server closes.
             self.record.trouble(Trouble::GoAway);
-            self.conns[at].state = if self.conns[at].is_idle { State::Idle } else { State::Retiring };
+            let conn = &mut self.conns[at];
+            conn.is_told_to_go = true;
+            conn.state = if conn.state == State::Ready { State::Retiring } else { conn.state };
         }
         match self.conns[at].state {
             State::Probing if taken.answered > 0 => self.proven(at, now),
@@ -122,7 +125,7 @@ impl Worker<'_> {
             State::Absent | State::Connecting => {}
         }
         if !self.pongs.is_empty() {
-            self.write(at);
+            self.answer_pings(at);
         }
     }
 
@@ -130,10 +133,13 @@ impl Worker<'_> {
     fn ended(&mut self, at: usize, now: u64) {
         let conn = &self.conns[at];
         let is_answered = conn.link.open() == 0 && !conn.link.is_mid_reply();
-        match conn.state {
-            State::HalfClosed | State::Retiring if is_answered => self.end(at, now, End::Planned),
-            _ if conn.link.is_mid_reply() => self.lose(at, now, Trouble::Cut),
-            _ => self.lose(at, now, Trouble::Closed),
+        let is_expected = matches!(conn.state, State::HalfClosed | State::Retiring) || conn.is_told_to_go;
+        if is_expected && is_answered {
+            self.end(at, now, End::Planned);
+        } else if conn.link.is_mid_reply() {
+            self.lose(at, now, Trouble::Cut);
+        } else {
+            self.lose(at, now, Trouble::Closed);
         }
     }
 
@@ -205,24 +211,124 @@ impl Worker<'_> {
     }
 
     /// Writes the batch, and keeps what is refused.
+    #[inline]
     fn write(&mut self, at: usize) {
-        let conn = &mut self.conns[at];
-        if !self.pongs.is_empty() {
-            self.pongs.append(&mut self.batch);
-            std::mem::swap(&mut self.pongs, &mut self.batch);
-        }
-        if conn.link.is_blocked() {
-            // Only an answer to a PING gets here: it waits for the next one.
-            self.batch.clear();
-            return;
-        }
-        let Some(mut stream) = conn.stream.as_ref() else {
-            self.batch.clear();
-            return;
-        };
         if self.batch.is_empty() {
             return;
         }
-        conn.link.began_batch(self.pong_bytes);
+        let now = self.now();
+        let conn = &mut self.conns[at];
+        debug_assert!(!conn.link.is_blocked());
+        let Some(mut stream) = conn.stream.as_ref() else {
+            return self.batch.clear();
+        };
+        let stall = stall_of(conn, now);
+        let offered = if stall.is_some() { self.batch.len() / 2 } else { self.batch.len() };
+        conn.link.begin_batch();
+        match stream.write(&self.batch[..offered]) {
+            Ok(bytes) => {
+                self.record.moved(now, 0, bytes);
+                let counts = conn.state.is_live();
+                conn.link.wrote(&self.talk, bytes, now, &mut self.record, counts);
+                if bytes < self.batch.len() {
+                    conn.link.keep(&self.batch[bytes..]);
+                }
+            }
+            Err(error) if is_passing(&error) => conn.link.keep(&self.batch),
+            Err(_) => {
+                self.batch.clear();
+                return self.lose(at, now, Trouble::Reset);
+            }
+        }
+        self.batch.clear();
+        if let Some(pause) = stall {
+            let conn = &mut self.conns[at];
+            (conn.is_stalled, conn.stalled_at) = (true, now);
+            self.alarm(at, now + pause, Alarm::StallOver);
+        }
+        self.half_close(at, now);
     }
+
+    /// Writes what was refused before, and what waited for it.
+    pub(super) fn drain(&mut self, at: usize) {
+        let now = self.now();
+        let conn = &mut self.conns[at];
+        let Some(mut stream) = conn.stream.as_ref().filter(|_| !conn.is_stalled) else { return };
+        while conn.link.is_blocked() {
+            match stream.write(conn.link.waiting()) {
+                Ok(bytes) => {
+                    self.record.moved(now, 0, bytes);
+                    let counts = conn.state.is_live();
+                    conn.link.wrote(&self.talk, bytes, now, &mut self.record, counts);
+                    conn.link.drained(bytes);
+                }
+                Err(error) if is_passing(&error) => return,
+                Err(_) => return self.lose(at, now, Trouble::Reset),
+            }
+        }
+        self.half_close(at, now);
+        self.retire_if_done(at, now);
+        self.refill(at, now);
+    }
+
+    /// Sends the answers to PINGs, behind what waits.
+    #[cold]
+    fn answer_pings(&mut self, at: usize) {
+        let conn = &mut self.conns[at];
+        conn.link.append(&self.pongs);
+        self.pongs.clear();
+        self.drain(at);
+    }
+
+    pub(super) fn end_stall(&mut self, at: usize, _now: u64) {
+        self.conns[at].is_stalled = false;
+        self.drain(at);
+    }
+
+    /// Ends the sending side once a connection that does so has sent enough.
+    fn half_close(&mut self, at: usize, now: u64) {
+        let conn = &mut self.conns[at];
+        if conn.state != State::Ready || !has_enough(conn) || conn.link.is_blocked() {
+            return;
+        }
+        let Some(stream) = &conn.stream else { return };
+        conn.state = State::HalfClosed;
+        if stream.shutdown(Shutdown::Write).is_err() {
+            self.lose(at, now, Trouble::Reset);
+        }
+    }
+
+    /// The next bytes that a slow reader allows itself.
+    pub(super) fn read_slowly(&mut self, at: usize, now: u64) {
+        let Some(Impairment::Slow { bytes_per_s }) = self.conns[at].impairment else { return };
+        let most = u64::from(bytes_per_s) * SLOW_READ_NS / 1_000_000_000;
+        let most = usize::try_from(most).unwrap_or(SCRATCH_BYTES).clamp(1, SCRATCH_BYTES);
+        let (look, read_at) = self.read_once(at, most);
+        match look {
+            Look::Empty | Look::More => self.alarm(at, now + SLOW_READ_NS, Alarm::SlowRead),
+            Look::End => self.ended(at, read_at),
+            Look::Gone(why) => self.lose(at, read_at, why),
+        }
+    }
+}
+
+/// How long a stalling writer pauses in this batch, in nanoseconds, if it is time to.
+#[inline]
+fn stall_of(conn: &Conn, now: u64) -> Option<u64> {
+    let Some(Impairment::Stall { pause }) = conn.impairment else { return None };
+    let is_time = conn.state.is_live() && now - conn.stalled_at >= STALL_EVERY_NS;
+    is_time.then(|| nanos(pause))
+}
+
+/// Whether a connection that ends its sending side has sent all that it will.
+#[inline]
+fn has_enough(conn: &Conn) -> bool {
+    match conn.impairment {
+        Some(Impairment::HalfClose { after }) => conn.requests >= after,
+        Some(Impairment::Slow { .. } | Impairment::Stall { .. } | Impairment::Reset { .. }) | None => false,
+    }
+}
+
+fn is_passing(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
