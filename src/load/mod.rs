@@ -5,9 +5,11 @@
 //! limit is part of the result. Never: server code above the codec, the buffers and the sockets, so that a fault of
 //! the server can't hide in the generator.
 
+pub mod confidence;
 pub mod histogram;
 pub mod profile;
 pub mod progress;
 pub mod report;
 pub mod schedule;
+pub mod size;
 pub mod units;
