@@ -40,6 +40,11 @@ impl Rng {
         self.below(1000) < per_mille
     }
 
+    /// A number in (0, 1], 53 bits of it: never 0, so that it has a logarithm.
+    pub const fn unit(&mut self) -> f64 {
+        ((self.next_u64() >> 11) + 1) as f64 / (1_u64 << 53) as f64
+    }
+
     /// A stream of its own, so that one user's appetite does not shift another's numbers.
     pub const fn fork(&mut self) -> Rng {
         Rng::new(self.next_u64())
@@ -64,6 +69,8 @@ mod tests {
         for _ in 0..10_000 {
             assert!((3..=9).contains(&rng.between(3, 9)));
             assert!(rng.below(5) < 5);
+            let unit = rng.unit();
+            assert!(unit > 0.0 && unit <= 1.0);
         }
         assert_eq!(rng.below(0), 0);
         assert!(!rng.chance(0));

@@ -85,9 +85,7 @@ pub const fn stream(seed: u64, connection: u32) -> Rng {
 /// An exponential with mean 1: never negative, at most 37.
 #[inline]
 fn unit_exponential(rng: &mut Rng) -> f64 {
-    // 53 bits in (0, 1]: zero would be infinitely far away.
-    let uniform = ((rng.next_u64() >> 11) + 1) as f64 * (1.0 / 9_007_199_254_740_992.0);
-    -uniform.ln()
+    -rng.unit().ln()
 }
 
 /// The schedules of one thread's connections, merged.

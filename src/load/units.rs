@@ -38,6 +38,12 @@ pub fn seconds_text(seconds: f64) -> String {
     shortest(seconds, &TIMES)
 }
 
+/// A share such as `5%` or `0.01%`, as a part of 1; at most 100 %.
+pub fn share(text: &str) -> Option<f64> {
+    let percent = number(text.trim().strip_suffix('%')?.trim_end())?;
+    (percent <= 100.0).then_some(percent / 100.0)
+}
+
 /// A time for reading, from nanoseconds: three digits and a unit, such as `1.84 ms`.
 pub fn ns_text(ns: f64) -> String {
     let units = [(1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns")];
@@ -140,6 +146,12 @@ mod tests {
         for (text, as_rate, as_seconds) in table {
             assert_eq!((rate(text), seconds(text)), (*as_rate, *as_seconds), "case: {text}");
         }
+    }
+
+    #[test]
+    fn shares_want_their_sign() {
+        assert_eq!((share("5%"), share(" 0.5 % "), share("100%")), (Some(0.05), Some(0.005), Some(1.0)));
+        assert_eq!((share("5"), share("%"), share("101%"), share("-1%")), (None, None, None, None));
     }
 
     #[test]
