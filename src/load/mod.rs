@@ -6,6 +6,7 @@
 //! the server can't hide in the generator.
 
 pub mod confidence;
+pub mod crew;
 pub mod histogram;
 pub mod link;
 pub mod pace;

@@ -12,14 +12,13 @@ mod conn;
 mod life;
 mod visit;
 
-use super::link::{End, Link, Overdue};
+use super::link::End;
 use super::pace::Pacer;
-use super::plan::{Impairment, Plan, Traffic};
+use super::plan::{Plan, Traffic};
 use super::record::{Record, Recent, Tally};
 use super::report::Trouble;
 use super::schedule::{Agenda, Schedule};
 use super::talk::Talk;
-use crate::base::Rng;
 use conn::{Conn, State};
 use mio::{Events, Poll, Token};
 use std::cmp::Reverse;
