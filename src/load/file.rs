@@ -74,7 +74,8 @@ pub enum FileError {
 
 /// The report as JSON with a line for each field, and a line's end at its end.
 pub fn to_json(report: &Report) -> String {
-    let mut text = serde_json::to_string_pretty(report).expect("a report has text keys and nothing that fails");
+    let mut text =
+        serde_json::to_string_pretty(report).expect("a report has text keys and nothing that fails");
     text.push('\n');
     text
 }

@@ -4,7 +4,7 @@
 //! Never: a figure made up for one that is absent; callers get no text for it.
 
 use super::histogram::Histogram;
-use super::report::{Arrival, Asked, Class, Model, Protocol, Report, Trouble};
+use super::report::{Arrival, Asked, Class, Model, Protocol, Report, Search, Trouble};
 use std::collections::BTreeMap;
 
 /// Percentiles that every output shows, with their names.
@@ -207,12 +207,14 @@ pub fn asked(asked: &Asked) -> Vec<String> {
         parts.push(format!("impaired by {}", asked.impair));
     }
     if asked.processes > 1 {
-        parts.push(counted(asked.processes.into(), "process").replace("processs", "processes"));
+        parts.push(format!("{} processes", asked.processes));
     }
     if asked.threads > 1 {
         parts.push(counted(asked.threads.into(), "thread"));
     }
-    parts.push(format!("{} warm-up", seconds(asked.warmup_s)));
+    if asked.warmup_s > 0.0 {
+        parts.push(format!("{} warm-up", seconds(asked.warmup_s)));
+    }
     parts.push(format!("{} measured", seconds(asked.duration_s)));
     parts.push(format!("seed {}", asked.seed));
     parts
@@ -229,6 +231,22 @@ pub fn troubles(troubles: &BTreeMap<Trouble, u64>, is_wanted: impl Fn(Trouble) -
     let mut found: Vec<_> = troubles.iter().filter(|(trouble, _)| is_wanted(**trouble)).collect();
     found.sort_by_key(|(_, times)| std::cmp::Reverse(**times));
     found.iter().map(|(trouble, times)| format!("{} {}", count(**times), trouble.name())).collect()
+}
+
+/// What a search found, in a sentence.
+pub fn search(search: &Search) -> String {
+    let condition = &search.condition;
+    let confirmed = format!("{} of {} tries", search.confirmed.1, search.confirmed.0);
+    match (search.held, search.failed) {
+        (Some(held), Some(failed)) => {
+            format!("{condition} holds up to {} ({confirmed}), and not at {}", rate(held), rate(failed))
+        }
+        (Some(held), None) => format!(
+            "{condition} holds at {} ({confirmed}), the highest rate that could be tried; the server may do more",
+            rate(held)
+        ),
+        (None, _) => format!("{condition} held at no rate that was tried"),
+    }
 }
 
 /// The command that repeats a run exactly: as it was given, with the seed that it had.
