@@ -7,6 +7,7 @@
 
 pub mod confidence;
 pub mod crew;
+pub mod file;
 pub mod histogram;
 pub mod link;
 pub mod pace;
@@ -21,4 +22,5 @@ pub mod talk;
 mod timer;
 pub mod units;
 pub mod window;
+pub mod words;
 pub mod worker;
