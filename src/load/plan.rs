@@ -3,8 +3,8 @@
 use super::profile::Profile;
 use super::report::{Arrival, Protocol};
 use super::size::Sizes;
+use super::sources::Sources;
 use crate::net::Endpoint;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,6 +82,17 @@ pub enum Expect {
     Any,
 }
 
+impl Expect {
+    /// As flags and reports name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Expect::Same => "same",
+            Expect::Flip => "flip",
+            Expect::Any => "any",
+        }
+    }
+}
+
 /// When requests leave.
 #[derive(Clone, Debug)]
 pub enum Traffic {
@@ -107,8 +118,8 @@ pub struct Life {
     pub churn: Option<Duration>,
     /// How often all connections are reset at once and made anew; absent is never.
     pub storm: Option<Duration>,
-    /// Source addresses, taken in turn; empty lets the system choose.
-    pub sources: Vec<IpAddr>,
+    /// Where they come from.
+    pub sources: Sources,
 }
 
 /// A kind of bad client.

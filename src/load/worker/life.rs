@@ -42,8 +42,7 @@ impl Worker<'_> {
         debug_assert_eq!(conn.state, State::Absent);
         conn.since = now;
         self.record.tally.attempted += 1;
-        let sources = &self.plan.life.sources;
-        let source = (!sources.is_empty()).then(|| sources[conn.link.id as usize % sources.len()]);
+        let source = self.plan.life.sources.of(conn.link.id);
         let begun = net::connect_from(&self.plan.target, source).and_then(|mut stream| {
             let interest = Interest::READABLE.add(Interest::WRITABLE);
             self.poll.registry().register(&mut stream, Token(at as usize), interest)?;

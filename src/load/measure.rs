@@ -1,0 +1,222 @@
+//! One run from its plan to its report: run, counted, judged.
+//!
+//! Always holds: a report's figures are those of the measured part, its verdict is made from the same figures, and what
+//! the system tells of the server and of ourselves is read when that part begins and when it ends.
+
+use super::crew::{self, Failure, Gathered, Mark, Observer};
+use super::plan::{Plan, Traffic};
+use super::record::Tally;
+use super::report::{
+    Asked, Class, Confidence, Connections, Host, Model, OwnFigures, Report, SCHEMA, ServerFigures,
+};
+use super::verdict::{self, Facts};
+use super::watch::{Snapshot, Usage};
+use crate::load::histogram::Histogram;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What a run is told of besides its plan.
+#[derive(Clone, Debug, Default)]
+pub struct Setting {
+    /// The command, as it was given.
+    pub command: String,
+    /// The machine.
+    pub host: Host,
+    /// The server's process, if it is on this machine and known.
+    pub server_pid: Option<u32>,
+}
+
+/// What a run gave.
+#[derive(Debug)]
+pub struct Measured {
+    /// Everything that is told of it.
+    pub report: Report,
+    /// Response times of each part of the report's series.
+    pub responses: Vec<Histogram>,
+}
+
+/// Runs a plan and judges what it gave. `title` says in the progress which run of several it is.
+///
+/// # Errors
+///
+/// See [`Failure`].
+pub fn measure(
+    plan: &Plan,
+    setting: &Setting,
+    title: &str,
+    observer: &mut dyn Observer,
+) -> Result<Measured, Failure> {
+    let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut watched = Watched { server_pid: setting.server_pid, ..Watched::default() };
+    let gathered = crew::run(plan, title, observer, &mut |mark| watched.look(mark))?;
+    let began_unix_ms = u64::try_from(began.as_millis()).unwrap_or(u64::MAX);
+    let report = report(plan, setting, &gathered, &watched, began_unix_ms);
+    Ok(Measured { report, responses: gathered.responses })
+}
+
+/// The processes at both ends of the measured part.
+#[derive(Default)]
+struct Watched {
+    server_pid: Option<u32>,
+    own: (Option<Snapshot>, Option<Snapshot>),
+    server: (Option<Snapshot>, Option<Snapshot>),
+}
+
+impl Watched {
+    fn look(&mut self, mark: Mark) {
+        let own = Snapshot::of_self();
+        let server = self.server_pid.and_then(Snapshot::of);
+        match mark {
+            Mark::Begin => (self.own.0, self.server.0) = (own, server),
+            Mark::End => (self.own.1, self.server.1) = (own, server),
+        }
+    }
+}
+
+fn between((begin, end): &(Option<Snapshot>, Option<Snapshot>)) -> Option<Usage> {
+    Some(begin.as_ref()?.until(end.as_ref()?))
+}
+
+fn report(
+    plan: &Plan,
+    setting: &Setting,
+    gathered: &Gathered,
+    watched: &Watched,
+    began_unix_ms: u64,
+) -> Report {
+    let tally = &gathered.tally;
+    let asked = asked(plan);
+    let measured_s = plan.duration.as_secs_f64();
+    let confidence = Confidence::of(&tally.parts);
+    let server = server(watched, tally, setting.server_pid);
+    let own = own(gathered, between(&watched.own), asked.model);
+    let times = &tally.times[0];
+    let verdict = verdict::judge(&Facts {
+        model: asked.model,
+        is_steady: match &plan.traffic {
+            Traffic::Closed => true,
+            Traffic::Open { profile, .. } => profile.length().is_none(),
+        },
+        own,
+        counts: tally.counts,
+        response: &times.response,
+        censored: times.censored,
+        server_busiest: server.map(|server| server.busiest),
+        wanted: plan.connections + plan.idle,
+        open: tally.open_max,
+        threads: plan.threads,
+        processors: setting.host.processors,
+        measured_s,
+        drift: confidence.as_ref().map(|confidence| confidence.drift),
+        series: &gathered.series,
+    });
+    Report {
+        schema: SCHEMA,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        command: setting.command.clone(),
+        began_unix_ms,
+        host: setting.host.clone(),
+        asked,
+        verdict,
+        measured_s,
+        counts: tally.counts,
+        troubles: tally.troubles.clone(),
+        statuses: tally.statuses.clone(),
+        connections: connections(plan, gathered),
+        classes: classes(plan, tally),
+        series: gathered.series.clone(),
+        confidence,
+        server,
+        floor: None,
+        search: None,
+        assertions: Vec::new(),
+    }
+}
+
+fn own(gathered: &Gathered, usage: Option<Usage>, model: Model) -> OwnFigures {
+    let Tally { late, counts, .. } = &gathered.tally;
+    let is_open = model == Model::Open;
+    OwnFigures {
+        busy: gathered.busy,
+        waited: usage.map(|usage| usage.waited),
+        late_p99_ns: late.percentile(99.0).or_else(|| late.max()).filter(|_| is_open),
+        late_max_ns: late.max().filter(|_| is_open),
+        turn_max_ns: gathered.turn_max_ns,
+        achieved: (is_open && counts.scheduled > 0).then(|| counts.sent as f64 / counts.scheduled as f64),
+    }
+}
+
+fn server(watched: &Watched, tally: &Tally, pid: Option<u32>) -> Option<ServerFigures> {
+    let usage = between(&watched.server)?;
+    let answered = tally.counts.answered.max(1) as f64;
+    Some(ServerFigures {
+        pid: pid?,
+        cpu_s: usage.cpu_ns as f64 / 1e9,
+        cpu_ns_per_message: usage.cpu_ns as f64 / answered,
+        busiest: usage.busiest,
+        rss_bytes: usage.rss_bytes,
+    })
+}
+
+fn connections(plan: &Plan, gathered: &Gathered) -> Connections {
+    let tally = &gathered.tally;
+    Connections {
+        wanted: plan.connections + plan.idle,
+        attempted: tally.attempted,
+        established: tally.established,
+        verified: tally.verified,
+        lost: tally.lost,
+        retired: tally.retired,
+        open_max: tally.open_max,
+        ramp_s: gathered.ramp_s,
+        connect: tally.connect.clone(),
+        recovery: tally.recovery.clone(),
+    }
+}
+
+fn classes(plan: &Plan, tally: &Tally) -> Vec<Class> {
+    let impaired = plan.impaired_counts();
+    let plain = ("plain", plan.connections - impaired.iter().sum::<u32>());
+    let kinds = plan.impaired.iter().zip(&impaired).map(|((kind, _), count)| (kind.name(), *count));
+    let named = std::iter::once(plain).chain(kinds);
+    let of = |((name, connections), times): ((&str, u32), &super::record::Times)| Class {
+        name: name.to_owned(),
+        connections,
+        response: times.response.clone(),
+        service: times.service.clone(),
+        lag: times.lag.clone(),
+        censored: times.censored,
+    };
+    named.zip(&tally.times).map(of).collect()
+}
+
+/// What was asked for, in words.
+pub fn asked(plan: &Plan) -> Asked {
+    let (model, profile, arrival) = match &plan.traffic {
+        Traffic::Closed => (Model::Closed, None, None),
+        Traffic::Open { profile, arrival } => (Model::Open, Some(profile.to_string()), Some(*arrival)),
+    };
+    let impaired = plan.impaired.iter().map(|(kind, share)| format!("{}={}", kind.name(), percent(*share)));
+    Asked {
+        target: plan.target.to_string(),
+        protocol: plan.talk.protocol,
+        model,
+        profile,
+        arrival,
+        connections: plan.connections,
+        idle: plan.idle,
+        in_flight: plan.in_flight,
+        size: plan.talk.sizes.to_string(),
+        correlated: plan.talk.correlated,
+        expect: plan.talk.expect.name().to_owned(),
+        impair: impaired.collect::<Vec<_>>().join(","),
+        seed: plan.seed,
+        threads: plan.threads,
+        processes: 1,
+        warmup_s: plan.warmup.as_secs_f64(),
+        duration_s: plan.duration.as_secs_f64(),
+    }
+}
+
+fn percent(share: f64) -> String {
+    format!("{}%", share * 100.0)
+}
