@@ -21,6 +21,7 @@ pub mod size;
 pub mod talk;
 mod timer;
 pub mod units;
+pub mod verdict;
 pub mod window;
 pub mod words;
 pub mod worker;
