@@ -5,8 +5,12 @@
 //! limit is part of the result. Never: server code above the codec, the buffers and the sockets, so that a fault of
 //! the server can't hide in the generator.
 
+pub mod descriptors;
 pub mod histogram;
+pub mod host;
 pub mod pace;
 pub mod progress;
 pub mod report;
+pub mod sources;
 mod timer;
+pub mod watch;
