@@ -1,16 +1,14 @@
 //! What this host gives, asked once: processors, descriptors, memory, the longest accept queue.
 
 use crate::config::Host;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use crate::load::descriptors;
 use std::num::NonZero;
 
 /// This host, with the limit of descriptors raised as far as the system lets us.
 pub(super) fn host() -> Host {
-    let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     Host {
         processors: std::thread::available_parallelism().map_or(1, NonZero::get),
-        descriptors: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),
+        descriptors: descriptors::raise_limit(),
         memory_bytes: memory_bytes(),
         backlog_max: backlog_max(),
     }

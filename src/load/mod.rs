@@ -7,8 +7,10 @@
 
 pub mod confidence;
 pub mod crew;
+pub mod descriptors;
 pub mod file;
 pub mod histogram;
+pub mod host;
 pub mod link;
 pub mod pace;
 pub mod plan;
@@ -18,10 +20,12 @@ pub mod record;
 pub mod report;
 pub mod schedule;
 pub mod size;
+pub mod sources;
 pub mod talk;
 mod timer;
 pub mod units;
 pub mod verdict;
+pub mod watch;
 pub mod window;
 pub mod words;
 pub mod worker;
