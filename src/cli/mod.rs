@@ -58,6 +58,8 @@ enum Command {
     /// Say whether a configuration is right, or everything that is wrong with it
     #[command(after_help = AFTER_CHECK)]
     Check(check::Options),
+    /// Load a server, check every reply, and tell what it can do
+    Bench(Box<bench::Options>),
     /// Send a request from the shell, and print its reply
     Send(send::Options),
     /// Ask a server whether it speaks the protocol: golden vectors, negatives, sessions
@@ -81,6 +83,7 @@ pub fn run() -> ExitCode {
     let ended = match args.command {
         Command::Serve(options) => serve::run(&options),
         Command::Check(options) => check::run(&options),
+        Command::Bench(options) => bench::run(&options),
         Command::Send(options) => send::run(&options),
         Command::Conform(options) => conform::run(&options),
         Command::Completions(options) => shell::completions(&options, Args::command()),

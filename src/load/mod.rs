@@ -12,6 +12,7 @@ pub mod file;
 pub mod histogram;
 pub mod host;
 pub mod link;
+pub mod measure;
 pub mod pace;
 pub mod plan;
 pub mod profile;
