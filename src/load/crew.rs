@@ -54,14 +54,14 @@ pub enum Failure {
     /// The system refused something that the generator needs for itself.
     #[error("the load generator failed: {0}")]
     System(#[from] io::Error),
-    /// Whoever watches wanted no more.
-    #[error("stopped")]
+    /// Whoever watches wanted no more before anything was measured to its end.
+    #[error("stopped before the end")]
     Stopped,
 }
 
 /// Watches a run.
 pub trait Observer {
-    /// A part of the time series is over. False ends the run at once.
+    /// A part of the time series is over. False ends the run early: what was gathered until then is still told.
     fn on_part(&mut self, progress: &Progress<'_>) -> bool;
 }
 
@@ -80,6 +80,8 @@ pub struct Gathered {
     pub turn_max_ns: u64,
     /// Seconds until all connections had answered; absent if some never did.
     pub ramp_s: Option<f64>,
+    /// Whether whoever watches ended it early.
+    pub was_stopped: bool,
 }
 
 /// Called when the measured time begins and when it ends.
@@ -129,7 +131,7 @@ pub fn run(
 fn shares(plan: &Plan) -> Vec<Share> {
     let all = plan.connections + plan.idle;
     let threads = plan.threads.clamp(1, all.max(1));
-    let of = |thread| (thread..all).step_by(threads as usize).collect();
+    let of = |thread| (thread..all).step_by(threads as usize).map(|number| plan.first + number).collect();
     (0..threads).map(|thread| Share { thread, connections: of(thread) }).collect()
 }
 
@@ -142,6 +144,7 @@ struct Foreman<'a> {
     origin: Instant,
     begin: Option<Duration>,
     ramp_s: Option<f64>,
+    was_stopped: bool,
     threads: Vec<Thread>,
     parts: BTreeMap<usize, Part>,
     next_part: usize,
@@ -182,6 +185,7 @@ impl<'a> Foreman<'a> {
             origin,
             begin: None,
             ramp_s: None,
+            was_stopped: false,
             threads: (0..threads).map(|_| Thread::default()).collect(),
             parts: BTreeMap::new(),
             next_part: 0,
@@ -202,6 +206,9 @@ impl<'a> Foreman<'a> {
         loop {
             let ready = self.shared.ready.load(Ordering::Relaxed);
             let elapsed = self.origin.elapsed();
+            if self.was_stopped {
+                return Ok(());
+            }
             if ready >= wanted {
                 self.ramp_s = Some(elapsed.as_secs_f64());
                 break;
@@ -270,6 +277,7 @@ impl<'a> Foreman<'a> {
             busy: busiest,
             turn_max_ns,
             ramp_s: self.ramp_s,
+            was_stopped: self.was_stopped,
         })
     }
 
@@ -328,7 +336,8 @@ impl<'a> Foreman<'a> {
             self.series.push(interval);
             self.responses.push(response);
             if !observer.on_part(&self.progress()) {
-                return Err(Failure::Stopped);
+                self.was_stopped = true;
+                self.shared.stop.store(true, Ordering::Relaxed);
             }
         }
         Ok(())

@@ -277,9 +277,13 @@ impl Link {
             }
         }
         match talk.claimed(reply.body) {
-            Some(id) if id.connection == self.id => Some((id.number, reply.is_ours)),
-            Some(_another) => oldest.map(|number| (number, false)),
-            None => oldest.map(|number| (number, false)),
+            Some(id) if id.connection == self.id => {
+                // Its content is right for its length; that may not be what was sent.
+                let sent = self.window.at(id.number);
+                let is_whole = sent.is_none_or(|sent| sent.size as usize == reply.body.len());
+                Some((id.number, reply.is_ours && is_whole))
+            }
+            Some(_) | None => oldest.map(|number| (number, false)),
         }
     }
 
@@ -352,3 +356,6 @@ pub enum End {
     /// It never got to its first request.
     Probe,
 }
+
+#[cfg(test)]
+mod tests;

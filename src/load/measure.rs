@@ -48,6 +48,9 @@ pub fn measure(
     let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut watched = Watched { server_pid: setting.server_pid, ..Watched::default() };
     let gathered = crew::run(plan, title, observer, &mut |mark| watched.look(mark))?;
+    if gathered.was_stopped {
+        return Err(Failure::Stopped);
+    }
     let began_unix_ms = u64::try_from(began.as_millis()).unwrap_or(u64::MAX);
     let report = report(plan, setting, &gathered, &watched, began_unix_ms);
     Ok(Measured { report, responses: gathered.responses })

@@ -17,7 +17,9 @@ pub struct Plan {
     pub talk: Talk,
     /// When requests leave.
     pub traffic: Traffic,
-    /// Connections that send requests, 1 to [`CONNECTIONS_MAX`].
+    /// Number of the first connection. Those before it are another process's.
+    pub first: u32,
+    /// Connections that send requests, at most [`CONNECTIONS_MAX`]; they come first.
     pub connections: u32,
     /// Connections that only exist, besides.
     pub idle: u32,
@@ -177,7 +179,7 @@ impl Plan {
     /// The class of a connection: 0 if it is not impaired, else the place of its kind in
     /// [`impaired`](Self::impaired) plus one. The first connections are the bad ones.
     pub fn class_of(&self, connection: u32) -> usize {
-        let mut behind = 0;
+        let mut behind = self.first;
         for (at, count) in self.impaired_counts().into_iter().enumerate() {
             behind += count;
             if connection < behind {

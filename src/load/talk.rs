@@ -32,7 +32,7 @@ const IDENTITY_BYTES_MAX: usize = 16;
 /// Makes requests and reads replies. One for a thread.
 #[derive(Clone, Debug)]
 pub struct Talk {
-    asked: Asked,
+    pub(super) asked: Asked,
     header: Header,
     crc: Crc,
     limits: FrameLimits,

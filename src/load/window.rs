@@ -158,3 +158,85 @@ impl Window {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    fn written(window: &mut Window, count: u32) {
+        for _ in 0..count {
+            let number = window.next();
+            window.push(0, 0, 1);
+            window.at(number).unwrap().written = 1;
+        }
+    }
+
+    #[test]
+    fn replies_are_told_apart() {
+        let mut window = Window::default();
+        written(&mut window, 4);
+        assert!(matches!(window.answer(0), Answer::To(_)));
+        assert_eq!(window.answer(0), Answer::Again, "in front of all that is open");
+        assert!(matches!(window.answer(2), Answer::To(_)));
+        assert_eq!(window.answer(2), Answer::Again, "behind one that is open");
+        assert!(window.is_oldest_overtaken());
+        assert!(matches!(window.answer(1), Answer::Overtaken(_)));
+        assert!(!window.is_oldest_overtaken());
+        assert_eq!(window.answer(4), Answer::Nobody);
+        window.push(0, 0, 1);
+        assert_eq!(window.answer(4), Answer::Nobody, "it was not written yet");
+        assert_eq!((window.open(), window.oldest()), (2, Some(3)));
+    }
+
+    #[test]
+    fn a_late_reply_is_not_a_second_one() {
+        let mut window = Window::default();
+        written(&mut window, 3);
+        window.answer(1);
+        assert!(window.give_up_oldest().is_some());
+        assert_eq!(window.answer(0), Answer::Late);
+        assert_eq!(window.answer(1), Answer::Again);
+        assert_eq!((window.open(), window.oldest()), (1, Some(2)));
+        written(&mut window, 2 * u32::try_from(LOST_MAX).unwrap());
+        while window.give_up_oldest().is_some() {}
+        assert_eq!(window.lost.len(), LOST_MAX);
+    }
+
+    #[test]
+    fn numbers_wrap() {
+        let mut window = Window::from(u32::MAX - 1);
+        written(&mut window, 4);
+        assert!(matches!(window.answer(u32::MAX), Answer::To(_)));
+        assert!(matches!(window.answer(1), Answer::To(_)));
+        assert!(matches!(window.answer(u32::MAX - 1), Answer::Overtaken(_)));
+        assert!(matches!(window.answer(0), Answer::Overtaken(_)));
+        assert_eq!(window.answer(0), Answer::Again);
+        assert_eq!((window.open(), window.next()), (0, 2));
+    }
+
+    proptest! {
+        /// Whatever comes in whatever order, each request is answered once, and what is open is what was not.
+        #[test]
+        fn every_request_is_answered_once(first in any::<u32>(), replies in vec(0u32..20, 0..60)) {
+            let mut window = Window::from(first);
+            written(&mut window, 16);
+            let mut seen = std::collections::BTreeSet::new();
+            for number in replies {
+                let answer = window.answer(first.wrapping_add(number));
+                let is_overtaken = seen.iter().any(|other| *other > number);
+                match answer {
+                    Answer::To(_) => prop_assert!(number < 16 && !is_overtaken && seen.insert(number)),
+                    Answer::Overtaken(_) => prop_assert!(number < 16 && is_overtaken && seen.insert(number)),
+                    Answer::Again => prop_assert!(seen.contains(&number)),
+                    Answer::Nobody => prop_assert!(number >= 16),
+                    Answer::Late => prop_assert!(false, "nothing was given up"),
+                }
+                prop_assert_eq!(window.open() as usize, 16 - seen.len());
+                let oldest = (0..16).find(|number| !seen.contains(number));
+                prop_assert_eq!(window.oldest(), oldest.map(|number| first.wrapping_add(number)));
+            }
+        }
+    }
+}

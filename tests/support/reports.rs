@@ -154,6 +154,7 @@ pub fn normal() -> Report {
             sent: requests,
             answered: requests,
             unanswered: 0,
+            abandoned: 0,
             dropped: 0,
             bytes_out: requests * 74,
             bytes_in: requests * 76,

@@ -193,6 +193,7 @@ impl Options {
         Ok(Plan {
             talk: self.talk()?,
             traffic,
+            first: 0,
             connections,
             idle,
             in_flight: within("--in-flight", in_flight, 1, IN_FLIGHT_MAX)?,

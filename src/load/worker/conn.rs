@@ -76,7 +76,7 @@ pub(super) struct Conn {
 
 impl Conn {
     pub(super) fn new(plan: &Plan, id: u32) -> Conn {
-        let is_idle = id >= plan.connections;
+        let is_idle = id - plan.first >= plan.connections;
         let class = if is_idle { 0 } else { plan.class_of(id) };
         // The first fork of this stream makes the schedule.
         let mut rng = stream(plan.seed, id);

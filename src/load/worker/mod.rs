@@ -376,9 +376,11 @@ impl<'a> Worker<'a> {
 fn agenda(plan: &Plan, share: &Share) -> Agenda {
     let Traffic::Open { profile, arrival } = &plan.traffic else { return Agenda::new(Vec::new()) };
     let profile = Arc::new(profile.held_before(plan.warmup.as_secs_f64()));
-    let sending = share.connections.iter().filter(|id| **id < plan.connections);
+    let numbers = share.connections.iter().map(|id| id - plan.first).filter(|number| *number < plan.connections);
     Agenda::new(
-        sending.map(|id| Schedule::new(&profile, *arrival, plan.seed, *id, plan.connections)).collect(),
+        numbers
+            .map(|number| Schedule::new(&profile, *arrival, plan.seed, number, plan.connections))
+            .collect(),
     )
 }
 
