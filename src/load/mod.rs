@@ -5,7 +5,9 @@
 //! limit is part of the result. Never: server code above the codec, the buffers and the sockets, so that a fault of
 //! the server can't hide in the generator.
 
+pub mod child;
 pub mod descriptors;
+pub mod floor;
 pub mod histogram;
 pub mod host;
 pub mod pace;
