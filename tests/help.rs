@@ -137,6 +137,7 @@ fn completions_and_pages_name_what_there_is() {
         for word in ["serve", "send", "conform", "one-way", "pipeline"] {
             assert!(script.contains(word), "the completions of {shell} lack {word}");
         }
+        assert!(!script.contains("floor"), "the completions of {shell} offer what is not for people");
     }
     let script = of(&["completions", "bash"]);
     let (code, _, errors) =

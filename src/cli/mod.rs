@@ -8,6 +8,7 @@ pub mod bench;
 mod check;
 mod colours;
 mod conform;
+mod floor;
 mod host;
 mod logs;
 mod send;
@@ -65,6 +66,9 @@ enum Command {
     /// Ask a server whether it speaks the protocol: golden vectors, negatives, sessions
     #[command(after_help = AFTER_CONFORM)]
     Conform(conform::Options),
+    /// Echo bytes, as the floor that a benchmark compares with
+    #[command(hide = true)]
+    Floor(floor::Options),
     /// Print what makes a shell complete the words of this command line
     Completions(shell::Completions),
     /// Print the manual page, of a command or of all
@@ -86,7 +90,8 @@ pub fn run() -> ExitCode {
         Command::Bench(options) => bench::run(&options),
         Command::Send(options) => send::run(&options),
         Command::Conform(options) => conform::run(&options),
-        Command::Completions(options) => shell::completions(&options, Args::command()),
+        Command::Floor(options) => floor::run(&options),
+        Command::Completions(options) => shell::completions(&options, &Args::command()),
         Command::Man(options) => shell::man(&options, Args::command()),
     };
     match ended {

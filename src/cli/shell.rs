@@ -22,7 +22,10 @@ pub(super) struct Man {
     command: Option<String>,
 }
 
-pub(super) fn completions(options: &Completions, mut of: clap::Command) -> anyhow::Result<ExitCode> {
+pub(super) fn completions(options: &Completions, of: &clap::Command) -> anyhow::Result<ExitCode> {
+    // What is not for people would be completed all the same.
+    let shown = of.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    let mut of = clap::Command::new("tidegate").version(env!("CARGO_PKG_VERSION")).subcommands(shown);
     let mut text = Vec::new();
     clap_complete::generate(options.shell, &mut of, "tidegate", &mut text);
     written(&text)

@@ -5,10 +5,12 @@
 //! limit is part of the result. Never: server code above the codec, the buffers and the sockets, so that a fault of
 //! the server can't hide in the generator.
 
+pub mod child;
 pub mod confidence;
 pub mod crew;
 pub mod descriptors;
 pub mod file;
+pub mod floor;
 pub mod histogram;
 pub mod host;
 pub mod link;

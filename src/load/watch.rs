@@ -118,7 +118,10 @@ mod tests {
     use std::sync::mpsc::channel;
     use std::time::Duration;
 
-    fn snapshot(at: Instant, threads: &[(u32, u64, u64)]) -> Snapshot {
+    /// Thread, `run_ns`, `wait_ns`.
+    type Rows<'a> = &'a [(u32, u64, u64)];
+
+    fn snapshot(at: Instant, threads: Rows<'_>) -> Snapshot {
         let threads = threads.iter().map(|&(tid, run_ns, wait_ns)| (tid, Times { run_ns, wait_ns }));
         Snapshot { at, threads: threads.collect(), rss_bytes: 4096 }
     }
@@ -128,7 +131,7 @@ mod tests {
         let at = Instant::now();
         let later = at + Duration::from_nanos(1000);
         #[rustfmt::skip]
-        let table: &[(&str, &[(u32, u64, u64)], &[(u32, u64, u64)], (u64, f64, f64, u32))] = &[
+        let table: [(&str, Rows<'_>, Rows<'_>, _); 6] = [
             ("nothing",     &[(1, 50, 5)],              &[(1, 50, 5)],               (0, 0.0, 0.0, 0)),
             ("two ran",     &[(1, 50, 5), (2, 0, 0)],   &[(1, 150, 9), (2, 400, 2)], (500, 0.4, 0.004, 0)),
             ("one came",    &[(1, 50, 5)],              &[(1, 60, 5), (2, 300, 40)], (310, 0.3, 0.04, 0)),
@@ -139,7 +142,7 @@ mod tests {
         for (name, before, after, want) in table {
             let usage = snapshot(at, before).until(&snapshot(later, after));
             let got = (usage.cpu_ns, usage.busiest, usage.waited, usage.ended);
-            assert_eq!(got, *want, "case: {name}");
+            assert_eq!(got, want, "case: {name}");
             assert_eq!((usage.elapsed_ns, usage.rss_bytes), (1000, 4096), "case: {name}");
         }
         let none = snapshot(at, &[(1, 5, 5)]).until(&snapshot(at, &[(1, 9, 9)]));
