@@ -40,7 +40,9 @@ pub enum Failure {
         why: String,
     },
     /// Connections were made, and none was answered.
-    #[error("{target} took {established} connections and answered none in {waited_s:.0} s; is {what} one that replies?")]
+    #[error(
+        "{target} took {established} connections and answered none in {waited_s:.0} s; is {what} one that replies?"
+    )]
     NotAnswered {
         /// Where.
         target: String,

@@ -158,7 +158,8 @@ pub struct Counts {
 impl Counts {
     /// Whether every request has exactly one fate.
     pub const fn balance(&self) -> bool {
-        self.scheduled == self.sent + self.dropped && self.sent == self.answered + self.unanswered + self.abandoned
+        self.scheduled == self.sent + self.dropped
+            && self.sent == self.answered + self.unanswered + self.abandoned
     }
 
     /// Adds what another part of the run counted.

@@ -229,7 +229,8 @@ impl Talk {
             Protocol::Lines => match decode_line(input, scanned, LINE_BYTES_MAX) {
                 Ok(Line::Whole { payload, used }) => {
                     let failed = error_line(payload);
-                    let (status, body) = failed.map_or((Status::OK, payload), |(status, text)| (status, text));
+                    let (status, body) =
+                        failed.map_or((Status::OK, payload), |(status, text)| (status, text));
                     Ok((Heard::Reply(Reply { status, correlation: None, is_ours: true, body }), used))
                 }
                 Ok(Line::NeedMore) => Ok((Heard::NeedMore(input.len() + 1), 0)),

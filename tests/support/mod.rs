@@ -9,6 +9,7 @@
 
 pub mod clerk;
 pub mod client;
+pub mod errant;
 pub mod extended;
 pub mod hand;
 pub mod parking;

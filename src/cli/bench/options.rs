@@ -189,7 +189,8 @@ impl Options {
         if self.duration < Duration::from_millis(10) {
             bail!("--duration is {:?}; the least is 10ms", self.duration);
         }
-        let sources = Sources::plan(&target, connections + idle, &self.source).map_err(|why| anyhow!("{why}"))?;
+        let sources =
+            Sources::plan(&target, connections + idle, &self.source).map_err(|why| anyhow!("{why}"))?;
         Ok(Plan {
             talk: self.talk()?,
             traffic,
@@ -286,7 +287,9 @@ fn impaired(text: &str) -> anyhow::Result<Vec<(Impairment, f64)>> {
             "stall" => Impairment::Stall { pause: Duration::from_millis(500) },
             "half-close" => Impairment::HalfClose { after: 100 },
             "reset" => Impairment::Reset { after: Duration::from_secs(1) },
-            _ => bail!("--impair: there is no {name:?}; there are slow, stall, half-close, reset, as slow=5%"),
+            _ => {
+                bail!("--impair: there is no {name:?}; there are slow, stall, half-close, reset, as slow=5%")
+            }
         };
         let Some(share) = units::share(share).filter(|share| *share > 0.0) else {
             bail!("--impair: {part:?} has no share; write {name}=5%");
@@ -308,7 +311,9 @@ pub(super) fn check_descriptors(plan: &Plan) -> anyhow::Result<()> {
     let limit = descriptors::raise_limit();
     let (wanted, fit) = (u64::from(plan.connections + plan.idle), descriptors::connections_in(limit));
     if wanted > fit {
-        bail!("{wanted} connections need {wanted} descriptors, and this process may have {limit}; ask for at most {fit}");
+        bail!(
+            "{wanted} connections need {wanted} descriptors, and this process may have {limit}; ask for at most {fit}"
+        );
     }
     Ok(())
 }

@@ -26,8 +26,7 @@ impl Rig {
     fn new(asked: &Asked, sizes: &[u32]) -> Rig {
         let mut record = Record::new(1, false);
         record.measure(0..u64::MAX);
-        let mut rig =
-            Rig { talk: Talk::new(asked, 7), link: Link::new(5, 0), record, requests: Vec::new() };
+        let mut rig = Rig { talk: Talk::new(asked, 7), link: Link::new(5, 0), record, requests: Vec::new() };
         for size in sizes {
             let mut batch = Vec::new();
             rig.record.scheduled(10);

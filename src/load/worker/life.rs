@@ -29,7 +29,11 @@ impl Worker<'_> {
             let Some(at) = self.unbegun.pop_front() else { return };
             if let Some(rate) = self.plan.life.connect_rate {
                 let gap_s = f64::from(self.plan.threads) / rate;
-                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive rate")]
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "a positive rate"
+                )]
                 let gap_ns = (gap_s * 1e9) as u64;
                 self.next_connect = self.next_connect.max(now.saturating_sub(gap_ns)) + gap_ns;
             }
@@ -141,7 +145,8 @@ impl Worker<'_> {
         let churn = self.plan.life.churn.map(|mean| now + about(&mut conn.rng, nanos(mean)));
         let reset = match conn.impairment {
             Some(Impairment::Reset { after }) => Some(now + about(&mut conn.rng, nanos(after))),
-            Some(Impairment::Slow { .. } | Impairment::Stall { .. } | Impairment::HalfClose { .. }) | None => None,
+            Some(Impairment::Slow { .. } | Impairment::Stall { .. } | Impairment::HalfClose { .. })
+            | None => None,
         };
         let is_slow = matches!(conn.impairment, Some(Impairment::Slow { .. }));
         conn.stalled_at = now;

@@ -15,7 +15,7 @@ mod visit;
 use super::link::End;
 use super::pace::Pacer;
 use super::plan::{Plan, Traffic};
-use super::record::{Record, Recent, Tally};
+use super::record::{Recent, Record, Tally};
 use super::report::Trouble;
 use super::schedule::{Agenda, Schedule};
 use super::talk::Talk;
@@ -351,7 +351,9 @@ impl<'a> Worker<'a> {
 
     fn is_over(&self, now: u64) -> bool {
         now >= self.times.give_up
-            || (now >= self.times.end && self.conns.iter().all(|conn| conn.link.open() == 0))
+            || (now >= self.times.end
+                && self.backlog == 0
+                && self.conns.iter().all(|conn| conn.link.open() == 0))
     }
 
     fn is_traffic(&self, now: u64) -> bool {
@@ -376,7 +378,8 @@ impl<'a> Worker<'a> {
 fn agenda(plan: &Plan, share: &Share) -> Agenda {
     let Traffic::Open { profile, arrival } = &plan.traffic else { return Agenda::new(Vec::new()) };
     let profile = Arc::new(profile.held_before(plan.warmup.as_secs_f64()));
-    let numbers = share.connections.iter().map(|id| id - plan.first).filter(|number| *number < plan.connections);
+    let numbers =
+        share.connections.iter().map(|id| id - plan.first).filter(|number| *number < plan.connections);
     Agenda::new(
         numbers
             .map(|number| Schedule::new(&profile, *arrival, plan.seed, number, plan.connections))

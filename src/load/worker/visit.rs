@@ -134,7 +134,10 @@ impl Worker<'_> {
         let conn = &self.conns[at];
         let is_answered = conn.link.open() == 0 && !conn.link.is_mid_reply();
         let is_expected = matches!(conn.state, State::HalfClosed | State::Retiring) || conn.is_told_to_go;
-        if is_expected && is_answered {
+        if conn.is_told_to_go && !conn.state.is_live() {
+            // A server that leaves owes nothing to a connection that came too late.
+            self.end(at, now, End::Probe);
+        } else if is_expected && is_answered {
             self.end(at, now, End::Planned);
         } else if conn.link.is_mid_reply() {
             self.lose(at, now, Trouble::Cut);
@@ -154,18 +157,19 @@ impl Worker<'_> {
     /// Sends what waits for room, or in a closed loop whatever there is room for.
     pub(super) fn refill(&mut self, at: usize, now: u64) {
         let conn = &mut self.conns[at];
-        if !conn.has_room(self.plan) || now >= self.times.end || now < self.times.begin {
+        if !conn.has_room(self.plan) || now < self.times.begin {
             return;
         }
         match self.plan.traffic {
             Traffic::Closed => {
-                while conn.has_room(self.plan) && !has_enough(conn) {
+                while now < self.times.end && conn.has_room(self.plan) && !has_enough(conn) {
                     let size = self.plan.talk.sizes.sample(&mut conn.rng);
                     self.record.scheduled(now);
                     conn.requests += 1;
                     conn.link.put(&self.talk, now, now, size, &mut self.batch);
                 }
             }
+            // What was due before the end and waits is sent behind it, too: it would hide how slow the end was.
             Traffic::Open { .. } => {
                 while conn.has_room(self.plan) && !has_enough(conn) {
                     let Some(due) = conn.queue.pop_front() else { break };
