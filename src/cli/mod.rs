@@ -4,6 +4,7 @@
 //! Never: anything that a library user would miss.
 
 mod banner;
+pub mod bench;
 mod check;
 mod colours;
 mod conform;

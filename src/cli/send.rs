@@ -8,7 +8,7 @@
 mod ask;
 mod many;
 mod payload;
-mod print;
+pub(super) mod print;
 
 use super::{complain, seconds};
 use crate::base::limits::{CLIENT_OPEN_MAX, DEADLINE_MS_MAX, PAYLOAD_BYTES_MAX};

@@ -6,6 +6,7 @@
 //! the server can't hide in the generator.
 
 pub mod confidence;
+pub mod file;
 pub mod histogram;
 pub mod profile;
 pub mod progress;
@@ -14,3 +15,4 @@ pub mod schedule;
 pub mod size;
 pub mod units;
 pub mod verdict;
+pub mod words;

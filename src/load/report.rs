@@ -442,6 +442,8 @@ pub struct Try {
     pub because: String,
     /// Whether the generator was the limit; then it counts as not held.
     pub void: bool,
+    /// 99th percentile of its response times, in nanoseconds; absent if there were too few samples.
+    pub p99_ns: Option<u64>,
 }
 
 /// Something that was asserted.

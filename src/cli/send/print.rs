@@ -74,7 +74,7 @@ fn dump(body: &[u8]) -> String {
 }
 
 /// A text of the server's, with nothing in it that could be more than a part of a line.
-pub(super) fn one_line(text: &str) -> String {
+pub(in crate::cli) fn one_line(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 
