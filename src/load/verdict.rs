@@ -34,9 +34,6 @@ const DRIFT: f64 = 1.25;
 /// Replies that an interval needs before its median is compared.
 const INTERVAL_ANSWERS: u64 = 100;
 
-/// Samples that p99.9 needs, so that ten lie beyond it.
-const P999_SAMPLES: u64 = 10_000;
-
 /// A stretch without a look at the sockets that may be in the longest times, in nanoseconds.
 const TURN_NS: u64 = 1_000_000;
 
@@ -291,12 +288,13 @@ fn first_and_rest(series: &[Interval]) -> Option<(f64, f64)> {
 
 fn samples(facts: &Facts<'_>) -> Option<String> {
     let count = facts.response.count();
-    (0 < count && count < P999_SAMPLES).then(|| {
-        let needed_s = whole((facts.measured_s * P999_SAMPLES as f64 / count as f64).ceil());
+    let needed = Histogram::samples_for(99.9);
+    (0 < count && count < needed).then(|| {
+        let needed_s = whole((facts.measured_s * needed as f64 / count as f64).ceil());
         format!(
             "{} are too few for p99.9, which needs {}; at this rate --duration {needed_s}s gives as many",
             words::counted(count, "sample"),
-            words::count(P999_SAMPLES)
+            words::count(needed)
         )
     })
 }
