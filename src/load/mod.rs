@@ -5,6 +5,7 @@
 //! limit is part of the result. Never: server code above the codec, the buffers and the sockets, so that a fault of
 //! the server can't hide in the generator.
 
+pub mod condition;
 pub mod confidence;
 pub mod file;
 pub mod histogram;
