@@ -13,6 +13,7 @@ pub mod profile;
 pub mod progress;
 pub mod report;
 pub mod schedule;
+pub mod search;
 pub mod size;
 pub mod units;
 pub mod verdict;
