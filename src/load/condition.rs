@@ -384,6 +384,3 @@ impl Limit {
 fn key(trouble: Trouble) -> String {
     serde_json::to_value(trouble).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
 }
-
-#[cfg(test)]
-mod tests;
