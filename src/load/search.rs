@@ -236,6 +236,7 @@ fn rounded(rate: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::words;
     use super::*;
     use crate::base::Rng;
     use proptest::prelude::*;
@@ -339,6 +340,7 @@ mod tests {
             Try { void: is_failing && failures % 2 == 0, ..given(!is_failing) }
         });
         assert!(!mixed.is_bound_by_generator(), "the server failed there too: {mixed:?}");
+        assert!(words::search(&mixed).contains(", and not at "), "{}", words::search(&mixed));
     }
 
     /// Whether it holds is more and more uncertain within some per cent of the knee, and now and then a good rate
