@@ -3,6 +3,7 @@
 //! Always holds: three significant digits from 1 ns to 60 s; what is longer counts as 60 s and as saturated.
 //! Never: a percentile from too few samples. [`percentile`](Histogram::percentile) wants ten samples beyond it.
 
+use super::units::whole;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer};
@@ -94,6 +95,11 @@ impl Histogram {
         is_enough.then(|| self.times.value_at_quantile(percent / 100.0))
     }
 
+    /// Samples that [`percentile`](Histogram::percentile) wants for `percent`, 0 to 100 without 100.
+    pub fn samples_for(percent: f64) -> u64 {
+        if percent <= 50.0 { 1 } else { whole((BEYOND_MIN * 100.0 / (100.0 - percent) - 1e-6).ceil()) }
+    }
+
     /// Share of the samples that are at most `ns`, 0 to 1; absent without samples.
     pub fn share_within(&self, ns: u64) -> Option<f64> {
         (self.count() > 0).then(|| self.times.quantile_below(ns))
@@ -162,6 +168,14 @@ mod tests {
         times.record(1_000, 1);
         assert!(times.percentile(99.0).is_some());
         assert_eq!(times.percentile(99.9), None);
+        for percent in [10.0, 50.0, 75.0, 90.0, 99.0, 99.9, 99.97, 99.99] {
+            let needed = Histogram::samples_for(percent);
+            let mut times = Histogram::default();
+            times.record(1_000, needed - 1);
+            assert_eq!(times.percentile(percent), None, "{percent} from {}", needed - 1);
+            times.record(1_000, 1);
+            assert!(times.percentile(percent).is_some(), "{percent} from {needed}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! the server can't hide in the generator.
 
 pub mod child;
+pub mod condition;
 pub mod confidence;
 pub mod crew;
 pub mod descriptors;
@@ -22,6 +23,7 @@ pub mod progress;
 pub mod record;
 pub mod report;
 pub mod schedule;
+pub mod search;
 pub mod size;
 pub mod sources;
 pub mod talk;

@@ -1,7 +1,7 @@
-//! Numbers as people write and read them: `50k`, `1.5M`, `15s`, `250µs`, `1.84 ms`.
+//! Numbers with units as people write them in options: `50k`, `1.5M`, `15s`, `250µs`, `5%`.
 //!
 //! Always holds: what [`rate_text`] and [`seconds_text`] write is read back as the same value. Never: a sign, an
-//! exponent, infinity or NaN from a text.
+//! exponent, infinity or NaN from a text; nor figures for reading, which are rounded (see [`words`](super::words)).
 
 /// Factors of rates and counts, the largest first.
 const THOUSANDS: [(&str, f64); 3] = [("M", 1e6), ("k", 1e3), ("", 1.0)];
@@ -44,35 +44,6 @@ pub fn share(text: &str) -> Option<f64> {
     (percent <= 100.0).then_some(percent / 100.0)
 }
 
-/// A time for reading, from nanoseconds: three digits and a unit, such as `1.84 ms`.
-pub fn ns_text(ns: f64) -> String {
-    let units = [(1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns")];
-    // Half a digit below the next unit, so that rounding never gives 1000 of a unit.
-    let (size, unit) = units.into_iter().find(|(size, _)| ns >= size * 0.9995).unwrap_or((1.0, "ns"));
-    format!("{} {unit}", digits(ns / size))
-}
-
-/// A rate for reading: three digits, such as `41.2k/s`.
-pub fn per_second_text(rate: f64) -> String {
-    let (name, factor) =
-        THOUSANDS.into_iter().find(|(_, factor)| rate >= factor * 0.9995).unwrap_or(("", 1.0));
-    format!("{}{name}/s", digits(rate / factor))
-}
-
-/// A share for reading, in per cent: `0.31 %`.
-pub fn share_text(share: f64) -> String {
-    let percent = share * 100.0;
-    if percent == 0.0 {
-        "0 %".to_owned()
-    } else if percent < 0.01 {
-        format!("{percent:.5} %")
-    } else if percent < 10.0 {
-        format!("{percent:.2} %")
-    } else {
-        format!("{percent:.1} %")
-    }
-}
-
 /// The whole part: 0 for what is negative or no number, the largest number for what is larger.
 #[inline]
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, as is said above")]
@@ -102,17 +73,6 @@ fn shortest(value: f64, units: &[(&str, f64)]) -> String {
     let texts = fitting.map(|(name, size)| format!("{}{name}", value / size));
     let exact = texts.filter(|text| in_units(text, units) == Some(value));
     exact.min_by_key(|text| text.chars().count()).unwrap_or_else(|| value.to_string())
-}
-
-/// Three significant digits below a thousand.
-fn digits(number: f64) -> String {
-    if number >= 99.95 {
-        format!("{number:.0}")
-    } else if number >= 9.995 {
-        format!("{number:.1}")
-    } else {
-        format!("{number:.2}")
-    }
 }
 
 #[cfg(test)]
@@ -152,26 +112,6 @@ mod tests {
     fn shares_want_their_sign() {
         assert_eq!((share("5%"), share(" 0.5 % "), share("100%")), (Some(0.05), Some(0.005), Some(1.0)));
         assert_eq!((share("5"), share("%"), share("101%"), share("-1%")), (None, None, None, None));
-    }
-
-    #[test]
-    fn figures_have_three_digits() {
-        #[rustfmt::skip]
-        let table: &[(f64, &str)] = &[
-            (0.0,            "0.00 ns"),
-            (999.4,          "999 ns"),
-            (999.6,          "1.00 µs"),
-            (1_840_000.0,    "1.84 ms"),
-            (99_960_000.0,   "100 ms"),
-            (59_960_000_000.0, "60.0 s"),
-        ];
-        for (ns, want) in table {
-            assert_eq!(ns_text(*ns), *want, "case: {ns}");
-        }
-        assert_eq!(per_second_text(41_234.0), "41.2k/s");
-        assert_eq!(per_second_text(0.5), "0.50/s");
-        assert_eq!((share_text(0.0), share_text(0.003_1)), ("0 %".to_owned(), "0.31 %".to_owned()));
-        assert_eq!((share_text(0.000_012), share_text(0.987)), ("0.00120 %".to_owned(), "98.7 %".to_owned()));
     }
 
     proptest! {

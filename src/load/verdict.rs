@@ -6,7 +6,8 @@
 
 use super::histogram::Histogram;
 use super::report::{Counts, Interval, Model, OwnFigures, Verdict};
-use super::units::{ns_text, per_second_text, share_text, whole};
+use super::units::whole;
+use super::words;
 
 /// Requests may be this much late whatever the server's speed, in nanoseconds: what a wake-up costs on a quiet machine.
 const LATE_NS: f64 = 100_000.0;
@@ -32,9 +33,6 @@ const DRIFT: f64 = 1.25;
 
 /// Replies that an interval needs before its median is compared.
 const INTERVAL_ANSWERS: u64 = 100;
-
-/// Samples that p99.9 needs, so that ten lie beyond it.
-const P999_SAMPLES: u64 = 10_000;
 
 /// A stretch without a look at the sockets that may be in the longest times, in nanoseconds.
 const TURN_NS: u64 = 1_000_000;
@@ -105,7 +103,7 @@ pub fn judge(facts: &Facts<'_>) -> Verdict {
 impl Facts<'_> {
     fn per_second(&self, count: u64) -> String {
         // A run that was ended at once has measured nothing.
-        per_second_text(count as f64 / self.measured_s.max(1e-3))
+        words::rate(count as f64 / self.measured_s.max(1e-3))
     }
 
     /// What to do against a generator that is too slow.
@@ -117,7 +115,10 @@ impl Facts<'_> {
         if self.own.busy >= BUSY_HELPED && self.threads < self.processors {
             format!("give it --threads {}, or {less}", self.threads + 1)
         } else if self.own.busy >= BUSY_HELPED {
-            format!("run it on a machine with more than {}, or {less}", processors(self.processors))
+            format!(
+                "run it on a machine with more than {}, or {less}",
+                words::counted(self.processors.into(), "processor")
+            )
         } else {
             format!("give it a processor of its own (taskset), or {less}")
         }
@@ -132,8 +133,8 @@ fn late(facts: &Facts<'_>) -> Option<String> {
     (facts.model == Model::Open && late > limit).then(|| {
         format!(
             "the generator sent its requests late: p99 {}, limit {} ({what}); {}",
-            ns_text(late),
-            ns_text(limit),
+            words::time(late),
+            words::time(limit),
             facts.remedy()
         )
     })
@@ -145,8 +146,8 @@ fn waited(facts: &Facts<'_>) -> Option<String> {
         format!(
             "a thread of the generator was ready but had no processor for {} of the time, limit {}; \
              give it processors of its own (taskset), or run it on another machine",
-            share_text(waited),
-            share_text(WAITED_SHARE)
+            words::percent(waited),
+            words::percent(WAITED_SHARE)
         )
     })
 }
@@ -158,17 +159,17 @@ enum FellShort {
 
 fn fell_short(facts: &Facts<'_>) -> Option<FellShort> {
     let achieved = facts.own.achieved.filter(|achieved| *achieved < ACHIEVED_SHARE)?;
-    let (achieved, limit) = (share_text(achieved), share_text(ACHIEVED_SHARE));
+    let (achieved, limit) = (words::percent(achieved), words::percent(ACHIEVED_SHARE));
     Some(if facts.own.busy >= BUSY_SHARE {
         FellShort::Generator(format!(
             "the generator could send only {achieved} of the requests due, limit {limit}, and was busy {} of the \
              time; {}",
-            share_text(facts.own.busy),
+            words::percent(facts.own.busy),
             facts.remedy()
         ))
     } else {
         let busiest = facts.server_busiest.map_or(String::new(), |busiest| {
-            format!(", with its busiest thread running {} of the time", share_text(busiest))
+            format!(", with its busiest thread running {} of the time", words::percent(busiest))
         });
         FellShort::Server(format!(
             "the server did not keep up{busiest}: {achieved} of the requests due could be sent ({} of {}), where \
@@ -186,12 +187,12 @@ enum Busy {
 
 fn busy(facts: &Facts<'_>) -> Option<Busy> {
     let own = Some(facts.own.busy).filter(|busy| *busy >= BUSY_SHARE)?;
-    let (own, limit) = (share_text(own), share_text(BUSY_SHARE));
+    let (own, limit) = (words::percent(own), words::percent(BUSY_SHARE));
     Some(match facts.server_busiest.filter(|busiest| *busiest >= BUSY_SHARE) {
         Some(busiest) => Busy::WithServer(format!(
             "the generator was busy {own} of the time and the server's busiest thread {}, both over {limit}: the \
              rate is that of the two together; {} to see which ends first",
-            share_text(busiest),
+            words::percent(busiest),
             facts.remedy()
         )),
         None => {
@@ -209,10 +210,10 @@ fn dropped(facts: &Facts<'_>) -> Option<String> {
     let Counts { dropped, scheduled, .. } = facts.counts;
     (dropped > 0).then(|| {
         format!(
-            "{} never sent ({} of those due) and in no histogram, so the true tail is longer; lower --rate or \
-             raise --in-flight or --backlog",
+            "{} never sent ({} of those due) and in no histogram, so the true tail is longer; lower --rate, or raise \
+             --in-flight or --timeout",
             requests(dropped),
-            share_text(share(dropped, scheduled))
+            words::percent(share(dropped, scheduled))
         )
     })
 }
@@ -224,7 +225,7 @@ fn censored(facts: &Facts<'_>) -> Option<String> {
             "{} never answered ({} of the samples) and counted with the time waited, so percentiles above p{} are \
              lower bounds; raise --timeout or --drain",
             requests(facts.censored),
-            share_text(share(facts.censored, count)),
+            words::percent(share(facts.censored, count)),
             // Rounded down: the percentile that is told must be beyond doubt.
             (10_000.0 * (1.0 - share(facts.censored, count))).floor() / 100.0
         )
@@ -235,9 +236,10 @@ fn saturated(facts: &Facts<'_>) -> Option<String> {
     let saturated = facts.response.saturated();
     (saturated > 0).then(|| {
         format!(
-            "{saturated} of {} response times were longer than the 60 s that are told apart, and count as 60 s; \
+            "{} of {} response times were longer than the 60 s that are told apart, and count as 60 s; \
              lower --rate or --timeout",
-            facts.response.count()
+            words::count(saturated),
+            words::count(facts.response.count())
         )
     })
 }
@@ -245,9 +247,10 @@ fn saturated(facts: &Facts<'_>) -> Option<String> {
 fn connections(facts: &Facts<'_>) -> Option<String> {
     (facts.open < facts.wanted).then(|| {
         format!(
-            "only {} of {} connections were open at once, so the load came over fewer; see what went wrong below, \
+            "only {} of {} were open at once, so the load came over fewer; see what went wrong below, \
              or lower --connect-rate",
-            facts.open, facts.wanted
+            words::count(facts.open.into()),
+            words::counted(facts.wanted.into(), "connection")
         )
     })
 }
@@ -261,8 +264,8 @@ fn unsteady(facts: &Facts<'_>) -> Option<String> {
         return Some(format!(
             "the first measured part has a median of {}, the others of {}, more than {DRIFT} times apart: it was still \
              warming up; give it a longer --warmup",
-            ns_text(first),
-            ns_text(rest)
+            words::time(first),
+            words::time(rest)
         ));
     }
     let drift = facts.drift.filter(|drift| *drift > DRIFT || *drift < 1.0 / DRIFT)?;
@@ -285,11 +288,13 @@ fn first_and_rest(series: &[Interval]) -> Option<(f64, f64)> {
 
 fn samples(facts: &Facts<'_>) -> Option<String> {
     let count = facts.response.count();
-    (0 < count && count < P999_SAMPLES).then(|| {
-        let needed_s = whole((facts.measured_s * P999_SAMPLES as f64 / count as f64).ceil());
+    let needed = Histogram::samples_for(99.9);
+    (0 < count && count < needed).then(|| {
+        let needed_s = whole((facts.measured_s * needed as f64 / count as f64).ceil());
         format!(
-            "{count} samples are too few for p99.9, which needs {P999_SAMPLES}; at this rate --duration {needed_s}s \
-             gives as many"
+            "{} are too few for p99.9, which needs {}; at this rate --duration {needed_s}s gives as many",
+            words::counted(count, "sample"),
+            words::count(needed)
         )
     })
 }
@@ -302,8 +307,8 @@ fn stood_still(facts: &Facts<'_>) -> Option<String> {
         format!(
             "the generator did not look at its sockets for {} once, and the longest response is {}: the maximum may \
              be the generator's own; trust the percentiles, or give it a processor of its own (taskset)",
-            ns_text(turn as f64),
-            ns_text(longest as f64)
+            words::time(turn as f64),
+            words::time(longest as f64)
         )
     })
 }
@@ -314,11 +319,7 @@ fn share(part: u64, whole: u64) -> f64 {
 }
 
 fn requests(count: u64) -> String {
-    if count == 1 { "1 request was".to_owned() } else { format!("{count} requests were") }
-}
-
-fn processors(count: u32) -> String {
-    if count == 1 { "1 processor".to_owned() } else { format!("{count} processors") }
+    format!("{} {}", words::counted(count, "request"), if count == 1 { "was" } else { "were" })
 }
 
 #[cfg(test)]
@@ -448,7 +449,7 @@ mod tests {
         #[rustfmt::skip]
         let table: &[(Model, Change, &str)] = &[
             (Model::Open, |f| { f.own.achieved = Some(0.82); f.counts.sent = 41_000; },
-             "the server did not keep up: 82.0 % of the requests due could be sent (4.10k/s of 5.00k/s), where 99.0 % \
+             "the server did not keep up: 82.0 % of the requests due could be sent (4,100/s of 5,000/s), where 99.0 % \
               is keeping up; lower --rate"),
             (Model::Open, |f| { f.own.achieved = Some(0.82); f.server_busiest = Some(0.99); },
              "the server did not keep up, with its busiest thread running 99.0 % of the time: 82.0 %"),
@@ -481,14 +482,14 @@ mod tests {
         assert_eq!(
             verdict.notes,
             [
-                "4000 samples are too few for p99.9, which needs 10000; at this rate --duration 25s gives as many"
+                "4,000 samples are too few for p99.9, which needs 10,000; at this rate --duration 25s gives as many"
             ]
         );
         let mut long = times(u64::MAX, 3);
         long.record(200_000, 50_000);
         let verdict = judged_with(Model::Open, &long, &[], |_| {});
         assert!(
-            verdict.notes[0].starts_with("3 of 50003 response times were longer than the 60 s"),
+            verdict.notes[0].starts_with("3 of 50,003 response times were longer than the 60 s"),
             "{verdict:?}"
         );
     }

@@ -238,6 +238,11 @@ pub fn search(search: &Search) -> String {
     let condition = &search.condition;
     let confirmed = format!("{} of {} tries", search.confirmed.1, search.confirmed.0);
     match (search.held, search.failed) {
+        (Some(held), Some(failed)) if search.is_bound_by_generator() => format!(
+            "{condition} holds up to {} ({confirmed}); at {} the load generator was the limit, so the server may do more",
+            rate(held),
+            rate(failed)
+        ),
         (Some(held), Some(failed)) => {
             format!("{condition} holds up to {} ({confirmed}), and not at {}", rate(held), rate(failed))
         }
