@@ -7,6 +7,7 @@
 
 pub mod file;
 pub mod histogram;
+pub mod page;
 pub mod progress;
 pub mod report;
 pub mod words;

@@ -123,8 +123,10 @@ pub fn rate(a_second: f64) -> String {
 pub fn short(number: f64) -> String {
     if number < 999.5 {
         let digits = three_digits(number);
-        let is_whole = digits.contains('.');
-        return if is_whole { digits.trim_end_matches('0').trim_end_matches('.').to_owned() } else { digits };
+        return match digits.contains('.') {
+            true => digits.trim_end_matches('0').trim_end_matches('.').to_owned(),
+            false => digits,
+        };
     }
     if number / 1e3 < 999.5 {
         return format!("{}k", three_digits(number / 1e3));
@@ -147,6 +149,11 @@ pub fn percent(share: f64) -> String {
         medium if medium < 9.95 => format!("{percent:.2} %"),
         _ => format!("{percent:.1} %"),
     }
+}
+
+/// `5 %`, `2.5 %` of a share from 0 to 1: for the round numbers of axes.
+pub fn percent_short(share: f64) -> String {
+    format!("{} %", short((share * 1e6).round() / 1e4))
 }
 
 /// `24.1 MiB`
