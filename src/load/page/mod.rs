@@ -23,7 +23,7 @@ pub fn page(report: &Report, baseline: Option<&Report>) -> String {
     let body = [
         header(report),
         figures(report, baseline),
-        tables::assertions(report),
+        assertions(report),
         search(report),
         curves(report, baseline),
         details(report, baseline),
@@ -91,8 +91,7 @@ fn figures(report: &Report, baseline: Option<&Report>) -> String {
     let mut tell = |name: &str, text: Option<String>, before: Option<Option<String>>| {
         let absent = || TOO_FEW.to_owned();
         let class = if text.is_none() { " class=\"few\"" } else { "" };
-        let before =
-            before.map(|text| format!("<dd class=\"before\">was {}</dd>", text.unwrap_or_else(absent)));
+        let before = before.flatten().map(|text| format!("<dd class=\"before\">baseline {text}</dd>"));
         out.push_str(&format!(
             "<div><dt>{name}</dt><dd{class}>{}</dd>{}</div>\n",
             text.unwrap_or_else(absent),
@@ -108,6 +107,11 @@ fn figures(report: &Report, baseline: Option<&Report>) -> String {
     tell(&format!("{name} max"), most(times), before.map(most));
     out.push_str("</dl>\n");
     out
+}
+
+fn assertions(report: &Report) -> String {
+    let table = tables::assertions(report);
+    if table.is_empty() { table } else { format!("<section class=\"first\">\n{table}</section>\n") }
 }
 
 fn search(report: &Report) -> String {
@@ -132,15 +136,19 @@ fn curves(report: &Report, baseline: Option<&Report>) -> String {
 fn details(report: &Report, baseline: Option<&Report>) -> String {
     let all = [
         tables::percentiles(report, baseline),
-        report.confidence.as_ref().map(tables::confidence).unwrap_or_default(),
         tables::kinds(report),
+        report.confidence.as_ref().map(tables::confidence).unwrap_or_default(),
         tables::requests(report),
         tables::errors(report),
         tables::connections(report),
         tables::costs(report),
         report.floor.as_ref().map(tables::floor).unwrap_or_default(),
     ];
-    format!("<section class=\"tables\">\n<h2>Figures</h2>\n{}</section>\n", all.concat())
+    let [percentiles, kinds, confidence, rest @ ..] = all;
+    format!(
+        "<section>\n<h2>Figures</h2>\n{percentiles}{kinds}{confidence}<div class=\"beside\">\n{}</div>\n</section>\n",
+        rest.concat()
+    )
 }
 
 fn origin(report: &Report, baseline: Option<&Report>) -> String {

@@ -92,7 +92,7 @@ pub(super) fn percentiles(report: &Report, baseline: Option<&Report>) -> Option<
     };
     Some(figure("Percentiles.", note, |size| {
         let mut plot = Plot::new(size, 330.0, 0, Span::linear(0.0, rarest), y);
-        plot.y_axis(words::time);
+        plot.y_axis(words::time_short);
         plot.x_axis("share of requests", &percent_ticks(rarest));
         for (class, points, label) in &lines {
             plot.line(class, points, label);
@@ -106,8 +106,8 @@ pub(super) fn percentiles(report: &Report, baseline: Option<&Report>) -> Option<
 }
 
 fn percent_ticks(rarest: f64) -> Vec<(f64, String)> {
-    let names = ["0 %", "50 %", "90 %", "99 %", "99.9 %", "99.99 %", "99.999 %", "99.9999 %", "99.99999 %"];
-    let rare = [0.0, 0.301, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0];
+    let names = ["50 %", "90 %", "99 %", "99.9 %", "99.99 %", "99.999 %", "99.9999 %", "99.99999 %"];
+    let rare = [0.301, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0];
     let ticks = rare.into_iter().zip(names).filter(|(rare, _)| *rare <= rarest + 0.01);
     ticks.map(|(rare, name)| (rare, name.to_owned())).collect()
 }
@@ -167,7 +167,7 @@ pub(super) fn times(report: &Report) -> Option<String> {
     };
     Some(figure(title, "Of the replies of each part of the run.", |size| {
         let mut plot = over_time(size, 250.0, &moments, y);
-        plot.y_axis(words::time);
+        plot.y_axis(words::time_short);
         plot.dots("longest", &longest, "max");
         plot.line("main", &p99, "p99");
         plot.line("service", &p50, "p50");
@@ -210,7 +210,7 @@ fn over_time(size: Size, height: f64, moments: &[Moment], y: Span) -> Plot {
     let end = moments.last().map_or(1.0, |last| last.at_s + last.length_s);
     let begin = moments.first().map_or(0.0, |first| first.at_s);
     let x = Span::linear(begin, end);
-    let mut plot = Plot::new(size, height, 0, x, y);
+    let mut plot = Plot::new(size, height, 1, x, y);
     for (from, to, name) in shades(moments) {
         plot.shade(from, to, name);
     }
@@ -239,7 +239,7 @@ pub(super) fn distribution(report: &Report) -> Option<String> {
             let mut plot = Plot::new(size, 220.0, 2, x, Span::linear(0.0, highest * 1.05));
             plot.y_axis(words::percent_short);
             plot.bars("bar", &bars);
-            let ticks: Vec<_> = x.ticks(12).into_iter().map(|ns| (ns, words::time(ns))).collect();
+            let ticks: Vec<_> = x.ticks(12).into_iter().map(|ns| (ns, words::time_short(ns))).collect();
             plot.x_axis(if name == "response" { "response time" } else { "service time" }, &ticks);
             for (row, (name, ns)) in marks.iter().enumerate() {
                 plot.upright(*ns, &format!("{name} {}", words::time(*ns)), row);
@@ -296,7 +296,7 @@ pub(super) fn search(search: &Search) -> Option<String> {
                 the generator was the limit.";
     Some(figure("Search.", note, |size| {
         let mut plot = Plot::new(size, 280.0, 1, x, y);
-        plot.y_axis(words::time);
+        plot.y_axis(words::time_short);
         let ticks: Vec<_> = x.ticks(8).into_iter().map(|rate| (rate, words::short(rate))).collect();
         plot.x_axis("requests a second", &ticks);
         plot.line("grid-line", &line, "");

@@ -48,7 +48,7 @@ impl Size {
     const fn width(self) -> f64 {
         match self {
             Size::Wide => 720.0,
-            Size::Narrow => 350.0,
+            Size::Narrow => 360.0,
         }
     }
 }
@@ -159,8 +159,8 @@ impl Plot {
 
     fn right(&self) -> f64 {
         let behind = match self.size {
-            Size::Wide => 84.0,
-            Size::Narrow => 62.0,
+            Size::Wide => 88.0,
+            Size::Narrow => 78.0,
         };
         self.size.width() - behind
     }
@@ -273,7 +273,7 @@ impl Plot {
         let _ = writeln!(self.drawn, r#"<path class="whisker" d="{path}"/>"#);
     }
 
-    /// A part of the horizontal axis that is something else, named if there is room.
+    /// A part of the horizontal axis that is something else, named in the line above if there is room.
     pub(super) fn shade(&mut self, from: f64, to: f64, name: &str) {
         let (from, to, top) = (self.at_x(from), self.at_x(to), self.top);
         let (width, height) = (to - from, self.bottom() - top);
@@ -285,7 +285,7 @@ impl Plot {
             r#"<rect class="shade" x="{from:.1}" y="{top:.1}" width="{width:.1}" height="{height:.1}"/>"#
         );
         if width > name.chars().count() as f64 * LETTER + 8.0 {
-            self.text("inside", "start", from + 5.0, top + 13.0, name);
+            self.text("inside", "start", from, top - 5.0, name);
         }
     }
 

@@ -9,12 +9,27 @@ use crate::load::report::{Confidence, Floor, Model, Report, Search};
 use crate::load::words::{self, TOO_FEW};
 use std::fmt::Write as _;
 
-/// A table with a title. The first column names the rows; a row may end early.
+/// Cells that stand out.
+const WRONG: &str = "wrong";
+const FAILED: &str = "does not hold";
+const VOID: &str = "void";
+
+/// A table of figures with a title. The first column names the rows; a row may end early.
 fn table(title: &str, head: &[&str], rows: &[Vec<String>]) -> String {
+    table_of("numbers", title, head, rows)
+}
+
+/// A table of words: they begin at the left.
+fn words_table(title: &str, rows: &[Vec<String>]) -> String {
+    table_of("words", title, &[], rows)
+}
+
+fn table_of(class: &str, title: &str, head: &[&str], rows: &[Vec<String>]) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let mut out = format!("<div class=\"scroll\"><table>\n<caption>{}</caption>\n", escaped(title));
+    let mut out =
+        format!("<div class=\"scroll\"><table class=\"{class}\">\n<caption>{}</caption>\n", escaped(title));
     if !head.is_empty() {
         let cells: String =
             head.iter().map(|cell| format!("<th scope=\"col\">{}</th>", escaped(cell))).collect();
@@ -26,7 +41,11 @@ fn table(title: &str, head: &[&str], rows: &[Vec<String>]) -> String {
         let name = cells.next().map_or("", String::as_str);
         let _ = write!(out, "<tr><th scope=\"row\">{}</th>", escaped(name));
         for cell in cells {
-            let class = if cell == TOO_FEW { " class=\"few\"" } else { "" };
+            let class = match cell.as_str() {
+                TOO_FEW => " class=\"few\"",
+                WRONG | FAILED | VOID => " class=\"bad\"",
+                _ => "",
+            };
             let _ = write!(out, "<td{class}>{}</td>", escaped(cell));
         }
         out.push_str("</tr>\n");
@@ -52,11 +71,11 @@ pub(super) fn percentiles(report: &Report, baseline: Option<&Report>) -> String 
         let cells = columns.iter().map(|(_, times)| of(times).unwrap_or_else(|| TOO_FEW.to_owned()));
         std::iter::once(name).chain(cells).collect::<Vec<_>>()
     };
-    let mut rows = vec![row("least".to_owned(), &|times| times.min().map(words::time_ns))];
+    let mut rows = vec![row("min".to_owned(), &|times| times.min().map(words::time_ns))];
     for percent in TOLD {
         rows.push(row(format!("{percent} %"), &|times| times.percentile(percent).map(words::time_ns)));
     }
-    rows.push(row("most".to_owned(), &|times| times.max().map(words::time_ns)));
+    rows.push(row("max".to_owned(), &|times| times.max().map(words::time_ns)));
     rows.push(row("mean".to_owned(), &|times| times.mean().map(words::time)));
     rows.push(row("samples".to_owned(), &|times| Some(words::count(times.count()))));
     let names: Vec<_> = std::iter::once("").chain(columns.iter().map(|(name, _)| *name)).collect();
@@ -75,12 +94,9 @@ pub(super) fn confidence(confidence: &Confidence) -> String {
         ]
     };
     let mut rows: Vec<_> = confidence.percentiles.iter().map(spread).collect();
-    rows.push(vec!["second half's median over first's".to_owned(), format!("{:.3}", confidence.drift)]);
-    table(
-        &format!("Confidence, 95 %, over {} parts of the run", confidence.parts),
-        &["", "mean", "", ""],
-        &rows,
-    )
+    rows.push(vec!["second half over first".to_owned(), format!("{:.3}", confidence.drift)]);
+    let title = format!("Confidence: 95 % intervals over {} parts of the run", confidence.parts);
+    table(&title, &["", "mean", "interval", "of the mean"], &rows)
 }
 
 /// Each kind of connection, if there are several.
@@ -101,7 +117,7 @@ pub(super) fn kinds(report: &Report) -> String {
         ]
     };
     let rows: Vec<_> = kinds.iter().map(row).collect();
-    table("By kind of connection", &["", "connections", "p50", "p99", "p99.9", "most"], &rows)
+    table("By kind of connection", &["", "connections", "p50", "p99", "p99.9", "max"], &rows)
 }
 
 /// What became of the requests, and what went wrong.
@@ -131,7 +147,7 @@ pub(super) fn requests(report: &Report) -> String {
 pub(super) fn errors(report: &Report) -> String {
     let mut rows: Vec<Vec<String>> = Vec::new();
     for (trouble, times) in &report.troubles {
-        let kind = if trouble.is_wrong() { "wrong" } else { "" };
+        let kind = if trouble.is_wrong() { WRONG } else { "" };
         rows.push(vec![trouble.name().to_owned(), words::count(*times), kind.to_owned()]);
     }
     for (status, times) in &report.statuses {
@@ -145,25 +161,22 @@ pub(super) fn connections(report: &Report) -> String {
     let found = &report.connections;
     let mut rows = vec![
         vec!["wanted".to_owned(), words::count(found.wanted.into())],
-        vec!["open at once, at most".to_owned(), words::count(found.open_max.into())],
+        vec!["open at once".to_owned(), words::count(found.open_max.into())],
     ];
     let numbers = [
         ("attempts", found.attempted),
         ("connected", found.established),
-        ("answered at least once", found.verified),
+        ("ever answered", found.verified),
         ("lost", found.lost),
         ("ended by plan", found.retired),
     ];
     let numbers = numbers.into_iter().filter(|(_, number)| *number > 0);
     rows.extend(numbers.map(|(name, number)| vec![name.to_owned(), words::count(number)]));
-    rows.extend(
-        found.ramp_s.map(|ramp| vec!["all open and answering after".to_owned(), words::time(ramp * 1e9)]),
-    );
-    for (name, times) in [("time to connect", &found.connect), ("time to recover", &found.recovery)] {
-        if let (Some(p50), Some(most)) = (times.percentile(50.0), times.max()) {
-            let text = format!("p50 {}, most {}", words::time_ns(p50), words::time_ns(most));
-            rows.push(vec![name.to_owned(), text]);
-        }
+    rows.extend(found.ramp_s.map(|ramp| vec!["all answered after".to_owned(), words::time(ramp * 1e9)]));
+    for (name, times) in [("connecting", &found.connect), ("recovering", &found.recovery)] {
+        let figures = [("p50", times.percentile(50.0)), ("max", times.max())];
+        let figures = figures.into_iter().filter_map(|(figure, ns)| Some((figure, words::time_ns(ns?))));
+        rows.extend(figures.map(|(figure, text)| vec![format!("time for {name}, {figure}"), text]));
     }
     table("Connections", &[], &rows)
 }
@@ -173,7 +186,7 @@ pub(super) fn costs(report: &Report) -> String {
     let mut rows = Vec::new();
     let mut tell = |name: &str, text: String| rows.push(vec![name.to_owned(), text]);
     if let Some(server) = &report.server {
-        tell("server: processor time a message", words::time(server.cpu_ns_per_message));
+        tell("server: cpu a message", words::time(server.cpu_ns_per_message));
         tell("server: busiest thread", words::percent(server.busiest));
         tell("server: resident memory", words::bytes(server.rss_bytes));
     }
@@ -181,13 +194,12 @@ pub(super) fn costs(report: &Report) -> String {
         let own = &report.verdict.own;
         tell("generator: busiest thread", words::percent(own.busy));
         if let Some(waited) = own.waited {
-            tell("generator: waited for a processor", words::percent(waited));
+            tell("generator: waited for cpu", words::percent(waited));
         }
-        if let (Some(late), Some(worst)) = (own.late_p99_ns, own.late_max_ns) {
-            tell(
-                "generator: own lateness",
-                format!("p99 {}, most {}", words::time_ns(late), words::time_ns(worst)),
-            );
+        for (name, late) in [("p99", own.late_p99_ns), ("max", own.late_max_ns)] {
+            if let Some(late) = late {
+                tell(&format!("generator: own lateness {name}"), words::time_ns(late));
+            }
         }
         tell("generator: longest turn", words::time_ns(own.turn_max_ns));
     }
@@ -218,7 +230,7 @@ pub(super) fn tries(search: &Search) -> String {
         vec![words::rate(one.rate), what.to_owned(), one.because.clone()]
     };
     let rows: Vec<_> = search.tries.iter().map(row).collect();
-    table("Tries of the search, in order", &["rate", "", ""], &rows)
+    words_table("Tries, in order", &rows)
 }
 
 /// What was asserted.
@@ -226,13 +238,13 @@ pub(super) fn assertions(report: &Report) -> String {
     let row = |assertion: &crate::load::report::Assertion| {
         let what = match assertion.held {
             Some(true) => "holds",
-            Some(false) => "does not hold",
+            Some(false) => FAILED,
             None => "can't be told",
         };
         vec![assertion.text.clone(), what.to_owned(), assertion.found.clone()]
     };
     let rows: Vec<_> = report.assertions.iter().map(row).collect();
-    table("Assertions", &[], &rows)
+    words_table("Assertions", &rows)
 }
 
 /// Where and when the run was, and what repeats it.
@@ -251,5 +263,5 @@ pub(super) fn origin(report: &Report) -> String {
         ("seed", report.asked.seed.to_string()),
     ];
     let rows: Vec<_> = rows.into_iter().map(|(name, text)| vec![name.to_owned(), text]).collect();
-    table("Where it comes from", &[], &rows)
+    words_table("Where it comes from", &rows)
 }
