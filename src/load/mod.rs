@@ -17,6 +17,7 @@ pub mod host;
 pub mod link;
 pub mod measure;
 pub mod pace;
+pub mod page;
 pub mod plan;
 pub mod profile;
 pub mod progress;

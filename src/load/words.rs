@@ -119,17 +119,19 @@ pub fn rate(a_second: f64) -> String {
     format!("{}/s", grouped(&digits))
 }
 
-/// `50.0k`, `1.25M`: short, for axes and narrow places.
+/// `50k`, `1.25M`: short, for axes and narrow places.
 pub fn short(number: f64) -> String {
-    if number < 999.5 {
-        let digits = three_digits(number);
-        let is_whole = digits.contains('.');
-        return if is_whole { digits.trim_end_matches('0').trim_end_matches('.').to_owned() } else { digits };
+    match number {
+        small if small < 999.5 => trimmed(&three_digits(small)).to_owned(),
+        medium if medium < 999_500.0 => format!("{}k", trimmed(&three_digits(medium / 1e3))),
+        large => format!("{}M", trimmed(&three_digits(large / 1e6))),
     }
-    if number / 1e3 < 999.5 {
-        return format!("{}k", three_digits(number / 1e3));
-    }
-    format!("{}M", three_digits(number / 1e6))
+}
+
+/// `100 µs`, `2 ms`: the round times of axes.
+pub fn time_short(ns: f64) -> String {
+    let text = time(ns);
+    text.split_once(' ').map_or_else(|| text.clone(), |(digits, unit)| format!("{} {unit}", trimmed(digits)))
 }
 
 /// `1,204,332`
@@ -149,6 +151,11 @@ pub fn percent(share: f64) -> String {
     }
 }
 
+/// `5 %`, `2.5 %` of a share from 0 to 1: for the round numbers of axes.
+pub fn percent_short(share: f64) -> String {
+    format!("{} %", short((share * 1e6).round() / 1e4))
+}
+
 /// `24.1 MiB`
 pub fn bytes(bytes: u64) -> String {
     let mut size = bytes as f64;
@@ -163,8 +170,7 @@ pub fn bytes(bytes: u64) -> String {
 
 /// `30 s`, `2.5 s`
 pub fn seconds(seconds: f64) -> String {
-    let text = format!("{seconds:.2}");
-    format!("{} s", text.trim_end_matches('0').trim_end_matches('.'))
+    format!("{} s", trimmed(&format!("{seconds:.2}")))
 }
 
 /// `1 connection`, `64 connections`
@@ -287,6 +293,11 @@ fn three_digits(number: f64) -> String {
     }
 }
 
+/// Without zeros behind the point that say nothing.
+fn trimmed(digits: &str) -> &str {
+    if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.') } else { digits }
+}
+
 /// Digits with a comma between thousands; what stands behind a point is left alone.
 fn grouped(digits: &str) -> String {
     let whole = digits.split('.').next().unwrap_or(digits).len();
@@ -323,7 +334,7 @@ mod tests {
         let table: &[(String, &str)] = &[
             (count(0), "0"), (count(999), "999"), (count(1_000), "1,000"), (count(1_204_332), "1,204,332"),
             (rate(49_983.4), "49,983/s"), (rate(1.5), "1.50/s"), (short(0.0), "0"), (short(250.0), "250"), (short(2.5), "2.5"),
-            (short(50_000.0), "50.0k"), (short(999_600.0), "1.00M"), (percent(0.0), "0 %"), (percent(1e-7), "<0.001 %"),
+            (short(50_000.0), "50k"), (short(999_600.0), "1M"), (short(1_252_000.0), "1.25M"), (time_short(2e6), "2 ms"), (percent(0.0), "0 %"), (percent(1e-7), "<0.001 %"),
             (percent(0.000_12), "0.012 %"), (percent(0.0123), "1.23 %"), (percent(1.0), "100.0 %"),
             (bytes(512), "512 B"), (bytes(25_270_000), "24.1 MiB"), (seconds(30.0), "30 s"), (seconds(2.5), "2.5 s"),
         ];
