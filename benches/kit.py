@@ -1,5 +1,5 @@
-"""What `compare` and `instructions` share: building, starting and stopping servers, the load generator, the facts
-that a published figure needs. Only programs that this process started are ever stopped, each by its own handle.
+"""What the programs here share: building, starting and stopping servers, the load generator, the facts that a published
+figure needs. Only programs that this process started are ever stopped, each by its own handle.
 """
 
 import contextlib
@@ -50,9 +50,12 @@ class Service:
     flips: bool = True  # the reply is the body with its first byte XOR 1
     ext: bool = False  # each request has an extension block with a correlation id
 
+    def expect(self, server_flips):
+        """What a generator's `--expect` takes."""
+        return "flip" if self.flips and server_flips else "same"
+
     def arguments(self, server_flips):
-        expect = "flip" if self.flips and server_flips else "same"
-        argv = ["--routes", ",".join(map(str, self.routes)), "--expect", expect]
+        argv = ["--routes", ",".join(map(str, self.routes)), "--expect", self.expect(server_flips)]
         return [*argv, "--ext"] if self.ext else argv
 
 
@@ -110,6 +113,22 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def prepare(cpus):
+    """In the child, before it becomes the program: its CPUs, and as many descriptors as it may have."""
+    os.sched_setaffinity(0, cpus)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def run_pinned(argv, cpus, secs_max):
+    """Runs a program that ends by itself, and returns what it said."""
+    try:
+        return subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=secs_max,
+                              preexec_fn=lambda: prepare(cpus))  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise Failure(f"not done after {secs_max} s: {shlex.join(argv)}") from None
+
+
 class Server:
     """A running server on the CPUs `cpus`; as a context manager it is stopped whatever happens."""
 
@@ -122,7 +141,7 @@ class Server:
             stdin=subprocess.DEVNULL,
             stdout=self.log,
             stderr=subprocess.STDOUT,
-            preexec_fn=lambda: os.sched_setaffinity(0, cpus),
+            preexec_fn=lambda: prepare(cpus),
         )
 
     def __enter__(self):
@@ -164,20 +183,17 @@ class Server:
                 self.process.wait()
 
 
-def run_load(program, server, cpus, *, size, depth, conns, service, dealt=False, **options):
+def run_load(program, server, cpus, *, size, depth, conns, service, dealt=False, wrapper=(), **options):
     """One run of the generator; its report as a dict. It always ends: `lg` has a deadline, and so has this."""
     server.must_run()
-    argv = [program, "--addr", f"127.0.0.1:{server.port}", "--pid", str(server.process.pid)]
+    argv = [*wrapper, program, "--addr", f"127.0.0.1:{server.port}", "--pid", str(server.process.pid)]
     argv += ["--size", str(size), "--depth", str(depth), "--conns", str(conns)]
     argv += service.arguments(server.spec.flips)
     argv += ["--dealt"] if dealt else []
     for name, value in options.items():
         argv += [f"--{name}", str(value)]
     before = OtherTime.now(server)
-    done = subprocess.run(
-        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300,
-        preexec_fn=lambda: os.sched_setaffinity(0, cpus),
-    )
+    done = run_pinned(argv, cpus, 300)
     if done.returncode != 0:
         said = done.stdout + done.stderr + server.last_words()
         raise Failure(f"{server.spec.name}: {shlex.join(argv)}\n{said}")

@@ -1,0 +1,3 @@
+module tidegate.dev/benches/peers
+
+go 1.19
