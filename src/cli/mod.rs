@@ -9,6 +9,7 @@ mod check;
 mod colours;
 mod conform;
 mod floor;
+mod hold;
 mod host;
 mod logs;
 mod send;
@@ -69,6 +70,9 @@ enum Command {
     /// Echo bytes, as the floor that a benchmark compares with
     #[command(hide = true)]
     Floor(floor::Options),
+    /// Hold idle connections for a benchmark that has not descriptors enough
+    #[command(hide = true)]
+    Hold,
     /// Print what makes a shell complete the words of this command line
     Completions(shell::Completions),
     /// Print the manual page, of a command or of all
@@ -91,6 +95,7 @@ pub fn run() -> ExitCode {
         Command::Send(options) => send::run(&options),
         Command::Conform(options) => conform::run(&options),
         Command::Floor(options) => floor::run(&options),
+        Command::Hold => hold::run(),
         Command::Completions(options) => shell::completions(&options, &Args::command()),
         Command::Man(options) => shell::man(&options, Args::command()),
     };

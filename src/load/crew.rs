@@ -5,7 +5,6 @@
 //! and has answered; a part of the time series is handed on when all threads have told it.
 //! Never: a run that doesn't end. Connecting has a deadline, and everything behind it is planned.
 
-use super::histogram::Histogram;
 use super::pace::Spent;
 use super::plan::{Plan, Traffic};
 use super::progress::{Phase, Progress};
@@ -74,8 +73,8 @@ pub struct Gathered {
     pub tally: Tally,
     /// The time series.
     pub series: Vec<Interval>,
-    /// Response times of each part of it.
-    pub responses: Vec<Histogram>,
+    /// Response times of each part of it, [packed](super::histogram::Histogram::pack), if the plan wants them kept.
+    pub responses: Vec<Vec<u8>>,
     /// Share of the measured time in which the busiest thread had something to do, 0 to 1.
     pub busy: f64,
     /// Longest stretch of a thread between two looks at its sockets in the measured time, in nanoseconds.
@@ -151,7 +150,7 @@ struct Foreman<'a> {
     parts: BTreeMap<usize, Part>,
     next_part: usize,
     series: Vec<Interval>,
-    responses: Vec<Histogram>,
+    responses: Vec<Vec<u8>>,
     troubles: BTreeMap<Trouble, u64>,
     tally: Tally,
 }
@@ -336,7 +335,9 @@ impl<'a> Foreman<'a> {
             interval.p999_ns = response.percentile(99.9);
             interval.max_ns = response.max();
             self.series.push(interval);
-            self.responses.push(response);
+            if self.plan.keeps_responses {
+                self.responses.push(response.pack());
+            }
             if !observer.on_part(&self.progress()) {
                 self.was_stopped = true;
                 self.shared.stop.store(true, Ordering::Relaxed);

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer};
 use serde::de::Error as _;
-use serde::ser::{Error as _, SerializeStruct as _};
+use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -110,6 +110,28 @@ impl Histogram {
         self.times.iter_recorded().map(|step| (step.value_iterated_to(), step.count_since_last_iteration()))
     }
 
+    /// All of it in some KiB: HdrHistogram's compressed V2 form.
+    pub fn pack(&self) -> Vec<u8> {
+        let mut packed = Vec::new();
+        let written = V2DeflateSerializer::new().serialize(&self.times, &mut packed);
+        written.expect("a Vec takes every write, and three digits up to 60 s fit the form");
+        packed
+    }
+
+    /// What [`pack`](Self::pack) gave, but for how many were saturated.
+    ///
+    /// # Errors
+    ///
+    /// In words, if it is not such a form.
+    pub fn unpack(packed: &[u8]) -> Result<Histogram, String> {
+        let mut rest = packed;
+        let read: hdrhistogram::Histogram<u64> =
+            Deserializer::new().deserialize(&mut rest).map_err(|why| format!("{why:?}"))?;
+        let mut histogram = Histogram::default();
+        histogram.times.add(read).map_err(|_| "a time of more than 60 s".to_owned())?;
+        Ok(histogram)
+    }
+
     /// For the log writers of the HdrHistogram family.
     pub const fn as_hdr(&self) -> &hdrhistogram::Histogram<u64> {
         &self.times
@@ -119,8 +141,6 @@ impl Histogram {
 /// Writes figures for people and scripts, and `hdr`, the whole histogram: base64 of HdrHistogram's compressed V2 form.
 impl Serialize for Histogram {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut packed = Vec::new();
-        V2DeflateSerializer::new().serialize(&self.times, &mut packed).map_err(S::Error::custom)?;
         let percentiles: Vec<(f64, u64)> =
             TOLD.iter().filter_map(|percent| Some((*percent, self.percentile(*percent)?))).collect();
         let mut written = serializer.serialize_struct("Histogram", 7)?;
@@ -130,7 +150,7 @@ impl Serialize for Histogram {
         written.serialize_field("mean_ns", &self.mean())?;
         written.serialize_field("max_ns", &self.max())?;
         written.serialize_field("percentiles_ns", &percentiles)?;
-        written.serialize_field("hdr", &STANDARD.encode(packed))?;
+        written.serialize_field("hdr", &STANDARD.encode(self.pack()))?;
         written.end()
     }
 }
@@ -145,12 +165,8 @@ impl<'de> Deserialize<'de> for Histogram {
         }
         let Written { saturated, hdr } = Written::deserialize(deserializer)?;
         let packed = STANDARD.decode(hdr).map_err(D::Error::custom)?;
-        let read: hdrhistogram::Histogram<u64> = Deserializer::new()
-            .deserialize(&mut packed.as_slice())
-            .map_err(|why| D::Error::custom(format!("{why:?}")))?;
-        let mut histogram = Histogram { saturated, ..Histogram::default() };
-        histogram.times.add(read).map_err(|_| D::Error::custom("a time of more than 60 s"))?;
-        Ok(histogram)
+        let histogram = Histogram::unpack(&packed).map_err(D::Error::custom)?;
+        Ok(Histogram { saturated, ..histogram })
     }
 }
 

@@ -11,7 +11,6 @@ use super::report::{
 };
 use super::verdict::{self, Facts};
 use super::watch::{Snapshot, Usage};
-use crate::load::histogram::Histogram;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What a run is told of besides its plan.
@@ -30,8 +29,9 @@ pub struct Setting {
 pub struct Measured {
     /// Everything that is told of it.
     pub report: Report,
-    /// Response times of each part of the report's series.
-    pub responses: Vec<Histogram>,
+    /// Response times of each part of the report's series, [packed](super::histogram::Histogram::pack), if the plan
+    /// wants them kept.
+    pub responses: Vec<Vec<u8>>,
 }
 
 /// Runs a plan and judges what it gave. `title` says in the progress which run of several it is.
@@ -160,7 +160,8 @@ fn server(watched: &Watched, tally: &Tally, pid: Option<u32>) -> Option<ServerFi
     })
 }
 
-fn connections(plan: &Plan, gathered: &Gathered) -> Connections {
+/// What became of the connections of a plan.
+pub(super) fn connections(plan: &Plan, gathered: &Gathered) -> Connections {
     let tally = &gathered.tally;
     Connections {
         wanted: plan.connections + plan.idle,

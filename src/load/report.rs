@@ -266,6 +266,22 @@ pub struct Connections {
     pub recovery: Histogram,
 }
 
+impl Connections {
+    /// Adds those of another part of the run, or of another process.
+    pub fn add(&mut self, other: &Connections) {
+        self.wanted += other.wanted;
+        self.attempted += other.attempted;
+        self.established += other.established;
+        self.verified += other.verified;
+        self.lost += other.lost;
+        self.retired += other.retired;
+        self.open_max += other.open_max;
+        self.ramp_s = self.ramp_s.zip(other.ramp_s).map(|(ours, theirs)| ours.max(theirs));
+        self.connect.add(&other.connect);
+        self.recovery.add(&other.recovery);
+    }
+}
+
 /// The three times of one kind of connection, in nanoseconds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Class {

@@ -3,10 +3,11 @@
 //! Always holds: a plan that comes out can be run; what can't be is refused in one line that says what to give instead.
 
 use crate::base::limits::LINE_BYTES_DEFAULT;
+use crate::load::condition::Condition;
 use crate::load::plan::{
     CONNECTIONS_MAX, Expect, IN_FLIGHT_MAX, Impairment, Life, Plan, THREADS_MAX, Talk, Traffic,
 };
-use crate::load::profile::Profile;
+use crate::load::profile::{Profile, RATE_MAX};
 use crate::load::report::{Arrival, Protocol};
 use crate::load::size::Sizes;
 use crate::load::sources::Sources;
@@ -96,7 +97,7 @@ pub(in crate::cli) struct Options {
     threads: u32,
     /// Addresses of this host to connect from
     #[arg(long, value_name = "A,B", value_delimiter = ',', hide_short_help = true)]
-    source: Vec<IpAddr>,
+    pub(super) source: Vec<IpAddr>,
     /// What the schedule and the payloads are made of
     #[arg(long, value_name = "NUMBER", default_value_t = 1, hide_short_help = true)]
     seed: u64,
@@ -212,6 +213,7 @@ impl Options {
             timeout: self.timeout,
             backlog: self.backlog,
             interval: interval(self.duration),
+            keeps_responses: self.hdr.is_some(),
             threads: within("--threads", self.threads, 1, THREADS_MAX)?,
             spin: self.spin.unwrap_or(pace::SPIN),
             seed: self.seed,
@@ -242,11 +244,7 @@ impl Options {
     fn traffic(&self) -> anyhow::Result<Traffic> {
         let Some(rate) = &self.rate else { return Ok(Traffic::Closed) };
         let profile = Profile::parse(rate).map_err(|why| anyhow!("--rate: {why}"))?;
-        let arrival = match self.arrival {
-            Arrive::Poisson => Arrival::Poisson,
-            Arrive::Constant => Arrival::Constant,
-        };
-        Ok(Traffic::Open { profile: Arc::new(profile), arrival })
+        Ok(Traffic::Open { profile: Arc::new(profile), arrival: self.arrival() })
     }
 }
 
@@ -306,14 +304,70 @@ fn impaired(text: &str) -> anyhow::Result<Vec<(Impairment, f64)>> {
     Ok(kinds)
 }
 
-/// Raises the limit of descriptors, and refuses what doesn't fit.
-pub(super) fn check_descriptors(plan: &Plan) -> anyhow::Result<()> {
+/// Everything that the flags ask for.
+pub(super) struct Parsed {
+    pub(super) plan: Plan,
+    /// Processes besides this one that hold idle connections.
+    pub(super) holders: u32,
+    /// What must hold at the rate that is looked for, and from where to where it is.
+    pub(super) find_max: Option<(Condition, (f64, f64))>,
+    pub(super) assertions: Vec<Condition>,
+}
+
+/// Where a search begins, unless --rate says otherwise.
+const SEARCH_FROM: f64 = 1000.0;
+
+impl Options {
+    /// Reads all of them.
+    pub(super) fn parse(&self) -> anyhow::Result<Parsed> {
+        let plan = self.plan()?;
+        let holders = holders(&plan)?;
+        let condition = |flag: &str, text: &String| {
+            Condition::parse(text).map_err(|why| anyhow!("{flag} {text:?}: {why}"))
+        };
+        let find_max = self.find_max.as_ref().map(|text| {
+            let start = match &plan.traffic {
+                Traffic::Open { profile, .. } if profile.length().is_some() => {
+                    bail!("--find-max begins at one rate; give --rate 10k or leave it out")
+                }
+                Traffic::Open { profile, .. } => profile.rate_at(0.0),
+                Traffic::Closed => SEARCH_FROM,
+            };
+            Ok((condition("--find-max", text)?, (start, RATE_MAX)))
+        });
+        let assertions: Vec<_> =
+            self.assert.iter().map(|text| condition("--assert", text)).collect::<anyhow::Result<_>>()?;
+        let all = assertions.iter().chain(find_max.iter().flatten().map(|(condition, _)| condition));
+        if self.pid.is_none() && all.clone().any(Condition::wants_server_process) {
+            bail!("cpu is the server's processor time; name its process with --pid");
+        }
+        if matches!(plan.traffic, Traffic::Closed) && assertions.iter().any(Condition::wants_open_loop) {
+            bail!("achieved compares with what was due, and a closed loop has no schedule; give --rate");
+        }
+        Ok(Parsed { plan, holders, find_max: find_max.transpose()?, assertions })
+    }
+
+    pub(super) const fn arrival(&self) -> Arrival {
+        match self.arrival {
+            Arrive::Poisson => Arrival::Poisson,
+            Arrive::Constant => Arrival::Constant,
+        }
+    }
+}
+
+/// Raises the limit of descriptors; how many processes are needed besides this one for connections that are idle.
+fn holders(plan: &Plan) -> anyhow::Result<u32> {
     let limit = descriptors::raise_limit();
-    let (wanted, fit) = (u64::from(plan.connections + plan.idle), descriptors::connections_in(limit));
-    if wanted > fit {
+    let fit = descriptors::connections_in(limit);
+    if u64::from(plan.connections) > fit {
         bail!(
-            "{wanted} connections need {wanted} descriptors, and this process may have {limit}; ask for at most {fit}"
+            "--connections is {}, and this process may have {limit} descriptors; give at most {fit}, and --idle for \
+             those that only exist, or raise the limit with ulimit -n",
+            plan.connections
         );
     }
-    Ok(())
+    if u64::from(plan.connections + plan.idle) <= fit {
+        return Ok(0);
+    }
+    descriptors::processes_for(plan.idle, limit).map_err(|why| anyhow!("{why}"))
 }

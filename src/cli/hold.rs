@@ -1,0 +1,35 @@
+//! `tidegate hold`: a process that holds idle connections for a `tidegate bench` that has not descriptors enough.
+//!
+//! Reads what to do from its standard input, one line, and answers there; ends when it is told to or its input ends.
+
+use crate::load::descriptors;
+use crate::load::holders::Job;
+use anyhow::anyhow;
+use std::io::{BufRead, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub(super) fn run() -> anyhow::Result<ExitCode> {
+    descriptors::raise_limit();
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line)?;
+    let job = Job::read(&line).map_err(|why| anyhow!("this is for tidegate bench to run: {why}"))?;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let over = Arc::clone(&is_over);
+    std::thread::Builder::new().name("end of input".to_owned()).spawn(move || {
+        let mut line = String::new();
+        // A word, the end, or an error: all mean that it is over.
+        let _ = std::io::stdin().lock().read_line(&mut line);
+        over.store(true, Ordering::Relaxed);
+    })?;
+    let tell = |line: &str| {
+        let mut out = std::io::stdout().lock();
+        // Without a reader the input ends, too.
+        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    };
+    let held =
+        job.hold(|| tell("ready"), || is_over.load(Ordering::Relaxed)).map_err(|why| anyhow!("{why}"))?;
+    tell(&held.to_line());
+    Ok(ExitCode::SUCCESS)
+}
