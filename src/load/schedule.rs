@@ -241,7 +241,7 @@ mod tests {
             seed: u64, connections in 1_u32..40, threads in 1_u32..5, is_poisson: bool,
         ) {
             let arrival = if is_poisson { Arrival::Poisson } else { Arrival::Constant };
-            let all = schedules("500..2k/1s", arrival, seed, connections);
+            let all = schedules("100..400/1s", arrival, seed, connections);
             let whole = times(all.clone(), 2);
             let mut dealt = Vec::new();
             for thread in 0..threads {
