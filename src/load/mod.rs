@@ -5,8 +5,10 @@
 //! limit is part of the result. Never: server code above the codec, the buffers and the sockets, so that a fault of
 //! the server can't hide in the generator.
 
+pub mod compare;
 pub mod file;
 pub mod histogram;
+pub mod log;
 pub mod page;
 pub mod progress;
 pub mod report;
