@@ -59,7 +59,7 @@ fn plan(target: impl Into<Endpoint>) -> Plan {
         timeout: Duration::from_secs(5),
         backlog: 1_000_000,
         interval: Duration::from_millis(100),
-        keeps_responses: false,
+        keeps_times: false,
         threads: 1,
         spin: Duration::from_micros(20),
         seed: 1,

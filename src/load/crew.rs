@@ -5,6 +5,7 @@
 //! and has answered; a part of the time series is handed on when all threads have told it.
 //! Never: a run that doesn't end. Connecting has a deadline, and everything behind it is planned.
 
+use super::histogram::Histogram;
 use super::pace::Spent;
 use super::plan::{Plan, Traffic};
 use super::progress::{Phase, Progress};
@@ -73,8 +74,8 @@ pub struct Gathered {
     pub tally: Tally,
     /// The time series.
     pub series: Vec<Interval>,
-    /// Response times of each part of it, [packed](super::histogram::Histogram::pack), if the plan wants them kept.
-    pub responses: Vec<Vec<u8>>,
+    /// The three times of each part of it, if the plan wants them kept.
+    pub kept: Vec<Kept>,
     /// Share of the measured time in which the busiest thread had something to do, 0 to 1.
     pub busy: f64,
     /// Longest stretch of a thread between two looks at its sockets in the measured time, in nanoseconds.
@@ -83,6 +84,33 @@ pub struct Gathered {
     pub ramp_s: Option<f64>,
     /// Whether whoever watches ended it early.
     pub was_stopped: bool,
+}
+
+/// The three times of a part of the series, packed.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    response: Vec<u8>,
+    service: Vec<u8>,
+    lag: Vec<u8>,
+}
+
+impl Kept {
+    fn of(response: &Histogram, (service, lag): &(Histogram, Histogram)) -> Kept {
+        Kept { response: response.pack(), service: service.pack(), lag: lag.pack() }
+    }
+
+    /// Response, service and lag.
+    ///
+    /// # Errors
+    ///
+    /// In words, if they were damaged.
+    pub fn unpack(&self) -> Result<[Histogram; 3], String> {
+        Ok([
+            Histogram::unpack(&self.response)?,
+            Histogram::unpack(&self.service)?,
+            Histogram::unpack(&self.lag)?,
+        ])
+    }
 }
 
 /// Called when the measured time begins and when it ends.
@@ -150,7 +178,7 @@ struct Foreman<'a> {
     parts: BTreeMap<usize, Part>,
     next_part: usize,
     series: Vec<Interval>,
-    responses: Vec<Vec<u8>>,
+    kept: Vec<Kept>,
     troubles: BTreeMap<Trouble, u64>,
     tally: Tally,
 }
@@ -191,7 +219,7 @@ impl<'a> Foreman<'a> {
             parts: BTreeMap::new(),
             next_part: 0,
             series: Vec::new(),
-            responses: Vec::new(),
+            kept: Vec::new(),
             troubles: BTreeMap::new(),
             tally: Tally::new(1 + plan.impaired.len()),
         }
@@ -274,7 +302,7 @@ impl<'a> Foreman<'a> {
         Ok(Gathered {
             tally: std::mem::take(&mut self.tally),
             series: std::mem::take(&mut self.series),
-            responses: std::mem::take(&mut self.responses),
+            kept: std::mem::take(&mut self.kept),
             busy: busiest,
             turn_max_ns,
             ramp_s: self.ramp_s,
@@ -329,14 +357,14 @@ impl<'a> Foreman<'a> {
             part.troubles.iter().for_each(|(trouble, count)| {
                 *self.troubles.entry(*trouble).or_default() += count;
             });
-            let Recent { counts: mut interval, response } = part.recent;
+            let Recent { counts: mut interval, response, others } = part.recent;
             interval.p50_ns = response.percentile(50.0);
             interval.p99_ns = response.percentile(99.0);
             interval.p999_ns = response.percentile(99.9);
             interval.max_ns = response.max();
             self.series.push(interval);
-            if self.plan.keeps_responses {
-                self.responses.push(response.pack());
+            if let Some(others) = others {
+                self.kept.push(Kept::of(&response, &others));
             }
             if !observer.on_part(&self.progress()) {
                 self.was_stopped = true;
@@ -389,6 +417,11 @@ impl Part {
     ) {
         self.threads += 1;
         self.recent.response.add(&recent.response);
+        if let Some(theirs) = &recent.others {
+            let ours = self.recent.others.get_or_insert_default();
+            ours.0.add(&theirs.0);
+            ours.1.add(&theirs.1);
+        }
         let (sum, one) = (&mut self.recent.counts, &recent.counts);
         sum.at_s = from as f64 / 1e9;
         sum.length_s = to.saturating_sub(from) as f64 / 1e9;

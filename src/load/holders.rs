@@ -220,7 +220,7 @@ impl Job {
             timeout,
             backlog: 0,
             interval: INTERVAL,
-            keeps_responses: false,
+            keeps_times: false,
             threads: 1,
             spin: pace::SPIN,
             seed: self.seed,

@@ -3,7 +3,7 @@
 //! Always holds: a report's figures are those of the measured part, its verdict is made from the same figures, and what
 //! the system tells of the server and of ourselves is read when that part begins and when it ends.
 
-use super::crew::{self, Failure, Gathered, Mark, Observer};
+use super::crew::{self, Failure, Gathered, Kept, Mark, Observer};
 use super::plan::{Plan, Traffic};
 use super::record::Tally;
 use super::report::{
@@ -29,9 +29,8 @@ pub struct Setting {
 pub struct Measured {
     /// Everything that is told of it.
     pub report: Report,
-    /// Response times of each part of the report's series, [packed](super::histogram::Histogram::pack), if the plan
-    /// wants them kept.
-    pub responses: Vec<Vec<u8>>,
+    /// The three times of each part of the report's series, if the plan wants them kept.
+    pub kept: Vec<Kept>,
 }
 
 /// Runs a plan and judges what it gave. `title` says in the progress which run of several it is.
@@ -53,7 +52,7 @@ pub fn measure(
     }
     let began_unix_ms = u64::try_from(began.as_millis()).unwrap_or(u64::MAX);
     let report = report(plan, setting, &gathered, &watched, began_unix_ms);
-    Ok(Measured { report, responses: gathered.responses })
+    Ok(Measured { report, kept: gathered.kept })
 }
 
 /// The processes at both ends of the measured part.

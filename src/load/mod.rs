@@ -6,6 +6,7 @@
 //! the server can't hide in the generator.
 
 pub mod child;
+pub mod compare;
 pub mod condition;
 pub mod confidence;
 pub mod crew;
@@ -17,6 +18,7 @@ pub mod holders;
 pub mod host;
 pub mod hunt;
 pub mod link;
+pub mod log;
 pub mod measure;
 pub mod pace;
 pub mod page;

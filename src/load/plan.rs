@@ -41,8 +41,8 @@ pub struct Plan {
     pub backlog: u32,
     /// Length of a part of the time series.
     pub interval: Duration,
-    /// Whether the response times of each part are kept, some KiB a part.
-    pub keeps_responses: bool,
+    /// Whether the three times of each part of the series are kept, some KiB a part.
+    pub keeps_times: bool,
     /// Threads that send, 1 to [`THREADS_MAX`].
     pub threads: u32,
     /// How long before a request is due the generator stops sleeping.

@@ -107,6 +107,8 @@ pub struct Recent {
     pub counts: Interval,
     /// Response times of its replies, class 0.
     pub response: Histogram,
+    /// Their service times and lags, where they are kept.
+    pub others: Option<Box<(Histogram, Histogram)>>,
 }
 
 /// Counts and times on one thread.
@@ -121,6 +123,7 @@ pub struct Record {
     /// Replies that have the same times, told at once: requests that leave in one write and are answered in one read.
     alike: Alike,
     is_open_loop: bool,
+    keeps_times: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -134,10 +137,11 @@ struct Alike {
 
 impl Record {
     /// For so many classes. Nothing is measured until [`measure`](Self::measure).
-    pub fn new(classes: usize, is_open_loop: bool) -> Record {
+    pub fn new(classes: usize, is_open_loop: bool, keeps_times: bool) -> Record {
         Record {
             tally: Tally::new(classes),
-            recent: Recent::default(),
+            recent: Recent { others: keeps_times.then(Box::default), ..Recent::default() },
+            keeps_times,
             measured: u64::MAX..u64::MAX,
             alike: Alike::default(),
             is_open_loop,
@@ -206,6 +210,10 @@ impl Record {
         self.recent.counts.answered += count;
         if class == 0 {
             self.recent.response.record(response, count);
+            if let Some((service_times, lags)) = self.recent.others.as_deref_mut() {
+                service_times.record(now.saturating_sub(written), count);
+                lags.record(written.saturating_sub(due), count);
+            }
         }
         if !self.is_measured(due) {
             return;
@@ -277,6 +285,7 @@ impl Record {
     /// The part of the time series until now, and begins the next.
     pub fn take_recent(&mut self) -> Recent {
         self.flush();
-        std::mem::take(&mut self.recent)
+        let next = Recent { others: self.keeps_times.then(Box::default), ..Recent::default() };
+        std::mem::replace(&mut self.recent, next)
     }
 }

@@ -68,10 +68,13 @@ pub fn beside_floor(
 /// One report of several parts.
 fn joined(parts: Vec<Measured>) -> Measured {
     let histograms: Vec<_> = parts.iter().map(|part| part.report.classes[0].response.clone()).collect();
+    let void: Vec<_> = parts.iter().filter_map(|part| part.report.verdict.void_because.first()).collect();
+    let void = void.first().map(|first| format!("in {} of {ROUNDS} rounds; in the first {first}", void.len()));
     let mut parts = parts.into_iter();
     let mut whole = parts.next().expect("there is a round at least");
+    whole.report.verdict.void_because = void.into_iter().collect();
     for part in parts {
-        whole.responses.extend(part.responses);
+        whole.kept.extend(part.kept);
         join(&mut whole.report, part.report);
     }
     whole.report.confidence = Confidence::of(&histograms);
@@ -81,6 +84,7 @@ fn joined(parts: Vec<Measured>) -> Measured {
 fn join(whole: &mut Report, part: Report) {
     let after_s = whole.series.last().map_or(0.0, |last| last.at_s + last.length_s);
     whole.measured_s += part.measured_s;
+    whole.asked.duration_s = whole.measured_s;
     whole.counts.add(&part.counts);
     let sum = |into: &mut u64, count: u64| *into += count;
     part.troubles
@@ -97,16 +101,6 @@ fn join(whole: &mut Report, part: Report) {
         interval.at_s += after_s;
         interval
     }));
-    for (into, from) in [
-        (&mut whole.verdict.void_because, part.verdict.void_because),
-        (&mut whole.verdict.notes, part.verdict.notes),
-    ] {
-        from.into_iter().for_each(|text| {
-            if !into.contains(&text) {
-                into.push(text);
-            }
-        });
-    }
     let (own, other) = (&mut whole.verdict.own, part.verdict.own);
     own.busy = own.busy.max(other.busy);
     own.waited = own.waited.zip(other.waited).map(|(ours, theirs)| ours.max(theirs));

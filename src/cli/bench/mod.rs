@@ -3,7 +3,8 @@
 //! Always holds: standard output gets the result alone, standard error what is said meanwhile; both are made from the
 //! values of [`load`](crate::load), so that a table, a page and a file never differ. Never: a measurement.
 
-pub(super) mod diff;
+pub mod diff;
+pub mod live;
 mod options;
 mod paint;
 pub mod table;
@@ -14,16 +15,18 @@ use super::{colours, complain};
 use crate::load::child::Child;
 use crate::load::crew::{Failure, Observer};
 use crate::load::holders::Holders;
+use crate::load::log::Log;
 use crate::load::measure::{Measured, Setting, measure};
 use crate::load::plan::Plan;
 use crate::load::progress::Progress;
 use crate::load::report::Report;
-use crate::load::{file, host, hunt, page, rounds};
+use crate::load::{compare, file, host, hunt, page, rounds, units};
 use crate::net::Endpoint;
-use anyhow::anyhow;
+use live::Live;
+use anyhow::{anyhow, bail};
 pub(super) use options::Options;
-use options::Parsed;
-use std::io::Write;
+use options::{Other, Parsed};
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
@@ -34,23 +37,16 @@ const VOID: u8 = 3;
 /// No connection could be made; the number is that of sysexits.h.
 const UNAVAILABLE: u8 = 69;
 
-struct Display;
-
-impl Display {
-    fn new(_quiet: bool) -> Display {
-        Display
-    }
-}
-
-impl Observer for Display {
-    fn on_part(&mut self, _: &Progress<'_>) -> bool {
+impl Observer for Live<io::Stderr> {
+    fn on_part(&mut self, progress: &Progress<'_>) -> bool {
+        self.show(progress);
         true
     }
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    if let Some(options::Other::Diff(options)) = &options.other {
-        return diff::run(options);
+    if let Some(Other::Diff(two)) = &options.other {
+        return diff_of(two);
     }
     let asked = options.parse()?;
     match outcome(options, asked) {
@@ -59,13 +55,35 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// Compares two reports and tells how.
+fn diff_of(two: &options::Two) -> anyhow::Result<ExitCode> {
+    let (before, after) = (file::read(&two.before)?, file::read(&two.after)?);
+    compared((&two.before, &before), (&two.after.display().to_string(), &after), &two.regress)
+}
+
+fn compared(before: (&Path, &Report), after: (&str, &Report), regress: &str) -> anyhow::Result<ExitCode> {
+    let Some(allowed) = units::share(regress) else {
+        bail!("--regress is {regress}; give a share, such as 5%");
+    };
+    let comparison = compare::compare(before.1, after.1, allowed)?;
+    let before_name = before.0.display().to_string();
+    let in_colour = colours::are_wanted(&io::stdout());
+    print(&diff::diff((&before_name, before.1), after, &comparison, in_colour));
+    Ok(if comparison.has_regressed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// A closed standard output is no reason to fail: the exit code still tells.
+fn print(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
 /// Runs what was asked for.
 fn outcome(options: &Options, asked: Parsed) -> Result<Measured, Failure> {
     let Parsed { mut plan, holders, find_max, assertions } = asked;
     let program = std::env::current_exe()?;
     let command = std::env::args().collect::<Vec<_>>().join(" ");
     let setting = Setting { command, host: host::host(), server_pid: options.pid };
-    let mut display = Display::new(options.quiet);
+    let mut display = Live::new(options.quiet);
     let idle = plan.idle;
     let held = match holders {
         0 => None,
@@ -105,7 +123,7 @@ fn start_floor(program: &Path, plan: &Plan) -> Result<(Child, Endpoint), Failure
     };
     let mut child = Child::start(program, &["floor", &address])?;
     let line = child.line(PATIENCE)?;
-    let address = Endpoint::parse(&line).map_err(std::io::Error::other)?;
+    let address = Endpoint::parse(&line).map_err(io::Error::other)?;
     Ok((child, address))
 }
 
@@ -120,17 +138,36 @@ fn told(options: &Options, measured: &Measured) -> anyhow::Result<ExitCode> {
         let page = page::page(report, baseline.as_ref());
         std::fs::write(path, page).map_err(|why| anyhow!("{} can't be written: {why}", path.display()))?;
     }
-    if options.json.as_deref() != Some(Path::new("-")) {
-        let text = table::table(report, colours::are_wanted(&std::io::stdout()));
-        // A closed standard output is no reason to fail: the exit code still tells.
-        let _ = std::io::stdout().write_all(text.as_bytes());
+    if let Some(path) = &options.hdr {
+        write_log(path, measured).map_err(|why| anyhow!("{} can't be written: {why}", path.display()))?;
     }
-    Ok(code(report))
+    let shows = options.json.as_deref() != Some(Path::new("-"));
+    if shows {
+        print(&table::table(report, colours::are_wanted(&io::stdout())));
+    }
+    let own = code(report);
+    let (Some(baseline), true) = (&baseline, own == 0) else { return Ok(ExitCode::from(own)) };
+    let path = options.baseline.as_deref().unwrap_or(Path::new(""));
+    if shows {
+        print("\n");
+    }
+    compared((path, baseline), ("this run", report), &options.regress)
+}
+
+fn write_log(path: &Path, measured: &Measured) -> io::Result<()> {
+    let report = &measured.report;
+    let out = io::BufWriter::new(std::fs::File::create(path)?);
+    let mut log = Log::begin(out, &report.command, report.began_unix_ms)?;
+    for (interval, times) in report.series.iter().zip(&measured.kept) {
+        let (at, length) = (Duration::from_secs_f64(interval.at_s), Duration::from_secs_f64(interval.length_s));
+        log.interval(at, length, &times.unpack().map_err(io::Error::other)?)?;
+    }
+    log.finish().map(drop)
 }
 
 fn write_json(path: &Path, report: &Report) -> anyhow::Result<()> {
     if path == Path::new("-") {
-        let _ = std::io::stdout().write_all(file::to_json(report).as_bytes());
+        print(&file::to_json(report));
         return Ok(());
     }
     Ok(file::write(path, report)?)
@@ -146,14 +183,13 @@ fn failed(failure: &Failure) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn code(report: &Report) -> ExitCode {
+/// The exit code of a run by itself.
+fn code(report: &Report) -> u8 {
     let is_wrong = report.troubles.keys().any(|trouble| trouble.is_wrong());
-    let has_failed = report.assertions.iter().any(|assertion| assertion.held == Some(false));
+    let has_failed = report.assertions.iter().any(|assertion| assertion.held != Some(true));
     if !report.verdict.is_valid() {
-        ExitCode::from(VOID)
-    } else if is_wrong || has_failed {
-        ExitCode::FAILURE
+        VOID
     } else {
-        ExitCode::SUCCESS
+        u8::from(is_wrong || has_failed)
     }
 }

@@ -142,7 +142,18 @@ pub(in crate::cli) struct Options {
 #[derive(Debug, Subcommand)]
 pub(super) enum Other {
     /// Compare two reports that --json wrote
-    Diff(super::diff::Options),
+    Diff(Two),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Two {
+    /// The report to compare with
+    pub(super) before: PathBuf,
+    /// The report to judge
+    pub(super) after: PathBuf,
+    /// How much worse is a regression
+    #[arg(long, value_name = "SHARE", default_value = "5%")]
+    pub(super) regress: String,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -183,10 +194,8 @@ impl Options {
         let connections = within("--connections", self.connections, 1, CONNECTIONS_MAX)?;
         let idle = within("--idle", self.idle, 0, 4 * CONNECTIONS_MAX)?;
         let traffic = self.traffic()?;
-        let in_flight = self.in_flight.unwrap_or(match traffic {
-            Traffic::Closed => 1,
-            Traffic::Open { .. } => IN_FLIGHT_OPEN,
-        });
+        let is_closed = matches!(traffic, Traffic::Closed) && self.find_max.is_none();
+        let in_flight = self.in_flight.unwrap_or(if is_closed { 1 } else { IN_FLIGHT_OPEN });
         if self.duration < Duration::from_millis(10) {
             bail!("--duration is {:?}; the least is 10ms", self.duration);
         }
@@ -213,7 +222,7 @@ impl Options {
             timeout: self.timeout,
             backlog: self.backlog,
             interval: interval(self.duration),
-            keeps_responses: self.hdr.is_some(),
+            keeps_times: self.hdr.is_some(),
             threads: within("--threads", self.threads, 1, THREADS_MAX)?,
             spin: self.spin.unwrap_or(pace::SPIN),
             seed: self.seed,

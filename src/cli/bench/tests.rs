@@ -3,7 +3,9 @@ use crate::load;
 #[path = "../../../tests/support/reports.rs"]
 mod reports;
 
+use super::diff::diff;
 use super::table::table;
+use load::compare::compare;
 
 fn width_of(text: &str) -> usize {
     text.lines().map(|line| line.chars().count()).max().unwrap_or(0)
@@ -76,4 +78,28 @@ fn colours_change_nothing_but_colours() {
         bare.push_str(rest);
         assert_eq!(bare, plain, "{name}");
     }
+}
+
+#[test]
+fn a_comparison_ends_with_its_answer() {
+    let (old, mut new) = (reports::normal(), reports::baseline());
+    let text = |old: &load::report::Report, new: &load::report::Report| {
+        let comparison = compare(old, new, 0.05).expect("they ask the same");
+        let text = diff(("old.json", old), ("new.json", new), &comparison, false);
+        assert!(width_of(&text) <= 80, "{text}");
+        text
+    };
+    new.host.processors = 64;
+    let worse = text(&old, &new);
+    for want in [
+        "old  old.json, begun 2026-11-23 02:57:14 UTC\nnew  new.json, begun 2026-11-20 02:57:14 UTC\nopen loop at 50k/s",
+        "\nunfair? another machine: ",
+        "\nresponse p50           65.7 µs       74.9 µs       +14.0 %   REGRESSED\n",
+        "\nrate                  50,000/s      50,000/s        +0.0 %   noise\n",
+        "\n\nREGRESSED: 6 figures are worse by more than 5 %\n",
+    ] {
+        assert!(worse.contains(want), "{want:?} is not in\n{worse}");
+    }
+    assert!(!worse.contains("errors"), "{worse}");
+    assert!(text(&new, &old).ends_with("\n\nno figure is worse by more than 5 %, noise aside\n"));
 }

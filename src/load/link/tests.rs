@@ -24,7 +24,7 @@ struct Rig {
 
 impl Rig {
     fn new(asked: &Asked, sizes: &[u32]) -> Rig {
-        let mut record = Record::new(1, false);
+        let mut record = Record::new(1, false, false);
         record.measure(0..u64::MAX);
         let mut rig = Rig { talk: Talk::new(asked, 7), link: Link::new(5, 0), record, requests: Vec::new() };
         for size in sizes {
@@ -153,7 +153,7 @@ fn a_reply_to_another_connection_is_not_taken_for_ours() {
 fn a_request_counts_from_its_first_byte_on() {
     let talk = Talk::new(&asked(Expect::Same), 7);
     let mut link = Link::new(0, 0);
-    let mut record = Record::new(1, true);
+    let mut record = Record::new(1, true, false);
     record.measure(0..u64::MAX);
     let mut batch = Vec::new();
     for _ in 0..3 {

@@ -9,6 +9,7 @@ mod series;
 mod svg;
 mod tables;
 
+use super::compare::compare;
 use super::histogram::Histogram;
 use super::report::{Model, Report};
 use super::words::{self, Outcome, TOO_FEW};
@@ -106,7 +107,16 @@ fn figures(report: &Report, baseline: Option<&Report>) -> String {
     let most = |times: &Histogram| times.max().map(words::time_ns);
     tell(&format!("{name} max"), most(times), before.map(most));
     out.push_str("</dl>\n");
-    out
+    out + &baseline.map(|baseline| beside(report, baseline)).unwrap_or_default()
+}
+
+/// What makes the baseline no measure, or an unfair one; nothing if it is fair.
+fn beside(report: &Report, baseline: &Report) -> String {
+    let told = match compare(baseline, report, 0.0) {
+        Ok(comparison) => comparison.warnings,
+        Err(why) => vec![format!("The baseline is no measure of this run: {why}")],
+    };
+    list(&told)
 }
 
 fn assertions(report: &Report) -> String {

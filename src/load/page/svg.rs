@@ -144,13 +144,25 @@ pub(super) struct Plot {
     /// Texts behind the right end of lines: class, text, height where they belong.
     ends: Vec<(&'static str, String, f64)>,
     readings: Vec<Reading>,
+    /// Where the next shaded part's name may begin.
+    named_to: f64,
 }
 
 impl Plot {
     /// A drawing `height` pixels high, with `above` lines of text over the axes.
     pub(super) fn new(size: Size, height: f64, above: usize, x: Span, y: Span) -> Plot {
         let top = 8.0 + LINE * above as f64;
-        Plot { size, height, top, x, y, drawn: String::new(), ends: Vec::new(), readings: Vec::new() }
+        Plot {
+            size,
+            height,
+            top,
+            x,
+            y,
+            drawn: String::new(),
+            ends: Vec::new(),
+            readings: Vec::new(),
+            named_to: 0.0,
+        }
     }
 
     const fn left(&self) -> f64 {
@@ -284,8 +296,10 @@ impl Plot {
             self.drawn,
             r#"<rect class="shade" x="{from:.1}" y="{top:.1}" width="{width:.1}" height="{height:.1}"/>"#
         );
-        if width > name.chars().count() as f64 * LETTER + 8.0 {
+        let end = from + name.chars().count() as f64 * LETTER;
+        if from >= self.named_to && end <= self.right() {
             self.text("inside", "start", from, top - 5.0, name);
+            self.named_to = end + LETTER;
         }
     }
 

@@ -117,7 +117,7 @@ pub(super) fn kinds(report: &Report) -> String {
         ]
     };
     let rows: Vec<_> = kinds.iter().map(row).collect();
-    table("By kind of connection", &["", "connections", "p50", "p99", "p99.9", "max"], &rows)
+    table("By kind of connection", &["", "number", "p50", "p99", "p99.9", "max"], &rows)
 }
 
 /// What became of the requests, and what went wrong.
@@ -147,8 +147,9 @@ pub(super) fn requests(report: &Report) -> String {
 pub(super) fn errors(report: &Report) -> String {
     let mut rows: Vec<Vec<String>> = Vec::new();
     for (trouble, times) in &report.troubles {
-        let kind = if trouble.is_wrong() { WRONG } else { "" };
-        rows.push(vec![trouble.name().to_owned(), words::count(*times), kind.to_owned()]);
+        let mut row = vec![trouble.name().to_owned(), words::count(*times)];
+        row.extend(trouble.is_wrong().then(|| WRONG.to_owned()));
+        rows.push(row);
     }
     for (status, times) in &report.statuses {
         rows.push(vec![format!("status {status}"), words::count(*times)]);

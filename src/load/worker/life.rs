@@ -19,13 +19,19 @@ use std::sync::atomic::Ordering;
 /// How long to wait after a failure to connect, at first and at most, in nanoseconds.
 const RETRY_NS: (u64, u64) = (10_000_000, 1_000_000_000);
 
+/// Connects begun between two looks at the sockets.
+const CONNECTS_PER_TURN: usize = 16;
+
 /// How often a slow reader reads, in nanoseconds.
 pub(super) const SLOW_READ_NS: u64 = 50_000_000;
 
 impl Worker<'_> {
     /// Begins connections, as many as may be under way and as fast as was asked for.
     pub(super) fn begin_connects(&mut self, now: u64) {
-        while now >= self.next_connect && self.connecting < CONNECTING_MAX && now < self.times.end {
+        for _ in 0..CONNECTS_PER_TURN {
+            if now < self.next_connect || self.connecting >= CONNECTING_MAX || now >= self.times.end {
+                return;
+            }
             let Some(at) = self.unbegun.pop_front() else { return };
             if let Some(rate) = self.plan.life.connect_rate {
                 let gap_s = f64::from(self.plan.threads) / rate;
@@ -44,7 +50,7 @@ impl Worker<'_> {
     fn begin_connect(&mut self, at: u32, now: u64) {
         let conn = &mut self.conns[at as usize];
         debug_assert_eq!(conn.state, State::Absent);
-        conn.since = now;
+        conn.since = super::nanos(self.origin.elapsed());
         self.record.tally.attempted += 1;
         let source = self.plan.life.sources.of(conn.link.id);
         let begun = net::connect_from(&self.plan.target, source).and_then(|mut stream| {

@@ -206,7 +206,7 @@ impl<'a> Worker<'a> {
             connecting: 0,
             next_connect: 0,
             again: Vec::new(),
-            record: Record::new(1 + plan.impaired.len(), is_open_loop),
+            record: Record::new(1 + plan.impaired.len(), is_open_loop, plan.keeps_times),
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             batch: Vec::new(),
             pongs: Vec::new(),
