@@ -63,8 +63,7 @@ __attribute__((noreturn, format(printf, 1, 2))) static void fail(const char *for
     exit(1);
 }
 
-/* ---- CRC-32/ISO-HDLC --------------------------------------------------------------------------------------------- */
-
+/* CRC-32/ISO-HDLC, of a byte at each of eight places. */
 static uint32_t crc_table[8][256];
 
 static void crc_init(void) {
@@ -156,8 +155,6 @@ static void crc_check(void) {
     if (!is_right) fail("its own CRC is wrong on this processor");
 }
 
-/* ---- times ------------------------------------------------------------------------------------------------------- */
-
 static uint64_t clock_ns(clockid_t clock) {
     struct timespec now;
     clock_gettime(clock, &now);
@@ -189,8 +186,6 @@ static uint64_t percentile(uint64_t count, double share) {
     }
     return 0;
 }
-
-/* ---- connections ------------------------------------------------------------------------------------------------- */
 
 struct conn {
     int fd;
@@ -265,7 +260,8 @@ static size_t push(const struct conn *conn, const uint8_t *bytes, size_t count) 
 
 /* Sends what was kept. After less than all, epoll tells when there is room. */
 static void flush(struct conn *conn) {
-    conn->pending_from += (uint32_t)push(conn, conn->pending + conn->pending_from, conn->pending_to - conn->pending_from);
+    size_t kept = conn->pending_to - conn->pending_from;
+    conn->pending_from += (uint32_t)push(conn, conn->pending + conn->pending_from, kept);
     if (conn->pending_from == conn->pending_to) conn->pending_from = conn->pending_to = 0;
 }
 
@@ -357,8 +353,6 @@ static void run(int poll) {
            counted, seconds, (double)counted / seconds, (double)percentile(counted, 0.50) / 1e3,
            (double)percentile(counted, 0.99) / 1e3, cpu_ns / (double)counted, cpu_ns / 1e9 / seconds);
 }
-
-/* ---- command line ------------------------------------------------------------------------------------------------ */
 
 static double number(const char *name, const char *text, double least, double most) {
     char *end;
