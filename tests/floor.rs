@@ -36,3 +36,10 @@ fn a_place_that_cannot_be_had_is_told_in_a_line() {
     assert!(errors.starts_with("tidegate: cannot listen at nowhere: "), "{errors}");
     assert_eq!(errors.lines().count(), 1, "{errors}");
 }
+
+#[test]
+fn without_a_pipe_it_would_never_end_and_does_not_begin() {
+    let (code, _, errors) = run(Command::new(BINARY).args(["floor", "127.0.0.1:0"]));
+    assert_eq!(code, Some(2));
+    assert_eq!(errors, "tidegate: standard input is a file; give it a pipe, whose end ends the echo\n");
+}

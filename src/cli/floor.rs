@@ -5,10 +5,8 @@ use crate::load::descriptors;
 use crate::load::floor::Floor;
 use anyhow::anyhow;
 use clap::Args;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -20,18 +18,16 @@ pub(super) struct Options {
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let address = &options.address;
     descriptors::raise_limit();
-    let mut floor = Floor::bind(address).map_err(|error| anyhow!("cannot listen at {address}: {error}"))?;
+    let floor = Floor::bind(address).map_err(|error| anyhow!("cannot listen at {address}: {error}"))?;
     let mut out = io::stdout().lock();
     writeln!(out, "{}", floor.address())
         .and_then(|()| out.flush())
         .map_err(|error| anyhow!("cannot write to standard output: {error}"))?;
-    let is_over = Arc::new(AtomicBool::new(false));
-    let ended = Arc::clone(&is_over);
-    // Not waited for: it ends with the process, if not before.
-    std::thread::spawn(move || {
-        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
-        ended.store(true, Ordering::Relaxed);
-    });
-    floor.run(|| is_over.load(Ordering::Relaxed)).map_err(|error| anyhow!("the echo ended: {error}"))?;
-    Ok(ExitCode::SUCCESS)
+    match floor.run(io::stdin()) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            Err(anyhow!("standard input is a file; give it a pipe, whose end ends the echo"))
+        }
+        Err(error) => Err(anyhow!("the echo failed: {error}")),
+    }
 }

@@ -10,10 +10,11 @@
 
 use crate::net::{self, Endpoint, ListenOptions, Listener, Stream, Taken};
 use mio::event::Event;
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
-use std::time::Duration;
+use std::os::fd::{AsFd, AsRawFd};
 
 /// One buffer for all connections, in bytes, and the most that one read takes. As the server's.
 const SCRATCH_BYTES: usize = crate::base::limits::SCRATCH_BYTES;
@@ -24,10 +25,8 @@ const READS_MAX: u32 = 16;
 /// Events of one look at the sockets.
 const EVENTS: usize = 1024;
 
-/// How long it sleeps without looking whether it shall end.
-const SLEEP: Duration = Duration::from_millis(100);
-
 const LISTENER: Token = Token(usize::MAX);
+const LEASH: Token = Token(usize::MAX - 1);
 
 /// The echo, listening.
 #[derive(Debug)]
@@ -81,28 +80,32 @@ impl Floor {
         &self.address
     }
 
-    /// Echoes until `is_over` says so, which is asked in every turn, and ten times a second at least.
+    /// Echoes until the other end of `leash` is closed: a pipe, a socket or a terminal. What comes from there is not
+    /// read. It is watched by the poll, not by a second thread, with which every system call would cost more (glibc).
     ///
     /// # Errors
     ///
-    /// If polling or accepting fails, as for want of descriptors.
-    pub fn run(&mut self, mut is_over: impl FnMut() -> bool) -> io::Result<()> {
+    /// [`PermissionDenied`](ErrorKind::PermissionDenied) if `leash` is a file. Otherwise if polling or accepting
+    /// fails, as for want of descriptors.
+    pub fn run(mut self, leash: impl AsFd) -> io::Result<()> {
+        let leash = leash.as_fd().as_raw_fd();
+        self.poll.registry().register(&mut SourceFd(&leash), LEASH, Interest::READABLE)?;
         let mut events = Events::with_capacity(EVENTS);
-        while !is_over() {
-            match self.poll.poll(&mut events, Some(SLEEP)) {
+        loop {
+            match self.poll.poll(&mut events, None) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
                 Err(_) => continue,
                 Ok(()) => {}
             }
             for event in &events {
-                if event.token() == LISTENER {
-                    self.accept()?;
-                } else {
-                    self.visit(event)?;
+                match event.token() {
+                    LISTENER => self.accept()?,
+                    LEASH if event.is_read_closed() => return Ok(()),
+                    LEASH => {}
+                    _connection => self.visit(event)?,
                 }
             }
         }
-        Ok(())
     }
 
     /// Bounded by the listener's queue, as fast as peers can fill it.
@@ -200,20 +203,20 @@ mod tests {
     use super::*;
     use std::io::{Read, Write};
     use std::net::{Shutdown, TcpStream};
-    use std::sync::atomic::{AtomicBool, Ordering};
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     /// Runs the echo beside `with`.
     fn beside(address: &str, with: impl FnOnce(&Endpoint)) {
-        let mut floor = Floor::bind(address).unwrap();
+        let floor = Floor::bind(address).unwrap();
         let at = floor.address().clone();
-        let is_over = AtomicBool::new(false);
+        let (leash, held) = std::io::pipe().unwrap();
         std::thread::scope(|scope| {
-            let echo = scope.spawn(|| floor.run(|| is_over.load(Ordering::Relaxed)));
-            let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| with(&at)));
-            is_over.store(true, Ordering::Relaxed);
+            let echo = scope.spawn(move || floor.run(leash));
+            // Dropped by a panic, too.
+            let held = held;
+            with(&at);
+            drop(held);
             echo.join().unwrap().unwrap();
-            ended.unwrap();
         });
     }
 
@@ -280,6 +283,11 @@ mod tests {
             stream.read_exact(&mut back).unwrap();
             assert_eq!(&back, b"tide");
         });
+        let floor = Floor::bind("127.0.0.1:0").unwrap();
+        let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
+        if cfg!(target_os = "linux") {
+            assert_eq!(floor.run(file).unwrap_err().kind(), ErrorKind::PermissionDenied);
+        }
         assert_eq!(Floor::bind("nowhere").unwrap_err().kind(), ErrorKind::InvalidInput);
     }
 }
