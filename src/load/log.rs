@@ -5,7 +5,6 @@
 //! some readers don't take.
 
 use super::histogram::Histogram;
-use super::report::Class;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{
     IntervalLogWriter, IntervalLogWriterBuilder, IntervalLogWriterError, Tag,
@@ -95,30 +94,24 @@ mod tests {
     use hdrhistogram::serialization::Deserializer;
     use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 
-    fn class(ns: u64) -> Class {
+    /// Response, service, lag.
+    fn times(ns: u64) -> [Histogram; 3] {
         let of = |ns: u64| {
             let mut times = Histogram::default();
             times.record(ns, 7);
             times
         };
         let lag = if ns > 1_000 { of(1_000) } else { Histogram::default() };
-        Class {
-            name: "all".to_owned(),
-            connections: 1,
-            response: of(ns),
-            service: of(ns - 900),
-            lag,
-            censored: 0,
-        }
+        [of(ns), of(ns - 900), lag]
     }
 
     #[test]
     fn what_is_written_is_read_by_the_family() {
         let mut log = Log::begin(Vec::new(), "tidegate bench\n127.0.0.1:7411", 1_795_402_634_500).unwrap();
         let second = Duration::from_secs(1);
-        log.interval(Duration::ZERO, second, &class(1_000)).unwrap();
-        log.interval(second, second / 2, &class(84_000)).unwrap();
-        let told = log.interval(Duration::ZERO, second, &class(1_000)).unwrap_err();
+        log.interval(Duration::ZERO, second, &times(1_000)).unwrap();
+        log.interval(second, second / 2, &times(84_000)).unwrap();
+        let told = log.interval(Duration::ZERO, second, &times(1_000)).unwrap_err();
         assert_eq!(told.kind(), io::ErrorKind::InvalidInput);
         let bytes = log.finish().unwrap();
         let head = String::from_utf8(bytes.clone()).unwrap();

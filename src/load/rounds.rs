@@ -69,7 +69,8 @@ pub fn beside_floor(
 fn joined(parts: Vec<Measured>) -> Measured {
     let histograms: Vec<_> = parts.iter().map(|part| part.report.classes[0].response.clone()).collect();
     let void: Vec<_> = parts.iter().filter_map(|part| part.report.verdict.void_because.first()).collect();
-    let void = void.first().map(|first| format!("in {} of {ROUNDS} rounds; in the first {first}", void.len()));
+    let void =
+        void.first().map(|first| format!("in {} of {ROUNDS} rounds; in the first {first}", void.len()));
     let mut parts = parts.into_iter();
     let mut whole = parts.next().expect("there is a round at least");
     whole.report.verdict.void_because = void.into_iter().collect();

@@ -22,8 +22,8 @@ use crate::load::progress::Progress;
 use crate::load::report::Report;
 use crate::load::{compare, file, host, hunt, page, rounds, units};
 use crate::net::Endpoint;
-use live::Live;
 use anyhow::{anyhow, bail};
+use live::Live;
 pub(super) use options::Options;
 use options::{Other, Parsed};
 use std::io::{self, Write};
@@ -159,7 +159,8 @@ fn write_log(path: &Path, measured: &Measured) -> io::Result<()> {
     let out = io::BufWriter::new(std::fs::File::create(path)?);
     let mut log = Log::begin(out, &report.command, report.began_unix_ms)?;
     for (interval, times) in report.series.iter().zip(&measured.kept) {
-        let (at, length) = (Duration::from_secs_f64(interval.at_s), Duration::from_secs_f64(interval.length_s));
+        let (at, length) =
+            (Duration::from_secs_f64(interval.at_s), Duration::from_secs_f64(interval.length_s));
         log.interval(at, length, &times.unpack().map_err(io::Error::other)?)?;
     }
     log.finish().map(drop)
@@ -187,9 +188,5 @@ fn failed(failure: &Failure) -> ExitCode {
 fn code(report: &Report) -> u8 {
     let is_wrong = report.troubles.keys().any(|trouble| trouble.is_wrong());
     let has_failed = report.assertions.iter().any(|assertion| assertion.held != Some(true));
-    if !report.verdict.is_valid() {
-        VOID
-    } else {
-        u8::from(is_wrong || has_failed)
-    }
+    if !report.verdict.is_valid() { VOID } else { u8::from(is_wrong || has_failed) }
 }
