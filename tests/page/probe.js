@@ -36,6 +36,14 @@ const measure = () => {
     }
   }
   if (texts < 20) faults.push(`only ${texts} texts are seen`);
+  const save = document.getElementById("save");
+  if (!isShown(save)) faults.push("the report can't be saved");
+  // A download would keep the browser from ending: only what it would be is looked at.
+  let saved = null;
+  URL.createObjectURL = (blob) => ((saved = blob), "about:blank");
+  HTMLAnchorElement.prototype.click = () => {};
+  save.click();
+  if (!saved || saved.size < 500) faults.push("nothing is saved");
   for (const svg of document.querySelectorAll("svg")) {
     if (!isShown(svg)) continue;
     const frame = svg.getBoundingClientRect();

@@ -257,6 +257,7 @@ pub fn closed() -> Report {
     report.verdict.own.achieved = None;
     report.classes[0].lag = Histogram::default();
     report.classes[0].response = report.classes[0].service.clone();
+    report.confidence = None;
     report.assertions.clear();
     report
 }

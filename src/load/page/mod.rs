@@ -88,7 +88,9 @@ fn figures(report: &Report, baseline: Option<&Report>) -> String {
     let Some((name, times)) = words::main_time(report) else { return String::new() };
     let before = baseline.and_then(words::main_time).map(|(_, times)| times);
     let rate = |report: &Report| words::answered_a_second(report).map(words::rate);
-    let mut out = String::from("<dl class=\"figures\">\n");
+    let errors = |report: &Report| Some(words::count(report.troubles.values().sum()));
+    let class = if report.verdict.is_valid() { "figures" } else { "figures worthless" };
+    let mut out = format!("<dl class=\"{class}\">\n");
     let mut tell = |name: &str, text: Option<String>, before: Option<Option<String>>| {
         let absent = || TOO_FEW.to_owned();
         let class = if text.is_none() { " class=\"few\"" } else { "" };
@@ -100,12 +102,13 @@ fn figures(report: &Report, baseline: Option<&Report>) -> String {
         ));
     };
     tell("answered", rate(report), baseline.map(rate));
-    for (percent, shown) in words::SHOWN {
+    for (percent, shown) in words::SHOWN.into_iter().filter(|(percent, _)| *percent != 90.0) {
         let of = |times: &Histogram| times.percentile(percent).map(words::time_ns);
         tell(&format!("{name} {shown}"), of(times), before.map(of));
     }
     let most = |times: &Histogram| times.max().map(words::time_ns);
     tell(&format!("{name} max"), most(times), before.map(most));
+    tell("errors", errors(report), baseline.map(errors));
     out.push_str("</dl>\n");
     out + &baseline.map(|baseline| beside(report, baseline)).unwrap_or_default()
 }
