@@ -12,9 +12,10 @@
 
 use super::plan::{Expect, Talk as Asked};
 use super::report::{Protocol, Trouble};
+use super::size::Sizes;
 use crate::base::limits::{CONTROL_EXTRA_BYTES, LINE_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use crate::base::rng::Rng;
-use crate::wire::frame::{OVERHEAD_BYTES, frame_bytes, prefix};
+use crate::wire::frame::{OVERHEAD_BYTES, TRAILER_BYTES, frame_bytes, prefix};
 use crate::wire::line::error_line;
 use crate::wire::{
     Control, Crc, Decoded, Extension, FrameLimits, Header, Line, RawFrame, Status, decode, decode_line,
@@ -24,7 +25,7 @@ use crate::wire::{
 const PLACES: u32 = 61;
 
 /// Bytes of the extension block that holds a correlation.
-const BLOCK_BYTES: usize = 12;
+const BLOCK_BYTES: u32 = 12;
 
 /// The longest front of a payload that tells which request it belongs to.
 const IDENTITY_BYTES_MAX: usize = 16;
@@ -37,6 +38,10 @@ pub struct Talk {
     crc: Crc,
     limits: FrameLimits,
     pattern: Vec<u8>,
+    /// An extension block with a correlation.
+    block: [u8; BLOCK_BYTES as usize],
+    /// If all payloads have this size: what the sum of a frame changes by when the first bit of its payload does.
+    flip: Option<(u32, u32)>,
 }
 
 /// Which request of which connection.
@@ -89,7 +94,27 @@ impl Talk {
         let header = Header::from_bits(Header::route(asked.route).bits() | ext);
         // A server may reply with more than it was sent; what it may say about itself comes on top.
         let limits = FrameLimits::new(PAYLOAD_BYTES_MAX - CONTROL_EXTRA_BYTES);
-        Talk { asked: asked.clone(), header, crc: Crc::new(), limits, pattern }
+        let mut block = Vec::new();
+        Extension { correlation: Some(0), ..Extension::default() }.encode(&mut block);
+        let block = *block.first_chunk().expect("a word, and the correlation's two");
+        let crc = Crc::new();
+        let mut talk = Talk { asked: asked.clone(), header, crc, limits, pattern, block, flip: None };
+        if let Sizes::Fixed(size) = asked.sizes {
+            talk.flip = Some((size, talk.change_of_flip(size)));
+        }
+        talk
+    }
+
+    /// The sum is linear: the same bit changes it by the same, whatever the rest of the frame is.
+    fn change_of_flip(&self, size: u32) -> u32 {
+        if size == 0 || self.is_lines() {
+            return 0;
+        }
+        let mut frame = Vec::new();
+        let before = self.encode_frame(&mut frame, Identity { connection: 0, number: 0 }, size);
+        let end = frame.len() - TRAILER_BYTES;
+        frame[end - size as usize] ^= 1;
+        before ^ self.crc.of(&frame[..end])
     }
 
     /// The largest bytes of a request on the wire.
@@ -101,7 +126,7 @@ impl Talk {
     }
 
     const fn block_bytes(&self) -> usize {
-        if self.asked.correlated { BLOCK_BYTES } else { 0 }
+        if self.asked.correlated { BLOCK_BYTES as usize } else { 0 }
     }
 
     /// Whether messages are lines.
@@ -114,32 +139,79 @@ impl Talk {
         !self.asked.correlated
     }
 
-    /// Appends the bytes of a request.
+    /// Appends the bytes of a request, and gives the sum at their end.
     #[inline]
-    pub fn encode(&self, out: &mut Vec<u8>, id: Identity, size: u32) {
+    pub fn encode(&self, out: &mut Vec<u8>, id: Identity, size: u32) -> u32 {
         match self.asked.protocol {
             Protocol::Frames => self.encode_frame(out, id, size),
             Protocol::Lines => {
                 self.put_payload(out, id, size);
                 out.push(b'\n');
+                0
             }
         }
     }
 
     #[inline]
-    fn encode_frame(&self, out: &mut Vec<u8>, id: Identity, size: u32) {
+    fn encode_frame(&self, out: &mut Vec<u8>, id: Identity, size: u32) -> u32 {
         let start = out.len();
         let payload_bytes = size as usize + self.block_bytes();
         out.reserve(frame_bytes(payload_bytes));
         let length = u32::try_from(payload_bytes).expect("sizes are bounded far below 4 GiB");
         out.extend_from_slice(&prefix(self.header, length));
         if self.asked.correlated {
-            let correlation = Some(correlation(id));
-            Extension { correlation, ..Extension::default() }.encode(out);
+            out.extend_from_slice(&self.block(id));
         }
         self.put_payload(out, id, size);
         let sum = self.crc.of(&out[start..]);
         out.extend_from_slice(&sum.to_be_bytes());
+        sum
+    }
+
+    /// Whether `input` begins with the one right reply to a request, and the bytes of that. It is known to the last
+    /// bit, sum included, so a look at the bytes says all that reading them would; what differs anywhere is left to
+    /// [`hear`](Self::hear), which says why.
+    #[inline]
+    pub fn is_exactly(&self, input: &[u8], id: Identity, size: u32, crc: u32) -> Option<usize> {
+        let delta = match self.asked.expect {
+            Expect::Any => return None,
+            Expect::Same => 0,
+            Expect::Flip => self.flip.filter(|(of, _)| *of == size)?.1,
+        };
+        let bytes = self.request_bytes(size);
+        let message = input.get(..bytes)?;
+        let is_exact = match self.asked.protocol {
+            Protocol::Lines => {
+                let (end, body) = message.split_last()?;
+                *end == b'\n' && self.is_right(body, id, size)
+            }
+            Protocol::Frames => {
+                let (summed, sum) = message.split_last_chunk::<TRAILER_BYTES>()?;
+                let (head, body) = summed.split_at_checked(bytes - TRAILER_BYTES - size as usize)?;
+                *sum == (crc ^ delta).to_be_bytes()
+                    && self.is_head(head, id, size)
+                    && self.is_right(body, id, size)
+            }
+        };
+        is_exact.then_some(bytes)
+    }
+
+    /// The extension block of a request, and of its reply if that is OK.
+    #[inline]
+    fn block(&self, id: Identity) -> [u8; BLOCK_BYTES as usize] {
+        let mut block = self.block;
+        // The correlation is all that stands behind the block's first word.
+        block[4..].copy_from_slice(&correlation(id).to_be_bytes());
+        block
+    }
+
+    #[inline]
+    fn is_head(&self, head: &[u8], id: Identity, size: u32) -> bool {
+        let Some((first, block)) = head.split_first_chunk() else { return false };
+        if !self.asked.correlated {
+            return *first == prefix(self.header, size);
+        }
+        *first == prefix(self.header, size.saturating_add(BLOCK_BYTES)) && *block == self.block(id)
     }
 
     #[inline]

@@ -99,14 +99,17 @@ fn every_fault_of_a_server_has_its_name() {
                                         Control::Error { status, text: "busy" }.encode(&mut error, &Crc::new());
                                         replies[2] = error; },                        &[(Trouble::Status, 1)]),
     ];
-    for expect in [Expect::Same, Expect::Flip] {
+    let sizes = [Sizes::Fixed(64), asked(Expect::Same).sizes];
+    for (expect, sizes) in
+        [Expect::Same, Expect::Flip].into_iter().flat_map(|expect| sizes.map(|sizes| (expect, sizes)))
+    {
         for (name, fault, want) in table {
-            let mut rig = Rig::new(&asked(expect), &[64; 6]);
+            let mut rig = Rig::new(&Asked { sizes, ..asked(expect) }, &[64; 6]);
             let mut replies: Vec<_> = (0..6).map(|at| rig.reply(at)).collect();
             fault(&mut replies);
             rig.take(&replies.concat()).unwrap_or_else(|why| panic!("{name}: {why:?}"));
             let (counts, troubles) = rig.end();
-            assert_eq!(&troubles, want, "{name}, {expect:?}");
+            assert_eq!(&troubles, want, "{name}, {expect:?}, {sizes}");
             let is_missing = want.iter().any(|(trouble, _)| *trouble == Trouble::Missing);
             assert_eq!((counts.sent, counts.unanswered), (6, u64::from(is_missing)), "{name}, {expect:?}");
         }
@@ -203,10 +206,13 @@ proptest! {
         cut in 1usize..50,
         is_lines in any::<bool>(),
         flips in any::<bool>(),
+        is_fixed in any::<bool>(),
     ) {
+        let sizes = if is_fixed { vec![sizes[0]; sizes.len()] } else { sizes };
         let expect = if flips && !is_lines { Expect::Flip } else { Expect::Same };
         let protocol = if is_lines { Protocol::Lines } else { Protocol::Frames };
-        let asked = Asked { protocol, ..asked(expect) };
+        let all = if is_fixed { Sizes::Fixed(sizes[0]) } else { asked(expect).sizes };
+        let asked = Asked { protocol, sizes: all, ..asked(expect) };
         let mut rig = Rig::new(&asked, &sizes);
         let replies: Vec<u8> = (0..sizes.len()).flat_map(|at| rig.reply(at)).collect();
         let mut answered = 0;
@@ -217,5 +223,28 @@ proptest! {
         let (counts, troubles) = rig.end();
         prop_assert_eq!(counts.answered as usize, sizes.len());
         prop_assert_eq!(troubles, BTreeMap::new().into_iter().collect::<Vec<_>>());
+    }
+}
+
+/// The short way takes every right reply and nothing else: no bit of a reply may differ.
+#[test]
+fn one_wrong_bit_anywhere_is_seen() {
+    for (expect, correlated) in [(Expect::Same, false), (Expect::Flip, false), (Expect::Same, true)] {
+        let asked = Asked { sizes: Sizes::Fixed(20), correlated, ..asked(expect) };
+        let rig = Rig::new(&asked, &[20]);
+        let mut reply = rig.reply(0);
+        if correlated {
+            reply = rig.requests[0].clone();
+        }
+        let (number, sent) = rig.link.window.front().unwrap();
+        let id = Identity { connection: 5, number };
+        let is_exact = |bytes: &[u8]| rig.talk.is_exactly(bytes, id, sent.size, sent.crc);
+        assert_eq!(is_exact(&reply), Some(reply.len()), "{expect:?} {correlated}");
+        for bit in 0..reply.len() * 8 {
+            let mut wrong = reply.clone();
+            wrong[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(is_exact(&wrong), None, "{expect:?} {correlated}: bit {bit}");
+        }
+        assert_eq!(is_exact(&reply[..reply.len() - 1]), None);
     }
 }
