@@ -13,16 +13,17 @@
 use super::plan::{Expect, Talk as Asked};
 use super::report::{Protocol, Trouble};
 use super::size::Sizes;
+use super::template::{self, Template};
 use crate::base::limits::{CONTROL_EXTRA_BYTES, LINE_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use crate::base::rng::Rng;
-use crate::wire::frame::{OVERHEAD_BYTES, TRAILER_BYTES, frame_bytes, prefix};
+use crate::wire::frame::{OVERHEAD_BYTES, PREFIX_BYTES, TRAILER_BYTES, frame_bytes, prefix};
 use crate::wire::line::error_line;
 use crate::wire::{
     Control, Crc, Decoded, Extension, FrameLimits, Header, Line, RawFrame, Status, decode, decode_line,
 };
 
 /// Places in the pattern at which a payload may begin; a prime, so that no depth hides a slip.
-const PLACES: u32 = 61;
+pub(super) const PLACES: u32 = 61;
 
 /// Bytes of the extension block that holds a correlation.
 const BLOCK_BYTES: u32 = 12;
@@ -42,6 +43,8 @@ pub struct Talk {
     block: [u8; BLOCK_BYTES as usize],
     /// If all payloads have this size: what the sum of a frame changes by when the first bit of its payload does.
     flip: Option<(u32, u32)>,
+    /// If all payloads have one small size.
+    template: Option<Box<Template>>,
 }
 
 /// Which request of which connection.
@@ -51,6 +54,21 @@ pub struct Identity {
     pub connection: u32,
     /// The request's number on its connection; it wraps.
     pub number: u32,
+}
+
+impl Identity {
+    /// Both in 64 bits: number, connection.
+    #[inline]
+    pub const fn to_bits(self) -> u64 {
+        (self.number as u64) << 32 | self.connection as u64
+    }
+
+    /// From [`to_bits`](Self::to_bits).
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
+    pub const fn from_bits(bits: u64) -> Identity {
+        Identity { number: (bits >> 32) as u32, connection: bits as u32 }
+    }
 }
 
 /// What stands at the front of what was read.
@@ -98,11 +116,25 @@ impl Talk {
         Extension { correlation: Some(0), ..Extension::default() }.encode(&mut block);
         let block = *block.first_chunk().expect("a word, and the correlation's two");
         let crc = Crc::new();
-        let mut talk = Talk { asked: asked.clone(), header, crc, limits, pattern, block, flip: None };
+        let mut talk =
+            Talk { asked: asked.clone(), header, crc, limits, pattern, block, flip: None, template: None };
         if let Sizes::Fixed(size) = asked.sizes {
             talk.flip = Some((size, talk.change_of_flip(size)));
+            talk.template = talk.template(size).map(Box::new);
         }
         talk
+    }
+
+    fn template(&self, size: u32) -> Option<Template> {
+        let fits = (template::SIZE_MIN..=template::SIZE_MAX).contains(&size) && !self.is_lines();
+        // Behind the block's first word.
+        let correlation_at = self.asked.correlated.then_some(PREFIX_BYTES + 4);
+        let encode = |id| {
+            let mut frame = Vec::new();
+            self.encode_frame(&mut frame, id, size);
+            frame
+        };
+        fits.then(|| Template::new(size, correlation_at, &self.crc, encode))
     }
 
     /// The sum is linear: the same bit changes it by the same, whatever the rest of the frame is.
@@ -142,6 +174,9 @@ impl Talk {
     /// Appends the bytes of a request, and gives the sum at their end.
     #[inline]
     pub fn encode(&self, out: &mut Vec<u8>, id: Identity, size: u32) -> u32 {
+        if let Some(template) = &self.template {
+            return template.encode(out, id);
+        }
         match self.asked.protocol {
             Protocol::Frames => self.encode_frame(out, id, size),
             Protocol::Lines => {
@@ -152,7 +187,6 @@ impl Talk {
         }
     }
 
-    #[inline]
     fn encode_frame(&self, out: &mut Vec<u8>, id: Identity, size: u32) -> u32 {
         let start = out.len();
         let payload_bytes = size as usize + self.block_bytes();
@@ -230,12 +264,11 @@ impl Talk {
         let mut front = [0; IDENTITY_BYTES_MAX];
         match self.asked.protocol {
             Protocol::Frames => {
-                front[..4].copy_from_slice(&id.number.to_be_bytes());
-                front[4..8].copy_from_slice(&id.connection.to_be_bytes());
+                front[..8].copy_from_slice(&id.to_bits().to_be_bytes());
                 (front, 8)
             }
             Protocol::Lines => {
-                let both = u64::from(id.number) << 32 | u64::from(id.connection);
+                let both = id.to_bits();
                 for (at, digit) in front.iter_mut().enumerate() {
                     *digit = b"0123456789abcdef"[(both >> (60 - 4 * at)) as usize & 15];
                 }
@@ -261,14 +294,23 @@ impl Talk {
             Protocol::Frames => u64::from_be_bytes(*front.first_chunk()?),
             Protocol::Lines => u64::from_str_radix(std::str::from_utf8(&front).ok()?, 16).ok()?,
         };
-        #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
-        let id = Identity { number: (both >> 32) as u32, connection: both as u32 };
+        let id = Identity::from_bits(both);
         self.is_right(body, id, u32::try_from(body.len()).ok()?).then_some(id)
     }
 
     /// Whether a body is what the request's reply must have.
     #[inline]
     pub fn is_right(&self, body: &[u8], id: Identity, size: u32) -> bool {
+        // The usual case without a detour.
+        if let (Protocol::Frames, Expect::Same | Expect::Flip, Some((front, rest))) =
+            (self.asked.protocol, self.asked.expect, body.split_first_chunk())
+        {
+            let flipped = if self.asked.expect == Expect::Flip { 1 << 56 } else { 0 };
+            let place = (id.number % PLACES) as usize;
+            return body.len() == size as usize
+                && u64::from_be_bytes(*front) == id.to_bits() ^ flipped
+                && *rest == self.pattern[place..place + rest.len()];
+        }
         let (mut identity, identity_bytes) = self.identity(id);
         match self.asked.expect {
             Expect::Any => return true,
@@ -349,12 +391,11 @@ fn heard_control(frame: RawFrame<'_>) -> Result<Heard<'_>, Trouble> {
 /// The correlation of a request.
 #[inline]
 pub const fn correlation(id: Identity) -> u64 {
-    (id.connection as u64) << 32 | id.number as u64
+    id.to_bits().rotate_left(32)
 }
 
 /// The request with this correlation.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "the two halves")]
 pub const fn identity_of(correlation: u64) -> Identity {
-    Identity { connection: (correlation >> 32) as u32, number: correlation as u32 }
+    Identity::from_bits(correlation.rotate_left(32))
 }
