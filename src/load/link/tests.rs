@@ -199,6 +199,33 @@ fn an_overdue_request_is_missing_or_all_is_silent() {
 }
 
 proptest! {
+    /// Whatever a server sends, each request has one fate, and nothing panics.
+    #[test]
+    fn any_bytes_are_survived(
+        noise in vec(prop_oneof![Just(None), (any::<u8>(), any::<u8>()).prop_map(Some)], 0..40),
+        picks in vec(0usize..6, 0..12),
+        correlated in any::<bool>(),
+        is_lines in any::<bool>(),
+    ) {
+        let protocol = if is_lines { Protocol::Lines } else { Protocol::Frames };
+        let asked = Asked { protocol, correlated: correlated && !is_lines, ..asked(Expect::Same) };
+        let mut rig = Rig::new(&asked, &[0, 8, 30, 64, 64, 80]);
+        let mut input: Vec<u8> = picks.iter().flat_map(|at| rig.requests[*at].clone()).collect();
+        for (at, change) in noise.iter().enumerate() {
+            if let (Some((place, value)), false) = (change, input.is_empty()) {
+                let place = (usize::from(*place) * (at + 1)) % input.len();
+                input[place] = *value;
+            }
+        }
+        for chunk in input.chunks(17) {
+            if rig.take(chunk).is_err() {
+                break;
+            }
+        }
+        let (counts, _) = rig.end();
+        prop_assert_eq!(counts.sent, 6);
+    }
+
     /// However replies are cut into reads, all are right; on lines, too, and with payloads that have no room for an id.
     #[test]
     fn cutting_changes_nothing(
