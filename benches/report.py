@@ -140,25 +140,34 @@ def latency(data):
     found = {(one["server"], one["rate"]): one for one in figures}
     head = ["server", *(f"{rate:,} a second: p50, p99 in µs (range)" for rate in rates)]
     rows = [[bold(name), *(latency_cell(found.get((name, rate))) for rate in rates)] for name in names]
-    return "\n\n".join([
+    parts = [
         "### Latency at the same rates",
         "![p50 and p99 of the response time](plots/peers-latency.svg)",
         "`tidegate bench`, open loop, Poisson arrivals over 50 connections, 64 B, from the time a request was due. The "
         "median over rounds with their range; every server gets the same schedule. A round in which the generator was "
         "the limit is void.",
         table(head, rows),
-    ])  # fmt: skip
+        void_latency_words(figures),
+    ]  # fmt: skip
+    return "\n\n".join(part for part in parts if part)
 
 
 def latency_cell(one):
     if one is None:
         return NONE
-    void = f"{one['void']} of {len(one['rounds'])} rounds void" if one["void"] else ""
     if one["p50_ns"] is None:
-        reasons = {reason for found in one["rounds"] for reason in found["void_because"]}
-        return f"*void*: {'; '.join(sorted(reasons))}"
+        return "*void*"
     said = ", ".join(range_of(one[name]) for name in ("p50_ns", "p99_ns"))
-    return f"{said}; {void}" if void else said
+    return f"{said}; {one['void']} of {len(one['rounds'])} rounds void" if one["void"] else said
+
+
+def void_latency_words(figures):
+    """Why: the generator's words, without its advice."""
+    reasons = [
+        f"{one['server']} at {one['rate']:,} a second: {one['rounds'][-1]['void_because'][0].split('; ')[0]}"
+        for one in figures if one["p50_ns"] is None
+    ]  # fmt: skip
+    return f"Void in all rounds, with the reason of the last one. {'. '.join(reasons)}." if reasons else ""
 
 
 def range_of(figure):
