@@ -18,6 +18,7 @@ from figures import BARE, BASE, CONTROL, OURS, size_label
 DOCUMENT = "PERFORMANCE.md"
 BEGIN, END = "<!-- peers: begin, written by benches/compare -->", "<!-- peers: end -->"
 NONE = "—"
+SPREAD_MAX = 0.05  # of raw against itself
 PLOT_COLUMNS = 2  # what a page shows without shrinking it much
 
 
@@ -46,7 +47,7 @@ def header(data):
     lines = [
         f"{facts['machine']}; {facts['kernel']}, loopback; {made_with}; commit {facts['commit'][:12]}"
         f"{' with changes' if facts['commit'].endswith('+changes') else ''}, {facts['utc'][:10]}.",
-        f"`{facts['command']}`",
+        f"Made by `{facts['command']}`.",
     ]
     windows = data["windows"]
     if windows:
@@ -91,8 +92,10 @@ def cpu(data):
     parts = [
         "### CPU time of a message beside others",
         "![CPU time of a message over that of a bare byte echo](plots/peers-cpu.svg)",
-        f"Server CPU time over raw's of the same round; the run's own error is up to ± {spread:.2f}.",
+        f"Server CPU time over raw's of the same round; the run's own error is up to ± {spread:.2f}."
+        + (" That is too much: something else ran here, and the run proves nothing." if spread > SPREAD_MAX else ""),
         table([*head, *names], rows),
+        noise_words(groups),
         void_words(groups),
         cheaper_words(groups, names),
     ]
@@ -104,6 +107,14 @@ def cpu_cell(group, name):
     if name in group["void"]:
         return f"*void*: {found}, known {group['void'][name][1]:.2f}"
     return f"**{found}**" if name == OURS else found
+
+
+def noise_words(groups):
+    found = [
+        f"{group_label(group)}: {', '.join(group['too_few_clean_rounds'])}"
+        for group in groups if group["too_few_clean_rounds"]
+    ]  # fmt: skip
+    return f"With too few quiet rounds, so that all are in the figure: {'; '.join(found)}." if found else ""
 
 
 def void_words(groups):

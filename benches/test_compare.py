@@ -139,7 +139,7 @@ def measured():
                   "commit": "0123456789abcdef+changes", "rustc": "rustc 1.95", "command": "benches/compare --peers"},
         "options": {"quick": False},
         "groups": [{"size": 64, "depth": 16, "conns": GROUP.conns, "raw_ns": line.medians("raw"), **line.json(),
-                    "void": line.void(known), "control_spread": 0.04}],
+                    "void": line.void(known), "control_spread": 0.04, "too_few_clean_rounds": ["mio"]}],
         "windows": [window(1), window(1, clean=False)],
         "latency": [{"rate": 20_000, "server": name, "rounds": one, **costs.latency_figure(one)}
                     for name, one in rounds.items()],
@@ -186,6 +186,14 @@ class Report(unittest.TestCase):
             del data[part]
         self.assertEqual(list(report.pictures(data)), ["peers-cpu.svg"])
         self.assertEqual((report.latency(data), report.others(data)), ("", ""))
+
+    def test_noise_is_told(self):
+        data = measured()
+        self.assertIn("all are in the figure: 64 B, 16: mio.", report.cpu(data))
+        self.assertNotIn("proves nothing", report.cpu(data))
+        data["groups"][0].update(control_spread=0.06, too_few_clean_rounds=[])
+        self.assertIn("proves nothing", report.cpu(data))
+        self.assertNotIn("all are in the figure", report.cpu(data))
 
     def test_being_the_cheapest_is_only_said_where_it_is_so(self):
         data = copy.deepcopy(measured())
