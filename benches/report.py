@@ -13,7 +13,7 @@ import sys
 
 import kit
 import plots
-from figures import BARE, BASE, CONTROL, OURS, size_label
+from figures import BASE, CONTROL, OURS, size_label
 
 DOCUMENT = "PERFORMANCE.md"
 BEGIN, END = "<!-- peers: begin, written by benches/compare -->", "<!-- peers: end -->"
