@@ -171,7 +171,8 @@ class Report(unittest.TestCase):
             for said in (
                 "commit 0123456789ab with changes", "In 1 of 2 windows", "| 64 B, 16 | 200 / 200 / 200 | 1.04 |",
                 "**1.21**", "*void*: 5.00, known 16.02", "1 of these figures is void: there", "mio 1.12 against 1.21",
-                "| **tidegate** | 30 (30–30), 90 (90–90) |", "| mio | *void* |", "mio at 20,000 a second: it was <busy>.",
+                "| **tidegate** | 30 (30–30), 90 (90–90) |", "| mio | *void* |",
+                "mio at 20,000 a second: it was <busy>.",
                 "7,967 B", "| **tidegate** | 2.02 | 0.127 | 1611 | 88 B |", "| mio | 2.02 | — | — | 0 B |",
             ):  # fmt: skip
                 self.assertIn(said, first)
