@@ -106,7 +106,7 @@ impl Talk {
         let mut rng = Rng::new(seed);
         let pattern = match asked.protocol {
             Protocol::Frames => (0..bytes).map(|_| rng.next_u64().to_le_bytes()[0]).collect(),
-            Protocol::Lines => (0..bytes).map(|_| b"0123456789abcdef"[rng.below(16) as usize & 15]).collect(),
+            Protocol::Lines => (0..bytes).map(|_| hex_digit(rng.next_u64())).collect(),
         };
         let ext = if asked.correlated { Header::EXT } else { 0 };
         let header = Header::from_bits(Header::route(asked.route).bits() | ext);
@@ -270,7 +270,7 @@ impl Talk {
             Protocol::Lines => {
                 let both = id.to_bits();
                 for (at, digit) in front.iter_mut().enumerate() {
-                    *digit = b"0123456789abcdef"[(both >> (60 - 4 * at)) as usize & 15];
+                    *digit = hex_digit(both >> (60 - 4 * at));
                 }
                 (front, IDENTITY_BYTES_MAX)
             }
@@ -372,6 +372,12 @@ impl Talk {
     pub fn encode_pong(&self, out: &mut Vec<u8>, opaque: &[u8]) {
         Control::Pong(opaque).encode(out, &self.crc);
     }
+}
+
+/// The digit of the lowest four bits.
+const fn hex_digit(bits: u64) -> u8 {
+    let value = bits.to_le_bytes()[0] & 15;
+    if value < 10 { b'0' + value } else { b'a' + value - 10 }
 }
 
 /// Cold: a run that goes well has none.

@@ -76,8 +76,9 @@ fn change(frame: &mut [u8], at: usize, xor: u8) {
 #[test]
 fn every_fault_of_a_server_has_its_name() {
     type Fault = fn(&mut Vec<Vec<u8>>);
+    type Told = &'static [(Trouble, u64)];
     #[rustfmt::skip]
-    let table: &[(&str, Fault, &[(Trouble, u64)])] = &[
+    let table: &[(&str, Fault, Told)] = &[
         ("none",            |_| {},                                                   &[]),
         ("swaps two",       |replies| replies.swap(2, 3),                             &[(Trouble::OutOfOrder, 1)]),
         ("drops one",       |replies| drop(replies.remove(2)),                        &[(Trouble::Missing, 1)]),
@@ -248,7 +249,7 @@ proptest! {
         }
         prop_assert_eq!(answered as usize, sizes.len());
         let (counts, troubles) = rig.end();
-        prop_assert_eq!(counts.answered as usize, sizes.len());
+        prop_assert_eq!(counts.answered, sizes.len() as u64);
         prop_assert_eq!(troubles, BTreeMap::new().into_iter().collect::<Vec<_>>());
     }
 }
