@@ -127,6 +127,8 @@ def run_pinned(argv, cpus, secs_max):
                               preexec_fn=lambda: prepare(cpus))  # fmt: skip
     except subprocess.TimeoutExpired:
         raise Failure(f"not done after {secs_max} s: {shlex.join(argv)}") from None
+    except FileNotFoundError:
+        raise Failure(f"{argv[0]} is not installed, it was needed for: {shlex.join(argv)}") from None
 
 
 class Server:

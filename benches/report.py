@@ -13,11 +13,12 @@ import sys
 
 import kit
 import plots
-from figures import BARE, BASE, CONTROL, OURS, size_label
+from figures import BASE, CONTROL, OURS, size_label
 
 DOCUMENT = "PERFORMANCE.md"
 BEGIN, END = "<!-- peers: begin, written by benches/compare -->", "<!-- peers: end -->"
 NONE = "—"
+SPREAD_MAX = 0.05  # of raw against itself
 PLOT_COLUMNS = 2  # what a page shows without shrinking it much
 
 
@@ -46,7 +47,7 @@ def header(data):
     lines = [
         f"{facts['machine']}; {facts['kernel']}, loopback; {made_with}; commit {facts['commit'][:12]}"
         f"{' with changes' if facts['commit'].endswith('+changes') else ''}, {facts['utc'][:10]}.",
-        f"`{facts['command']}`",
+        f"Made by `{facts['command']}`.",
     ]
     windows = data["windows"]
     if windows:
@@ -91,8 +92,10 @@ def cpu(data):
     parts = [
         "### CPU time of a message beside others",
         "![CPU time of a message over that of a bare byte echo](plots/peers-cpu.svg)",
-        f"Server CPU time over raw's of the same round; the run's own error is up to ± {spread:.2f}.",
+        f"Server CPU time over raw's of the same round; the run's own error is up to ± {spread:.2f}."
+        + (" That is too much: something else ran here, and the run proves nothing." if spread > SPREAD_MAX else ""),
         table([*head, *names], rows),
+        noise_words(groups),
         void_words(groups),
         cheaper_words(groups, names),
     ]
@@ -104,6 +107,14 @@ def cpu_cell(group, name):
     if name in group["void"]:
         return f"*void*: {found}, known {group['void'][name][1]:.2f}"
     return f"**{found}**" if name == OURS else found
+
+
+def noise_words(groups):
+    found = [
+        f"{group_label(group)}: {', '.join(group['too_few_clean_rounds'])}"
+        for group in groups if group["too_few_clean_rounds"]
+    ]  # fmt: skip
+    return f"With too few quiet rounds, so that all are in the figure: {'; '.join(found)}." if found else ""
 
 
 def void_words(groups):
@@ -140,25 +151,34 @@ def latency(data):
     found = {(one["server"], one["rate"]): one for one in figures}
     head = ["server", *(f"{rate:,} a second: p50, p99 in µs (range)" for rate in rates)]
     rows = [[bold(name), *(latency_cell(found.get((name, rate))) for rate in rates)] for name in names]
-    return "\n\n".join([
+    parts = [
         "### Latency at the same rates",
         "![p50 and p99 of the response time](plots/peers-latency.svg)",
         "`tidegate bench`, open loop, Poisson arrivals over 50 connections, 64 B, from the time a request was due. The "
         "median over rounds with their range; every server gets the same schedule. A round in which the generator was "
         "the limit is void.",
         table(head, rows),
-    ])  # fmt: skip
+        void_latency_words(figures),
+    ]  # fmt: skip
+    return "\n\n".join(part for part in parts if part)
 
 
 def latency_cell(one):
     if one is None:
         return NONE
-    void = f"{one['void']} of {len(one['rounds'])} rounds void" if one["void"] else ""
     if one["p50_ns"] is None:
-        reasons = {reason for found in one["rounds"] for reason in found["void_because"]}
-        return f"*void*: {'; '.join(sorted(reasons))}"
+        return "*void*"
     said = ", ".join(range_of(one[name]) for name in ("p50_ns", "p99_ns"))
-    return f"{said}; {void}" if void else said
+    return f"{said}; {one['void']} of {len(one['rounds'])} rounds void" if one["void"] else said
+
+
+def void_latency_words(figures):
+    """Why: the generator's words, without its advice."""
+    reasons = [
+        f"{one['server']} at {one['rate']:,} a second: {one['rounds'][-1]['void_because'][0].split('; ')[0]}"
+        for one in figures if one["p50_ns"] is None
+    ]  # fmt: skip
+    return f"Void in all rounds, with the reason of the last one. {'. '.join(reasons)}." if reasons else ""
 
 
 def range_of(figure):

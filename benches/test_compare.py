@@ -132,14 +132,14 @@ def measured():
     """What a whole run would write, with one void figure and one void latency."""
     known = peers.Limits.read()
     line = figures.Figures(GROUP, SPECS, windows(NS), 3)
-    void = bench_report(1, ["it was <busy>"])
+    void = bench_report(1, ["it was <busy>; lower --rate"])
     rounds = {"tidegate": [costs.latency_of(bench_report())], "mio": [costs.latency_of(void)]}
     return {
         "facts": {"utc": "2026-11-23T00:00:00+00:00", "machine": "AMD & co, 2 CPUs", "kernel": "Linux 6", "go": None,
                   "commit": "0123456789abcdef+changes", "rustc": "rustc 1.95", "command": "benches/compare --peers"},
         "options": {"quick": False},
         "groups": [{"size": 64, "depth": 16, "conns": GROUP.conns, "raw_ns": line.medians("raw"), **line.json(),
-                    "void": line.void(known), "control_spread": 0.04}],
+                    "void": line.void(known), "control_spread": 0.04, "too_few_clean_rounds": ["mio"]}],
         "windows": [window(1), window(1, clean=False)],
         "latency": [{"rate": 20_000, "server": name, "rounds": one, **costs.latency_figure(one)}
                     for name, one in rounds.items()],
@@ -171,8 +171,9 @@ class Report(unittest.TestCase):
             for said in (
                 "commit 0123456789ab with changes", "In 1 of 2 windows", "| 64 B, 16 | 200 / 200 / 200 | 1.04 |",
                 "**1.21**", "*void*: 5.00, known 16.02", "1 of these figures is void: there", "mio 1.12 against 1.21",
-                "| **tidegate** | 30 (30–30), 90 (90–90) |", "| mio | *void*: it was <busy> |", "7,967 B",
-                "| **tidegate** | 2.02 | 0.127 | 1611 | 88 B |", "| mio | 2.02 | — | — | 0 B |",
+                "| **tidegate** | 30 (30–30), 90 (90–90) |", "| mio | *void* |",
+                "mio at 20,000 a second: it was <busy>.",
+                "7,967 B", "| **tidegate** | 2.02 | 0.127 | 1611 | 88 B |", "| mio | 2.02 | — | — | 0 B |",
             ):  # fmt: skip
                 self.assertIn(said, first)
             self.assertNotIn("\nold\n", first)
@@ -186,6 +187,14 @@ class Report(unittest.TestCase):
             del data[part]
         self.assertEqual(list(report.pictures(data)), ["peers-cpu.svg"])
         self.assertEqual((report.latency(data), report.others(data)), ("", ""))
+
+    def test_noise_is_told(self):
+        data = measured()
+        self.assertIn("all are in the figure: 64 B, 16: mio.", report.cpu(data))
+        self.assertNotIn("proves nothing", report.cpu(data))
+        data["groups"][0].update(control_spread=0.06, too_few_clean_rounds=[])
+        self.assertIn("proves nothing", report.cpu(data))
+        self.assertNotIn("all are in the figure", report.cpu(data))
 
     def test_being_the_cheapest_is_only_said_where_it_is_so(self):
         data = copy.deepcopy(measured())

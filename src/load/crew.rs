@@ -41,12 +41,12 @@ pub enum Failure {
     },
     /// Connections were made, and none was answered.
     #[error(
-        "{target} took {established} connections and answered none in {waited_s:.0} s; is {what} one that replies?"
+        "{target} took {established} connections and answered nothing in {waited_s:.1} s; is {what} one that replies?"
     )]
     NotAnswered {
         /// Where.
         target: String,
-        /// How many.
+        /// How many, those made anew included.
         established: u64,
         /// How long, in seconds.
         waited_s: f64,
@@ -247,6 +247,9 @@ impl<'a> Foreman<'a> {
                 return Err(self.not_connected());
             }
             if elapsed >= deadline {
+                if self.shared.established.load(Ordering::Relaxed) == 0 {
+                    return Err(self.not_connected());
+                }
                 if ready == 0 {
                     return Err(self.not_answered(elapsed));
                 }
@@ -274,7 +277,7 @@ impl<'a> Foreman<'a> {
         };
         Failure::NotAnswered {
             target: self.plan.target.to_string(),
-            established: u64::from(self.plan.connections + self.plan.idle),
+            established: self.shared.established.load(Ordering::Relaxed),
             waited_s: waited.as_secs_f64(),
             what,
         }

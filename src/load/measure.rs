@@ -140,6 +140,7 @@ fn own(gathered: &Gathered, usage: Option<Usage>, model: Model) -> OwnFigures {
     OwnFigures {
         busy: gathered.busy,
         waited: usage.map(|usage| usage.waited),
+        late_p50_ns: late.percentile(50.0).filter(|_| is_open),
         late_p99_ns: late.percentile(99.0).or_else(|| late.max()).filter(|_| is_open),
         late_max_ns: late.max().filter(|_| is_open),
         turn_max_ns: gathered.turn_max_ns,

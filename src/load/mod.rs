@@ -33,6 +33,7 @@ pub mod search;
 pub mod size;
 pub mod sources;
 pub mod talk;
+pub mod template;
 mod timer;
 pub mod units;
 pub mod verdict;

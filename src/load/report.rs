@@ -362,6 +362,8 @@ pub struct OwnFigures {
     /// Share of the measured time in which a thread was ready and had no processor, the worst of all. Absent where
     /// the system does not tell.
     pub waited: Option<f64>,
+    /// Median of the next: how late requests were sent that could have been sent, in nanoseconds.
+    pub late_p50_ns: Option<u64>,
     /// 99th percentile of how late requests were sent that could have been sent, in nanoseconds: what the server's
     /// slowness has no part in. Absent in a closed loop.
     pub late_p99_ns: Option<u64>,

@@ -105,6 +105,7 @@ fn join(whole: &mut Report, part: Report) {
     let (own, other) = (&mut whole.verdict.own, part.verdict.own);
     own.busy = own.busy.max(other.busy);
     own.waited = own.waited.zip(other.waited).map(|(ours, theirs)| ours.max(theirs));
+    own.late_p50_ns = own.late_p50_ns.max(other.late_p50_ns);
     own.late_p99_ns = own.late_p99_ns.max(other.late_p99_ns);
     own.late_max_ns = own.late_max_ns.max(other.late_max_ns);
     own.turn_max_ns = own.turn_max_ns.max(other.turn_max_ns);

@@ -9,11 +9,14 @@ use super::report::{Counts, Interval, Model, OwnFigures, Verdict};
 use super::units::whole;
 use super::words;
 
-/// Requests may be this much late whatever the server's speed, in nanoseconds: what a wake-up costs on a quiet machine.
-const LATE_NS: f64 = 100_000.0;
+/// One request in a hundred may be this much late whatever the server's speed, in nanoseconds: what a wake-up costs.
+const LATE_P99_NS: f64 = 100_000.0;
 
-/// Beyond that, lateness may be this part of the median response: more would shift what is measured by as much.
-const LATE_SHARE: f64 = 0.1;
+/// And half of them this much: what it takes to come round to one that is due.
+const LATE_P50_NS: f64 = 20_000.0;
+
+/// Beyond that, lateness may be this part of the response time at the same percentile, which holds it.
+const LATE_SHARE: f64 = 0.2;
 
 /// Share of the time that a thread may be ready without a processor. More is in the tail of every histogram.
 const WAITED_SHARE: f64 = 0.1;
@@ -126,17 +129,28 @@ impl Facts<'_> {
 }
 
 fn late(facts: &Facts<'_>) -> Option<String> {
-    let late = facts.own.late_p99_ns? as f64;
-    let median = facts.response.percentile(50.0).map_or(0.0, |ns| ns as f64);
-    let limit = (LATE_SHARE * median).max(LATE_NS);
-    let what = if limit > LATE_NS { "a tenth of the median response" } else { "what a wake-up takes" };
-    (facts.model == Model::Open && late > limit).then(|| {
-        format!(
-            "the generator sent its requests late: p99 {}, limit {} ({what}); {}",
-            words::time(late),
-            words::time(limit),
-            facts.remedy()
-        )
+    let of = |name, percent, late: Option<u64>, least| Some((name, percent, late? as f64, least));
+    let both = [
+        of("p99", 99.0, facts.own.late_p99_ns, LATE_P99_NS),
+        of("p50", 50.0, facts.own.late_p50_ns, LATE_P50_NS),
+    ];
+    let is_open = facts.model == Model::Open;
+    both.into_iter().flatten().filter(|_| is_open).find_map(|(name, percent, late, least)| {
+        let response = facts.response.percentile(percent).map_or(0.0, |ns| ns as f64);
+        let limit = (LATE_SHARE * response).max(least);
+        let what = if limit > least {
+            format!("a fifth of the response's {name}")
+        } else {
+            "what a wake-up takes".to_owned()
+        };
+        (late > limit).then(|| {
+            format!(
+                "the generator sent its requests late: {name} {}, limit {} ({what}); {}",
+                words::time(late),
+                words::time(limit),
+                facts.remedy()
+            )
+        })
     })
 }
 
@@ -349,6 +363,7 @@ mod tests {
             Model::Open => OwnFigures {
                 busy: 0.3,
                 waited: Some(0.01),
+                late_p50_ns: Some(500),
                 late_p99_ns: Some(20_000),
                 late_max_ns: Some(90_000),
                 turn_max_ns: 80_000,
@@ -436,11 +451,24 @@ mod tests {
     #[test]
     fn lateness_is_judged_against_a_slow_server_too() {
         let slow = times(20_000_000, 50_000);
-        let verdict =
-            |late: u64| judged_with(Model::Open, &slow, &[], |facts| facts.own.late_p99_ns = Some(late));
-        assert!(verdict(1_900_000).is_valid());
-        let void = verdict(2_100_000);
-        assert!(void.void_because[0].contains("limit 2.00 ms (a tenth of the median response)"), "{void:?}");
+        let fifth = slow.percentile(50.0).unwrap() / 5;
+        let verdict = |late: Option<u64>, median: Option<u64>| {
+            judged_with(Model::Open, &slow, &[], |facts| {
+                (facts.own.late_p99_ns, facts.own.late_p50_ns) = (late, median);
+            })
+        };
+        assert!(verdict(Some(fifth), Some(fifth)).is_valid());
+        let void = verdict(Some(2 * slow.percentile(99.0).unwrap()), None);
+        assert!(void.void_because[0].contains("(a fifth of the response's p99)"), "{void:?}");
+        let void = verdict(None, Some(fifth + fifth / 10));
+        assert!(void.void_because[0].contains("late: p50 "), "{void:?}");
+        assert!(void.void_because[0].contains("(a fifth of the response's p50)"), "{void:?}");
+        let quick = times(30_000, 50_000);
+        let verdict = judged_with(Model::Open, &quick, &[], |facts| facts.own.late_p50_ns = Some(20_001));
+        assert!(
+            verdict.void_because[0].contains("p50 20.0 µs, limit 20.0 µs (what a wake-up takes)"),
+            "{verdict:?}"
+        );
     }
 
     /// Model, what is changed in a good run, what is noted.

@@ -26,6 +26,8 @@ pub struct Sent {
     pub written: u64,
     /// Bytes of its payload.
     pub size: u32,
+    /// The sum at its end; 0 for a line, which has none.
+    pub crc: u32,
     is_open: bool,
 }
 
@@ -76,11 +78,38 @@ impl Window {
         self.front.wrapping_add(self.sent.len() as u32)
     }
 
-    /// Lets a request in. It is not written yet.
+    /// Lets a request in, whose bytes end with this sum. It is not written yet.
     #[inline]
-    pub fn push(&mut self, due: u64, sendable: u64, size: u32) {
-        self.sent.push_back(Sent { due, sendable, written: UNWRITTEN, size, is_open: true });
+    pub fn push(&mut self, due: u64, sendable: u64, size: u32, crc: u32) {
+        self.sent.push_back(Sent { due, sendable, written: UNWRITTEN, size, crc, is_open: true });
         self.open += 1;
+    }
+
+    /// The oldest request that is open and its number, if it was written and not overtaken.
+    #[inline]
+    pub fn front(&self) -> Option<(u32, &Sent)> {
+        let is_next = |sent: &&Sent| sent.written != UNWRITTEN && !self.is_oldest_overtaken();
+        self.sent.front().filter(is_next).map(|sent| (self.front, sent))
+    }
+
+    /// The reply to the request at the [front](Self::front) came, if there is one.
+    #[inline]
+    pub fn answer_front(&mut self) -> Option<Sent> {
+        let sent = self.sent.pop_front()?;
+        self.front = self.front.wrapping_add(1);
+        self.open -= 1;
+        if (self.front.wrapping_sub(self.answered_to) as i32) > 0 {
+            self.answered_to = self.front;
+        }
+        self.drop_front();
+        Some(sent)
+    }
+
+    /// The last `count` requests.
+    #[inline]
+    pub fn newest(&mut self, count: u32) -> impl Iterator<Item = &mut Sent> {
+        let from = self.sent.len().saturating_sub(count as usize);
+        self.sent.range_mut(from..)
     }
 
     /// The request with this number, if it is open or stands behind one that is.
@@ -168,7 +197,7 @@ mod tests {
     fn written(window: &mut Window, count: u32) {
         for _ in 0..count {
             let number = window.next();
-            window.push(0, 0, 1);
+            window.push(0, 0, 1, 0);
             window.at(number).unwrap().written = 1;
         }
     }
@@ -185,7 +214,7 @@ mod tests {
         assert!(matches!(window.answer(1), Answer::Overtaken(_)));
         assert!(!window.is_oldest_overtaken());
         assert_eq!(window.answer(4), Answer::Nobody);
-        window.push(0, 0, 1);
+        window.push(0, 0, 1, 0);
         assert_eq!(window.answer(4), Answer::Nobody, "it was not written yet");
         assert_eq!((window.open(), window.oldest()), (2, Some(3)));
     }

@@ -102,13 +102,12 @@ fn serve(listener: &TcpListener, fault: Fault, is_over: &AtomicBool, heard: &Mut
                 ends: false,
             });
         }
-        if let Fault::Stall { after_ms, ms } = fault
+        if let Fault::Stall { ms, .. } = fault
             && !has_stalled
             && stalls_at.is_some_and(|at| Instant::now() >= at)
         {
             has_stalled = true;
             std::thread::sleep(Duration::from_millis(ms));
-            let _ = after_ms;
         }
         conns.retain_mut(|conn| {
             let (goes_on, did) = visit(conn, fault, heard);
@@ -199,7 +198,17 @@ fn answer(conn: &mut Conn, mut frame: Vec<u8>, fault: Fault) {
             frame.extend_from_slice(&sum.to_be_bytes());
         }
         Fault::Silent(at) if number > at => return,
-        _ => {}
+        Fault::Swap(_)
+        | Fault::Corrupt(_)
+        | Fault::Damage(_)
+        | Fault::Drop(_)
+        | Fault::Twice(_)
+        | Fault::Cut(_)
+        | Fault::Close(_)
+        | Fault::Refuse(_)
+        | Fault::Silent(_)
+        | Fault::Stall { .. }
+        | Fault::None => {}
     }
     conn.output.extend_from_slice(&frame);
     if let Some(held) = conn.held.take() {

@@ -142,6 +142,7 @@ pub fn normal() -> Report {
             own: OwnFigures {
                 busy: 0.38,
                 waited: Some(0.004),
+                late_p50_ns: Some(600),
                 late_p99_ns: Some(4_300),
                 late_max_ns: Some(61_000),
                 turn_max_ns: 184_000,
@@ -231,6 +232,7 @@ pub fn void() -> Report {
     report.verdict.own = OwnFigures {
         busy: 0.99,
         waited: Some(0.17),
+        late_p50_ns: Some(640_000),
         late_p99_ns: Some(1_920_000),
         late_max_ns: Some(48_000_000),
         turn_max_ns: 31_000_000,

@@ -76,8 +76,9 @@ fn change(frame: &mut [u8], at: usize, xor: u8) {
 #[test]
 fn every_fault_of_a_server_has_its_name() {
     type Fault = fn(&mut Vec<Vec<u8>>);
+    type Told = &'static [(Trouble, u64)];
     #[rustfmt::skip]
-    let table: &[(&str, Fault, &[(Trouble, u64)])] = &[
+    let table: &[(&str, Fault, Told)] = &[
         ("none",            |_| {},                                                   &[]),
         ("swaps two",       |replies| replies.swap(2, 3),                             &[(Trouble::OutOfOrder, 1)]),
         ("drops one",       |replies| drop(replies.remove(2)),                        &[(Trouble::Missing, 1)]),
@@ -99,14 +100,17 @@ fn every_fault_of_a_server_has_its_name() {
                                         Control::Error { status, text: "busy" }.encode(&mut error, &Crc::new());
                                         replies[2] = error; },                        &[(Trouble::Status, 1)]),
     ];
-    for expect in [Expect::Same, Expect::Flip] {
+    let sizes = [Sizes::Fixed(64), asked(Expect::Same).sizes];
+    for (expect, sizes) in
+        [Expect::Same, Expect::Flip].into_iter().flat_map(|expect| sizes.map(|sizes| (expect, sizes)))
+    {
         for (name, fault, want) in table {
-            let mut rig = Rig::new(&asked(expect), &[64; 6]);
+            let mut rig = Rig::new(&Asked { sizes, ..asked(expect) }, &[64; 6]);
             let mut replies: Vec<_> = (0..6).map(|at| rig.reply(at)).collect();
             fault(&mut replies);
             rig.take(&replies.concat()).unwrap_or_else(|why| panic!("{name}: {why:?}"));
             let (counts, troubles) = rig.end();
-            assert_eq!(&troubles, want, "{name}, {expect:?}");
+            assert_eq!(&troubles, want, "{name}, {expect:?}, {sizes}");
             let is_missing = want.iter().any(|(trouble, _)| *trouble == Trouble::Missing);
             assert_eq!((counts.sent, counts.unanswered), (6, u64::from(is_missing)), "{name}, {expect:?}");
         }
@@ -196,6 +200,33 @@ fn an_overdue_request_is_missing_or_all_is_silent() {
 }
 
 proptest! {
+    /// Whatever a server sends, each request has one fate, and nothing panics.
+    #[test]
+    fn any_bytes_are_survived(
+        noise in vec(prop_oneof![Just(None), (any::<u8>(), any::<u8>()).prop_map(Some)], 0..40),
+        picks in vec(0usize..6, 0..12),
+        correlated in any::<bool>(),
+        is_lines in any::<bool>(),
+    ) {
+        let protocol = if is_lines { Protocol::Lines } else { Protocol::Frames };
+        let asked = Asked { protocol, correlated: correlated && !is_lines, ..asked(Expect::Same) };
+        let mut rig = Rig::new(&asked, &[0, 8, 30, 64, 64, 80]);
+        let mut input: Vec<u8> = picks.iter().flat_map(|at| rig.requests[*at].clone()).collect();
+        for (at, change) in noise.iter().enumerate() {
+            if let (Some((place, value)), false) = (change, input.is_empty()) {
+                let place = (usize::from(*place) * (at + 1)) % input.len();
+                input[place] = *value;
+            }
+        }
+        for chunk in input.chunks(17) {
+            if rig.take(chunk).is_err() {
+                break;
+            }
+        }
+        let (counts, _) = rig.end();
+        prop_assert_eq!(counts.sent, 6);
+    }
+
     /// However replies are cut into reads, all are right; on lines, too, and with payloads that have no room for an id.
     #[test]
     fn cutting_changes_nothing(
@@ -203,10 +234,13 @@ proptest! {
         cut in 1usize..50,
         is_lines in any::<bool>(),
         flips in any::<bool>(),
+        is_fixed in any::<bool>(),
     ) {
+        let sizes = if is_fixed { vec![sizes[0]; sizes.len()] } else { sizes };
         let expect = if flips && !is_lines { Expect::Flip } else { Expect::Same };
         let protocol = if is_lines { Protocol::Lines } else { Protocol::Frames };
-        let asked = Asked { protocol, ..asked(expect) };
+        let all = if is_fixed { Sizes::Fixed(sizes[0]) } else { asked(expect).sizes };
+        let asked = Asked { protocol, sizes: all, ..asked(expect) };
         let mut rig = Rig::new(&asked, &sizes);
         let replies: Vec<u8> = (0..sizes.len()).flat_map(|at| rig.reply(at)).collect();
         let mut answered = 0;
@@ -215,7 +249,30 @@ proptest! {
         }
         prop_assert_eq!(answered as usize, sizes.len());
         let (counts, troubles) = rig.end();
-        prop_assert_eq!(counts.answered as usize, sizes.len());
+        prop_assert_eq!(counts.answered, sizes.len() as u64);
         prop_assert_eq!(troubles, BTreeMap::new().into_iter().collect::<Vec<_>>());
+    }
+}
+
+/// The short way takes every right reply and nothing else: no bit of a reply may differ.
+#[test]
+fn one_wrong_bit_anywhere_is_seen() {
+    for (expect, correlated) in [(Expect::Same, false), (Expect::Flip, false), (Expect::Same, true)] {
+        let asked = Asked { sizes: Sizes::Fixed(20), correlated, ..asked(expect) };
+        let rig = Rig::new(&asked, &[20]);
+        let mut reply = rig.reply(0);
+        if correlated {
+            reply = rig.requests[0].clone();
+        }
+        let (number, sent) = rig.link.window.front().unwrap();
+        let id = Identity { connection: 5, number };
+        let is_exact = |bytes: &[u8]| rig.talk.is_exactly(bytes, id, sent.size, sent.crc);
+        assert_eq!(is_exact(&reply), Some(reply.len()), "{expect:?} {correlated}");
+        for bit in 0..reply.len() * 8 {
+            let mut wrong = reply.clone();
+            wrong[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(is_exact(&wrong), None, "{expect:?} {correlated}: bit {bit}");
+        }
+        assert_eq!(is_exact(&reply[..reply.len() - 1]), None);
     }
 }

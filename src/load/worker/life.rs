@@ -83,6 +83,7 @@ impl Worker<'_> {
                 conn.failures = 0;
                 self.connecting -= 1;
                 self.record.tally.established += 1;
+                self.shared.established.fetch_add(1, Ordering::Relaxed);
                 self.record.tally.connect.record(now - conn.since, 1);
                 self.probe(at, now);
             }

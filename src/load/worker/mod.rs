@@ -55,6 +55,8 @@ pub struct Shared {
     pub stop: AtomicBool,
     /// Connections that are open and have answered.
     pub ready: AtomicU32,
+    /// Attempts to connect that have succeeded.
+    pub established: AtomicU64,
     /// Attempts to connect that have failed.
     pub refused: AtomicU64,
     /// Why the first of them failed.

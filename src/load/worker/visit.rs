@@ -162,7 +162,11 @@ impl Worker<'_> {
         }
         match self.plan.traffic {
             Traffic::Closed => {
-                while now < self.times.end && conn.has_room(self.plan) && !has_enough(conn) {
+                let room = if now < self.times.end { self.plan.in_flight - conn.link.open() } else { 0 };
+                for _ in 0..room {
+                    if has_enough(conn) {
+                        break;
+                    }
                     let size = self.plan.talk.sizes.sample(&mut conn.rng);
                     self.record.scheduled(now);
                     conn.requests += 1;
@@ -233,8 +237,10 @@ impl Worker<'_> {
             Ok(bytes) => {
                 self.record.moved(now, 0, bytes);
                 let counts = conn.state.is_live();
-                conn.link.wrote(&self.talk, bytes, now, &mut self.record, counts);
-                if bytes < self.batch.len() {
+                if bytes == self.batch.len() {
+                    conn.link.wrote_all(now, &mut self.record, counts);
+                } else {
+                    conn.link.wrote(&self.talk, bytes, now, &mut self.record, counts);
                     conn.link.keep(&self.batch[bytes..]);
                 }
             }
