@@ -119,15 +119,20 @@ impl Holders {
     ///
     /// If one of them does not tell.
     pub fn finish(mut self) -> io::Result<Held> {
-        let mut all = Held::default();
         for child in &mut self.children {
             child.tell("end")?;
         }
+        // Not added to one of nothing, which has never connected: all would seem to be so.
+        let mut all: Option<Held> = None;
         for child in &mut self.children {
             let line = child.line(self.patience.min(LAST_WORDS))?;
-            all.add(&serde_json::from_str(&line).map_err(io::Error::other)?);
+            let held = serde_json::from_str(&line).map_err(io::Error::other)?;
+            match &mut all {
+                Some(all) => all.add(&held),
+                None => all = Some(held),
+            }
         }
-        Ok(all)
+        Ok(all.unwrap_or_default())
     }
 }
 

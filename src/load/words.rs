@@ -33,10 +33,11 @@ impl Outcome {
     pub fn of(report: &Report) -> Outcome {
         if report.connections.established == 0 {
             Outcome::NoConnection
+        } else if report.troubles.keys().any(|trouble| trouble.is_wrong()) {
+            // Whatever the generator's limit was: a wrong reply is wrong.
+            Outcome::Wrong
         } else if !report.verdict.is_valid() {
             Outcome::Void
-        } else if report.troubles.keys().any(|trouble| trouble.is_wrong()) {
-            Outcome::Wrong
         } else if report.assertions.iter().any(|assertion| assertion.held == Some(false)) {
             Outcome::Broken
         } else {

@@ -37,6 +37,8 @@ pub enum Fault {
     },
     /// Reads and never answers after this one.
     Silent(u64),
+    /// Takes so many milliseconds for each request, one after another.
+    Late(u64),
 }
 
 pub struct Errant {
@@ -198,6 +200,7 @@ fn answer(conn: &mut Conn, mut frame: Vec<u8>, fault: Fault) {
             frame.extend_from_slice(&sum.to_be_bytes());
         }
         Fault::Silent(at) if number > at => return,
+        Fault::Late(ms) => std::thread::sleep(Duration::from_millis(ms)),
         Fault::Swap(_)
         | Fault::Corrupt(_)
         | Fault::Damage(_)

@@ -205,5 +205,9 @@ fn code(report: &Report) -> u8 {
     let is_wrong = report.troubles.keys().any(|trouble| trouble.is_wrong());
     let has_failed = report.assertions.iter().any(|assertion| assertion.held != Some(true));
     let has_found = report.search.as_ref().is_none_or(|search| search.held.is_some());
-    if report.verdict.is_valid() { u8::from(is_wrong || has_failed || !has_found) } else { VOID }
+    if !is_wrong && !report.verdict.is_valid() {
+        VOID
+    } else {
+        u8::from(is_wrong || has_failed || !has_found)
+    }
 }

@@ -68,6 +68,10 @@ impl Table {
         for line in wrapped(&said, WIDTH) {
             self.line(ink, &line);
         }
+        if outcome == Outcome::Wrong && !report.verdict.is_valid() {
+            let too = format!("{}, too: {}", Outcome::Void.word(), Outcome::Void.sentence());
+            wrapped(&too, WIDTH).iter().for_each(|line| self.line(Ink::Alarm, line));
+        }
         for why in &report.verdict.void_because {
             for (at, line) in wrapped(why, WIDTH - 4).iter().enumerate() {
                 self.line(Ink::Plain, &format!("  {} {line}", if at == 0 { "-" } else { " " }));
