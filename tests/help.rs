@@ -17,9 +17,17 @@ const PAGE: &str = include_str!("../docs/CLI.md");
 const COLUMNS: usize = 80;
 const LINES_MAX: usize = 40;
 
+/// The load generator has more flags than a screen has lines. Its `-h` shows those that most runs want; its `--help`
+/// is for whoever looks for one of the others, and reads on.
+const BENCH_LINES_MAX: usize = 75;
+
 fn help_of(arguments: &[&str]) -> String {
+    help_by("--help", arguments)
+}
+
+fn help_by(flag: &str, arguments: &[&str]) -> String {
     let columns = COLUMNS.to_string();
-    let (code, out, errors) = run(Command::new(BINARY).args(arguments).arg("--help").env("COLUMNS", columns));
+    let (code, out, errors) = run(Command::new(BINARY).args(arguments).arg(flag).env("COLUMNS", columns));
     assert_eq!((code, errors.as_str()), (Some(0), ""), "{arguments:?}");
     out
 }
@@ -38,20 +46,56 @@ fn commands() -> Vec<String> {
 #[test]
 fn help_fits_a_screen_and_ends_with_an_example() {
     let commands = commands();
-    let mut all: Vec<Vec<&str>> = vec![Vec::new()];
+    let mut all: Vec<Vec<&str>> = vec![Vec::new(), vec!["bench", "diff"]];
     all.extend(commands.iter().map(|name| vec![name.as_str()]));
     for command in all {
-        let help = help_of(&command);
-        for line in help.lines() {
-            assert!(line.chars().count() <= COLUMNS, "{command:?}: over {COLUMNS} columns: {line}");
+        for flag in ["-h", "--help"] {
+            let is_long = flag == "--help" && command == ["bench"];
+            let lines_max = if is_long { BENCH_LINES_MAX } else { LINES_MAX };
+            let help = help_by(flag, &command);
+            for line in help.lines() {
+                assert!(line.chars().count() <= COLUMNS, "{command:?}: over {COLUMNS} columns: {line}");
+            }
+            let count = help.lines().count();
+            assert!(count <= lines_max, "{command:?} {flag}: {count} lines\n{help}");
+            let (_, end) =
+                help.split_once("\nExample").unwrap_or_else(|| panic!("{command:?}: no example\n{help}"));
+            let runs = format!("tidegate {}", command.join(" "));
+            assert!(end.contains(&runs), "{command:?}: the example does not run it\n{help}");
+            assert!(!end.contains("\nOptions:"), "{command:?}: the example does not end it\n{help}");
         }
-        let count = help.lines().count();
-        assert!(count <= LINES_MAX, "{command:?}: {count} lines\n{help}");
-        let (_, end) =
-            help.split_once("\nExample").unwrap_or_else(|| panic!("{command:?}: no example\n{help}"));
-        let runs = format!("tidegate {}", command.first().unwrap_or(&""));
-        assert!(end.contains(&runs), "{command:?}: the example does not run it\n{help}");
-        assert!(!end.contains("\nOptions:"), "{command:?}: the example does not end it\n{help}");
+    }
+}
+
+/// What `-h` of the load generator leaves out is in its `--help`, in `tidegate help bench` and in its manual page.
+#[test]
+fn the_long_help_of_the_load_generator_has_every_flag_under_a_heading() {
+    let (short, long) = (help_by("-h", &["bench"]), help_of(&["bench"]));
+    let (code, named, _) =
+        run(Command::new(BINARY).args(["help", "bench"]).env("COLUMNS", COLUMNS.to_string()));
+    assert_eq!((code, named.as_str()), (Some(0), long.as_str()));
+    let (_, manual, _) = run(Command::new(BINARY).args(["man", "bench"]));
+    for heading in ["Load:", "Connections:", "Requests:", "What to find out:", "Output:"] {
+        for (help, name) in [(&short, "-h"), (&long, "--help")] {
+            assert!(help.lines().any(|line| line == heading), "{name} lacks {heading}\n{help}");
+        }
+    }
+    let flags = |help: &str| -> Vec<String> {
+        let words = help.split_whitespace().filter_map(|word| word.strip_prefix("--"));
+        let mut names: Vec<_> =
+            words.map(|word| word.trim_end_matches([',', ';', ']', '\'', ')']).to_owned()).collect();
+        names.sort();
+        names.dedup();
+        names
+    };
+    let (few, all) = (flags(&short), flags(&long));
+    assert!(few.len() + 10 < all.len(), "{few:?}\n{all:?}");
+    for flag in few {
+        assert!(all.contains(&flag), "{flag} is in -h alone");
+    }
+    for flag in all {
+        let written = format!("\\-\\-{}", flag.replace('-', "\\-"));
+        assert!(manual.contains(&written), "the manual page lacks --{flag}");
     }
 }
 
@@ -134,10 +178,15 @@ fn completions_and_pages_name_what_there_is() {
     };
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let script = of(&["completions", shell]);
-        for word in ["serve", "send", "conform", "one-way", "pipeline"] {
+        for word in
+            ["serve", "send", "conform", "one-way", "pipeline", "bench", "diff", "find-max", "backlog"]
+        {
             assert!(script.contains(word), "the completions of {shell} lack {word}");
         }
-        assert!(!script.contains("floor"), "the completions of {shell} offer what is not for people");
+        // A flag of bench has the name of one of them.
+        for hidden in ["Echo bytes, as the floor", "Hold idle connections"] {
+            assert!(!script.contains(hidden), "the completions of {shell} offer what is not for people");
+        }
     }
     let script = of(&["completions", "bash"]);
     let (code, _, errors) =
@@ -145,6 +194,10 @@ fn completions_and_pages_name_what_there_is() {
     assert_eq!((code, errors.as_str()), (Some(0), ""), "bash takes them");
     let page = of(&["man"]);
     assert!(page.contains(".TH tidegate 1") && page.contains("tidegate\\-send(1)"), "{page}");
+    assert!(page.contains("tidegate\\-bench(1)"), "{page}");
+    for hidden in ["tidegate\\-floor", "tidegate\\-hold"] {
+        assert!(!page.contains(hidden), "{page}");
+    }
     let page = of(&["man", "send"]);
     assert!(page.contains(".TH tidegate-send 1") && page.contains("\\-\\-one\\-way"), "{page}");
     let (code, out, errors) = run(Command::new(BINARY).args(["man", "nothing"]));

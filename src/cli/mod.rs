@@ -83,7 +83,7 @@ enum Command {
 pub fn run() -> ExitCode {
     let colour =
         if colours::are_wanted(&std::io::stdout()) { ColorChoice::Always } else { ColorChoice::Never };
-    let command = Args::command().color(colour);
+    let command = in_full(Args::command().color(colour));
     let args = match command.try_get_matches().and_then(|found| Args::from_arg_matches(&found)) {
         Ok(args) => args,
         Err(error) => return misused(&error),
@@ -108,6 +108,16 @@ pub fn run() -> ExitCode {
             ExitCode::from(code)
         }
     }
+}
+
+/// The flags of bench don't fit a screen: `-h` shows some, `--help` all, as compactly as that of the other commands.
+fn in_full(command: clap::Command) -> clap::Command {
+    if !std::env::args().any(|word| word == "--help" || word == "help") {
+        return command;
+    }
+    let shown =
+        |bench: clap::Command| bench.after_help(bench::AFTER_ALL).mut_args(|arg| arg.hide_short_help(false));
+    command.mut_subcommand("bench", shown)
 }
 
 /// Help and version as they are; a mistake in one line.

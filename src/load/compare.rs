@@ -133,18 +133,8 @@ impl Judged {
 ///
 /// [`CompareError`] if they can't be compared.
 pub fn compare(old: &Report, new: &Report, allowed: f64) -> Result<Comparison, CompareError> {
-    for (which, report) in [("old", old), ("new", new)] {
-        if let Some(because) = report.verdict.void_because.first() {
-            return Err(CompareError::Void { which, because: because.clone() });
-        }
-        if report.counts.answered == 0 || report.measured_s <= 0.0 {
-            return Err(CompareError::Empty { which });
-        }
-    }
-    let differences = differences(&old.asked, &new.asked);
-    if !differences.is_empty() {
-        return Err(CompareError::OtherQuestion { differences });
-    }
+    can_be_compared(old, &new.asked)?;
+    says_something("new", new)?;
     let mut figures = Vec::new();
     figures.extend(times(old, new, allowed));
     figures.push(judged("rate", Unit::Rate, allowed, words::answered_a_second, old, new));
@@ -153,6 +143,27 @@ pub fn compare(old: &Report, new: &Report, allowed: f64) -> Result<Comparison, C
     figures.push(judged("cpu a message", Unit::Time, allowed, cpu, old, new));
     figures.retain(|figure| figure.old.is_some() || figure.new.is_some());
     Ok(Comparison { warnings: warnings(old, new), figures, allowed })
+}
+
+/// Whether a run of `asked` could be compared with an old one: what can be known before it is run.
+///
+/// # Errors
+///
+/// [`CompareError`] if it can't.
+pub fn can_be_compared(old: &Report, asked: &Asked) -> Result<(), CompareError> {
+    says_something("old", old)?;
+    let differences = differences(&old.asked, asked);
+    if differences.is_empty() { Ok(()) } else { Err(CompareError::OtherQuestion { differences }) }
+}
+
+fn says_something(which: &'static str, report: &Report) -> Result<(), CompareError> {
+    if let Some(because) = report.verdict.void_because.first() {
+        return Err(CompareError::Void { which, because: because.clone() });
+    }
+    if report.counts.answered == 0 || report.measured_s <= 0.0 {
+        return Err(CompareError::Empty { which });
+    }
+    Ok(())
 }
 
 /// What of the question differs.

@@ -120,6 +120,19 @@ impl Condition {
         (is_held, told.map(|part| part.found.as_str()).collect::<Vec<_>>().join(", "))
     }
 
+    /// Samples that it needs for its percentiles; 0 if it has none.
+    pub fn samples_needed(&self) -> u64 {
+        let needed = |part: &Part| match part.quantity {
+            Quantity::Time(_, Figure::Percentile(percentile)) => Histogram::samples_for(percentile),
+            Quantity::Time(_, Figure::Mean | Figure::Max)
+            | Quantity::Count(_)
+            | Quantity::Rate
+            | Quantity::Achieved
+            | Quantity::Cpu => 0,
+        };
+        self.parts.iter().map(needed).max().unwrap_or(0)
+    }
+
     /// Whether a part can only be judged with the server's process known (`--pid`).
     pub fn wants_server_process(&self) -> bool {
         self.parts.iter().any(|part| part.quantity == Quantity::Cpu)

@@ -256,7 +256,20 @@ pub fn search(search: &Search) -> String {
             "{condition} holds at {} ({confirmed}), the highest rate that could be tried; the server may do more",
             rate(held)
         ),
-        (None, _) => format!("{condition} held at no rate that was tried"),
+        (None, _) => match search.tries.last() {
+            Some(last) if last.void => format!(
+                "{condition} held at no rate that was tried; at {} the load generator was the limit",
+                rate(last.rate)
+            ),
+            Some(last) => {
+                format!(
+                    "{condition} held at no rate that was tried; at {}: {}",
+                    rate(last.rate),
+                    last.because
+                )
+            }
+            None => format!("{condition} was not tried"),
+        },
     }
 }
 

@@ -4,6 +4,7 @@
 //! values of [`load`](crate::load), so that a table, a page and a file never differ. Never: a measurement.
 
 pub mod diff;
+mod flags;
 pub mod live;
 mod options;
 mod paint;
@@ -13,6 +14,7 @@ mod tests;
 
 use super::{colours, complain};
 use crate::load::child::Child;
+use crate::load::compare::Comparison;
 use crate::load::crew::{Failure, Observer};
 use crate::load::holders::Holders;
 use crate::load::log::Log;
@@ -20,12 +22,13 @@ use crate::load::measure::{Measured, Setting, measure};
 use crate::load::plan::Plan;
 use crate::load::progress::Progress;
 use crate::load::report::Report;
-use crate::load::{compare, file, host, hunt, page, rounds, units};
+use crate::load::{compare, file, host, hunt, page, rounds};
 use crate::net::Endpoint;
-use anyhow::{anyhow, bail};
+use anyhow::anyhow;
+pub(super) use flags::{AFTER_ALL, Options};
+use flags::{Other, Two};
 use live::Live;
-pub(super) use options::Options;
-use options::{Other, Parsed};
+use options::{Hunt, Parsed};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -36,6 +39,8 @@ use std::time::Duration;
 const VOID: u8 = 3;
 /// No connection could be made; the number is that of sysexits.h.
 const UNAVAILABLE: u8 = 69;
+/// The host refused something, such as a thread or a process.
+const HOST: u8 = 78;
 
 impl Observer for Live<io::Stderr> {
     fn on_part(&mut self, progress: &Progress<'_>) -> bool {
@@ -48,28 +53,26 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if let Some(Other::Diff(two)) = &options.other {
         return diff_of(two);
     }
-    let asked = options.parse()?;
+    let mut asked = options.parse()?;
+    let baseline = asked.baseline.take();
     match outcome(options, asked) {
-        Ok(measured) => told(options, &measured),
+        Ok(measured) => told(options, &measured, baseline.as_ref()),
         Err(failure) => Ok(failed(&failure)),
     }
 }
 
 /// Compares two reports and tells how.
-fn diff_of(two: &options::Two) -> anyhow::Result<ExitCode> {
+fn diff_of(two: &Two) -> anyhow::Result<ExitCode> {
     let (before, after) = (file::read(&two.before)?, file::read(&two.after)?);
-    compared((&two.before, &before), (&two.after.display().to_string(), &after), &two.regress)
+    let comparison = compare::compare(&before, &after, two.regress)?;
+    print_comparison((&two.before, &before), (&two.after.display().to_string(), &after), &comparison);
+    Ok(if comparison.has_regressed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn compared(before: (&Path, &Report), after: (&str, &Report), regress: &str) -> anyhow::Result<ExitCode> {
-    let Some(allowed) = units::share(regress) else {
-        bail!("--regress is {regress}; give a share, such as 5%");
-    };
-    let comparison = compare::compare(before.1, after.1, allowed)?;
+fn print_comparison(before: (&Path, &Report), after: (&str, &Report), comparison: &Comparison) {
     let before_name = before.0.display().to_string();
     let in_colour = colours::are_wanted(&io::stdout());
-    print(&diff::diff((&before_name, before.1), after, &comparison, in_colour));
-    Ok(if comparison.has_regressed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    print(&diff::diff((&before_name, before.1), after, comparison, in_colour));
 }
 
 /// A closed standard output is no reason to fail: the exit code still tells.
@@ -79,20 +82,21 @@ fn print(text: &str) {
 
 /// Runs what was asked for.
 fn outcome(options: &Options, asked: Parsed) -> Result<Measured, Failure> {
-    let Parsed { mut plan, holders, find_max, assertions } = asked;
+    let Parsed { mut plan, holders, find_max, assertions, baseline: _ } = asked;
     let program = std::env::current_exe()?;
     let command = std::env::args().collect::<Vec<_>>().join(" ");
-    let setting = Setting { command, host: host::host(), server_pid: options.pid };
-    let mut display = Live::new(options.quiet);
+    let setting = Setting { command, host: host::host(), server_pid: options.goal.pid };
+    let mut display = Live::new(options.output.quiet);
     let idle = plan.idle;
     let held = match holders {
         0 => None,
-        processes => Some(Holders::start(&mut plan, &options.source, processes, &program, &["hold"])?),
+        processes => {
+            Some(Holders::start(&mut plan, &options.connect.source, processes, &program, &["hold"])?)
+        }
     };
-    let mut measured = if let Some((condition, range)) = &find_max {
-        let text = options.find_max.as_deref().unwrap_or_default();
-        hunt::find_max(&plan, &setting, (text, condition), *range, options.arrival(), &mut display)?
-    } else if options.floor {
+    let mut measured = if let Some(Hunt { condition, range }) = &find_max {
+        hunt::find_max(&plan, &setting, condition, *range, options.arrival(), &mut display)?
+    } else if options.goal.floor {
         let (child, address) = start_floor(&program, &plan)?;
         let floor = (address, child.pid());
         rounds::beside_floor(&plan, &setting, floor, &mut display)?
@@ -128,30 +132,42 @@ fn start_floor(program: &Path, plan: &Plan) -> Result<(Child, Endpoint), Failure
 }
 
 /// Writes and prints it, and gives the exit code.
-fn told(options: &Options, measured: &Measured) -> anyhow::Result<ExitCode> {
+fn told(options: &Options, measured: &Measured, baseline: Option<&Report>) -> anyhow::Result<ExitCode> {
     let report = &measured.report;
-    let baseline = options.baseline.as_deref().map(file::read).transpose()?;
-    if let Some(path) = &options.json {
+    let output = &options.output;
+    if let Some(path) = &output.json {
         write_json(path, report)?;
     }
-    if let Some(path) = &options.html {
-        let page = page::page(report, baseline.as_ref());
-        std::fs::write(path, page).map_err(|why| anyhow!("{} can't be written: {why}", path.display()))?;
+    if let Some(path) = &output.html {
+        let page = page::page(report, baseline);
+        std::fs::write(path, page).map_err(|why| cannot_write(path, &why))?;
     }
-    if let Some(path) = &options.hdr {
-        write_log(path, measured).map_err(|why| anyhow!("{} can't be written: {why}", path.display()))?;
+    if let Some(path) = &output.hdr {
+        write_log(path, measured).map_err(|why| cannot_write(path, &why))?;
     }
-    let shows = options.json.as_deref() != Some(Path::new("-"));
+    let shows = output.json.as_deref() != Some(Path::new("-"));
     if shows {
         print(&table::table(report, colours::are_wanted(&io::stdout())));
     }
     let own = code(report);
-    let (Some(baseline), true) = (&baseline, own == 0) else { return Ok(ExitCode::from(own)) };
-    let path = options.baseline.as_deref().unwrap_or(Path::new(""));
+    let (Some(baseline), Some(path)) = (baseline, &options.goal.baseline) else {
+        return Ok(ExitCode::from(own));
+    };
+    let comparison = match compare::compare(baseline, report, options.goal.regress) {
+        Ok(comparison) => comparison,
+        Err(why) if own == 0 => return Err(why.into()),
+        // The table has said why.
+        Err(_) => return Ok(ExitCode::from(own)),
+    };
     if shows {
         print("\n");
+        print_comparison((path, baseline), ("this run", report), &comparison);
     }
-    compared((path, baseline), ("this run", report), &options.regress)
+    Ok(if own == 0 && comparison.has_regressed() { ExitCode::FAILURE } else { ExitCode::from(own) })
+}
+
+fn cannot_write(path: &Path, why: &io::Error) -> anyhow::Error {
+    anyhow!("cannot write {}: {why}", path.display())
 }
 
 fn write_log(path: &Path, measured: &Measured) -> io::Result<()> {
@@ -177,7 +193,7 @@ fn write_json(path: &Path, report: &Report) -> anyhow::Result<()> {
 fn failed(failure: &Failure) -> ExitCode {
     let code = match failure {
         Failure::NotConnected { .. } | Failure::NotAnswered { .. } => UNAVAILABLE,
-        Failure::System(_) => 1,
+        Failure::System(_) => HOST,
         Failure::Stopped => 130,
     };
     complain(&anyhow!("{failure}"));
@@ -188,5 +204,6 @@ fn failed(failure: &Failure) -> ExitCode {
 fn code(report: &Report) -> u8 {
     let is_wrong = report.troubles.keys().any(|trouble| trouble.is_wrong());
     let has_failed = report.assertions.iter().any(|assertion| assertion.held != Some(true));
-    if !report.verdict.is_valid() { VOID } else { u8::from(is_wrong || has_failed) }
+    let has_found = report.search.as_ref().is_none_or(|search| search.held.is_some());
+    if report.verdict.is_valid() { u8::from(is_wrong || has_failed || !has_found) } else { VOID }
 }

@@ -1,206 +1,63 @@
-//! The flags of `tidegate bench`, and the plan that they ask for.
+//! What the flags of `tidegate bench` ask for together: a plan, and what to find out by it.
 //!
-//! Always holds: a plan that comes out can be run; what can't be is refused in one line that says what to give instead.
+//! Always holds: a plan that comes out can be run; what can't be is refused before anything is sent, in one line that
+//! says what to give instead. Never: a file that is written, or a descriptor that is opened for long.
 
+pub(super) use super::flags::Options;
+use super::flags::{Arrive, Expected};
 use crate::base::limits::LINE_BYTES_DEFAULT;
 use crate::load::condition::Condition;
 use crate::load::plan::{
     CONNECTIONS_MAX, Expect, IN_FLIGHT_MAX, Impairment, Life, Plan, THREADS_MAX, Talk, Traffic,
 };
 use crate::load::profile::{Profile, RATE_MAX};
-use crate::load::report::{Arrival, Protocol};
+use crate::load::report::{Arrival, Protocol, Report};
 use crate::load::size::Sizes;
 use crate::load::sources::Sources;
-use crate::load::{descriptors, pace, units};
+use crate::load::watch::Snapshot;
+use crate::load::{compare, descriptors, file, hunt, measure, units, words};
 use crate::net::Endpoint;
 use anyhow::{anyhow, bail};
-use clap::{Args, Subcommand, ValueEnum};
-use std::net::IpAddr;
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-
-const AFTER: &str = "\
-Examples:
-  tidegate bench 127.0.0.1:7411 --rate 20k --html report.html
-  tidegate bench 127.0.0.1:7411                     as fast as it is answered
-  tidegate bench 127.0.0.1:7411 --find-max 'p99<2ms'
-  tidegate bench diff before.json after.json
-Exit code: 0 measured, and what was asserted holds; 1 wrong replies, an assertion
-  failed, or a regression; 2 asked for in a wrong way; 3 void: the generator was
-  the limit; 69 no connection";
-
-#[derive(Debug, Args)]
-#[command(after_help = AFTER, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-pub(in crate::cli) struct Options {
-    #[command(subcommand)]
-    pub(super) other: Option<Other>,
-    /// Where the server listens: HOST:PORT or unix:PATH
-    #[arg(value_name = "ADDRESS", required = true)]
-    address: Option<String>,
-    /// Requests a second: 50k, 10k..200k/10s, step:10k,20k@15s [default: closed loop]
-    #[arg(long, value_name = "RATE")]
-    pub(super) rate: Option<String>,
-    /// How they are spaced: as from many users, or evenly
-    #[arg(long, value_name = "KIND", default_value = "poisson", hide_possible_values = true)]
-    arrival: Arrive,
-    /// Connections that send
-    #[arg(short, long, value_name = "COUNT", default_value_t = 64)]
-    connections: u32,
-    /// Requests that each may have on their way [default: 1, with --rate 64]
-    #[arg(short, long, value_name = "COUNT")]
-    in_flight: Option<u32>,
-    /// Connections that only exist, besides
-    #[arg(long, value_name = "COUNT", default_value_t = 0)]
-    idle: u32,
-    /// Route that the frames go to
-    #[arg(long, value_name = "ROUTE", default_value_t = 1, value_parser = crate::cli::route)]
-    route: u16,
-    /// Payload bytes: 64, 16..4096, lognormal(256,1.5)
-    #[arg(long, value_name = "BYTES", default_value = "64")]
-    size: String,
-    /// What replies must be: same, flip, any [default: by the route; any for lines]
-    #[arg(long, value_name = "KIND", hide_possible_values = true)]
-    expect: Option<Expected>,
-    /// The requests are lines, for a listener for lines
-    #[arg(long, conflicts_with_all = ["route", "correlated"])]
-    lines: bool,
-    /// Each request carries a correlation, so replies may overtake
-    #[arg(long)]
-    correlated: bool,
-    /// How long to measure
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
-    duration: Duration,
-    /// How long to send before that
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time)]
-    warmup: Duration,
-    /// How long a reply may take, and a request wait
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
-    timeout: Duration,
-    /// How long the last replies may take
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = time, hide_short_help = true)]
-    drain: Duration,
-    /// Connects begun in a second [default: as many as can be]
-    #[arg(long, value_name = "RATE", hide_short_help = true)]
-    connect_rate: Option<String>,
-    /// Each connection lives so long on average, then is made anew
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    churn: Option<Duration>,
-    /// So often all connections are reset at once
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    storm: Option<Duration>,
-    /// Bad clients: slow=5%,stall=1%,half-close=1%,reset=1%
-    #[arg(long, value_name = "SHARES", default_value = "", hide_default_value = true)]
-    impair: String,
-    /// Threads that send
-    #[arg(long, value_name = "COUNT", default_value_t = 1)]
-    threads: u32,
-    /// Addresses of this host to connect from
-    #[arg(long, value_name = "A,B", value_delimiter = ',', hide_short_help = true)]
-    pub(super) source: Vec<IpAddr>,
-    /// What the schedule and the payloads are made of
-    #[arg(long, value_name = "NUMBER", default_value_t = 1, hide_short_help = true)]
-    seed: u64,
-    /// How long before a request is due not to sleep
-    #[arg(long, value_name = "TIME", value_parser = time, hide_short_help = true)]
-    spin: Option<Duration>,
-    /// Requests that may wait for room, a thread; older ones are dropped
-    #[arg(long, value_name = "COUNT", default_value_t = 1_000_000, hide_short_help = true)]
-    backlog: u32,
-    /// The server's process, to tell its processor time
-    #[arg(long, value_name = "PID")]
-    pub(super) pid: Option<u32>,
-    /// Find the highest rate at which this holds
-    #[arg(long, value_name = "'p99<2ms'")]
-    pub(super) find_max: Option<String>,
-    /// Exit with 1 unless this holds; may be given often
-    #[arg(long, value_name = "'p99<5ms'")]
-    pub(super) assert: Vec<String>,
-    /// Compare with a report that --json wrote
-    #[arg(long, value_name = "FILE")]
-    pub(super) baseline: Option<PathBuf>,
-    /// How much worse than the baseline is a regression
-    #[arg(long, value_name = "SHARE", default_value = "5%", requires = "baseline")]
-    pub(super) regress: String,
-    /// Measure the machine's floor beside it, in turns, and give ratios
-    #[arg(long, conflicts_with = "find_max")]
-    pub(super) floor: bool,
-    /// Write the report: a page, JSON, an HdrHistogram log
-    #[arg(long, value_name = "FILE")]
-    pub(super) html: Option<PathBuf>,
-    /// As JSON, for --baseline and scripts; - is standard output
-    #[arg(long, value_name = "FILE")]
-    pub(super) json: Option<PathBuf>,
-    /// As an HdrHistogram log
-    #[arg(long, value_name = "FILE", hide_short_help = true)]
-    pub(super) hdr: Option<PathBuf>,
-    /// Show no progress
-    #[arg(long)]
-    pub(super) quiet: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum Other {
-    /// Compare two reports that --json wrote
-    Diff(Two),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Two {
-    /// The report to compare with
-    pub(super) before: PathBuf,
-    /// The report to judge
-    pub(super) after: PathBuf,
-    /// How much worse is a regression
-    #[arg(long, value_name = "SHARE", default_value = "5%")]
-    pub(super) regress: String,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Arrive {
-    Poisson,
-    Constant,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Expected {
-    Same,
-    Flip,
-    Any,
-}
-
-/// The longest time that a flag may give.
-const TIME_MAX_S: f64 = 86_400.0;
-
-/// A time with its unit.
-fn time(text: &str) -> Result<Duration, String> {
-    match units::seconds(text) {
-        Some(seconds) if seconds <= TIME_MAX_S => Ok(Duration::from_secs_f64(seconds)),
-        Some(_) => Err("the most is 24h".to_owned()),
-        None => Err("give a number with its unit, such as 10s, 500ms or 2m".to_owned()),
-    }
-}
 
 /// Requests that a connection may have on their way if the clock decides: enough that a server within its limits never
 /// makes one wait.
 const IN_FLIGHT_OPEN: u32 = 64;
 
+/// Longer than any gap at a rate where it matters: the generator never sleeps.
+const SPIN_MAX: Duration = Duration::from_secs(1);
+
+/// The most requests of one thread that may wait: some 2 GB of them.
+const BACKLOG_MAX: u32 = 100_000_000;
+
+/// The most processes besides this one that hold idle connections.
+const HOLDERS_MAX: u32 = 64;
+
 impl Options {
     /// What is asked for.
     pub(super) fn plan(&self) -> anyhow::Result<Plan> {
+        let (load, connect) = (&self.load, &self.connect);
         let address = self.address.as_deref().ok_or_else(|| anyhow!("give the server's address"))?;
         let target = Endpoint::parse(address)
             .map_err(|why| anyhow!("{address} is no address: {why}; give HOST:PORT or unix:PATH"))?;
-        let connections = within("--connections", self.connections, 1, CONNECTIONS_MAX)?;
-        let idle = within("--idle", self.idle, 0, 4 * CONNECTIONS_MAX)?;
+        let connections = within("--connections", connect.connections, 1, CONNECTIONS_MAX)?;
+        let idle = within("--idle", connect.idle, 0, 4 * CONNECTIONS_MAX)?;
         let traffic = self.traffic()?;
-        let is_closed = matches!(traffic, Traffic::Closed) && self.find_max.is_none();
-        let in_flight = self.in_flight.unwrap_or(if is_closed { 1 } else { IN_FLIGHT_OPEN });
-        if self.duration < Duration::from_millis(10) {
-            bail!("--duration is {:?}; the least is 10ms", self.duration);
-        }
+        let is_closed = matches!(traffic, Traffic::Closed) && self.goal.find_max.is_none();
+        let in_flight = connect.in_flight.unwrap_or(if is_closed { 1 } else { IN_FLIGHT_OPEN });
         let sources =
-            Sources::plan(&target, connections + idle, &self.source).map_err(|why| anyhow!("{why}"))?;
+            Sources::plan(&target, connections + idle, &connect.source).map_err(|why| anyhow!("{why}"))?;
+        at_least("--duration", load.duration, Duration::from_millis(10))?;
+        at_least("--timeout", load.timeout, Duration::from_millis(1))?;
+        if load.spin > SPIN_MAX {
+            bail!("--spin is {:?}; the most is {SPIN_MAX:?}", load.spin);
+        }
+        let ten_ms = |flag, time: Option<Duration>| {
+            time.map(|time| at_least(flag, time, Duration::from_millis(10))).transpose()
+        };
         Ok(Plan {
             talk: self.talk()?,
             traffic,
@@ -209,49 +66,50 @@ impl Options {
             idle,
             in_flight: within("--in-flight", in_flight, 1, IN_FLIGHT_MAX)?,
             life: Life {
-                connect_rate: self.connect_rate.as_deref().map(connect_rate).transpose()?,
-                connect_timeout: self.timeout,
-                churn: positive("--churn", self.churn)?,
-                storm: positive("--storm", self.storm)?,
+                connect_rate: connect.connect_rate.as_deref().map(connect_rate).transpose()?,
+                connect_timeout: load.timeout,
+                churn: ten_ms("--churn", connect.churn)?,
+                storm: ten_ms("--storm", connect.storm)?,
                 sources,
             },
-            impaired: impaired(&self.impair)?,
-            warmup: self.warmup,
-            duration: self.duration,
-            drain: self.drain,
-            timeout: self.timeout,
-            backlog: self.backlog,
-            interval: interval(self.duration),
-            keeps_times: self.hdr.is_some(),
-            threads: within("--threads", self.threads, 1, THREADS_MAX)?,
-            spin: self.spin.unwrap_or(pace::SPIN),
-            seed: self.seed,
+            impaired: impaired(&connect.impair)?,
+            warmup: load.warmup,
+            duration: load.duration,
+            drain: load.drain,
+            timeout: load.timeout,
+            backlog: within("--backlog", load.backlog, 1, BACKLOG_MAX)?,
+            interval: interval(load.duration),
+            keeps_times: self.output.hdr.is_some(),
+            threads: within("--threads", load.threads, 1, THREADS_MAX)?,
+            spin: load.spin,
+            seed: load.seed,
             target,
         })
     }
 
     fn talk(&self) -> anyhow::Result<Talk> {
-        let sizes = Sizes::parse(&self.size).map_err(|why| anyhow!("--size: {why}"))?;
-        if self.lines && sizes.max() > LINE_BYTES_DEFAULT {
+        let request = &self.request;
+        let sizes = Sizes::parse(&self.request.size).map_err(|why| anyhow!("--size: {why}"))?;
+        if request.lines && sizes.max() > LINE_BYTES_DEFAULT {
             bail!("--size goes up to {} and a line has at most {LINE_BYTES_DEFAULT} bytes", sizes.max());
         }
-        let expect = match self.expect {
+        let expect = match request.expect {
             Some(Expected::Same) => Expect::Same,
             Some(Expected::Flip) => Expect::Flip,
             Some(Expected::Any) => Expect::Any,
-            None if self.lines => Expect::Any,
-            None => match self.route {
+            None if request.lines => Expect::Any,
+            None => match request.route {
                 1 => Expect::Same,
                 3 => Expect::Flip,
                 _ => Expect::Any,
             },
         };
-        let protocol = if self.lines { Protocol::Lines } else { Protocol::Frames };
-        Ok(Talk { protocol, route: self.route, sizes, correlated: self.correlated, expect })
+        let protocol = if request.lines { Protocol::Lines } else { Protocol::Frames };
+        Ok(Talk { protocol, route: request.route, sizes, correlated: request.correlated, expect })
     }
 
     fn traffic(&self) -> anyhow::Result<Traffic> {
-        let Some(rate) = &self.rate else { return Ok(Traffic::Closed) };
+        let Some(rate) = &self.load.rate else { return Ok(Traffic::Closed) };
         let profile = Profile::parse(rate).map_err(|why| anyhow!("--rate: {why}"))?;
         Ok(Traffic::Open { profile: Arc::new(profile), arrival: self.arrival() })
     }
@@ -270,11 +128,11 @@ fn within(flag: &str, value: u32, least: u32, most: u32) -> anyhow::Result<u32> 
     }
 }
 
-fn positive(flag: &str, time: Option<Duration>) -> anyhow::Result<Option<Duration>> {
-    match time {
-        Some(time) if time < Duration::from_millis(10) => bail!("{flag} is {time:?}; the least is 10ms"),
-        Some(_) | None => Ok(time),
+fn at_least(flag: &str, time: Duration, least: Duration) -> anyhow::Result<Duration> {
+    if time < least {
+        bail!("{flag} is {time:?}; the least is {least:?}");
     }
+    Ok(time)
 }
 
 fn connect_rate(text: &str) -> anyhow::Result<f64> {
@@ -318,12 +176,19 @@ pub(super) struct Parsed {
     pub(super) plan: Plan,
     /// Processes besides this one that hold idle connections.
     pub(super) holders: u32,
-    /// What must hold at the rate that is looked for, and from where to where it is.
-    pub(super) find_max: Option<(Condition, (f64, f64))>,
+    pub(super) find_max: Option<Hunt>,
     pub(super) assertions: Vec<Condition>,
+    /// A run of the same question.
+    pub(super) baseline: Option<Report>,
 }
 
-/// Where a search begins, unless --rate says otherwise.
+/// What must hold at the rate that is looked for, and from where to where that is.
+pub(super) struct Hunt {
+    pub(super) condition: Condition,
+    pub(super) range: (f64, f64),
+}
+
+/// Where a search begins if there are samples enough, unless --rate says otherwise.
 const SEARCH_FROM: f64 = 1000.0;
 
 impl Options {
@@ -331,37 +196,97 @@ impl Options {
     pub(super) fn parse(&self) -> anyhow::Result<Parsed> {
         let plan = self.plan()?;
         let holders = holders(&plan)?;
-        let condition = |flag: &str, text: &String| {
-            Condition::parse(text).map_err(|why| anyhow!("{flag} {text:?}: {why}"))
-        };
-        let find_max = self.find_max.as_ref().map(|text| {
-            let start = match &plan.traffic {
-                Traffic::Open { profile, .. } if profile.length().is_some() => {
-                    bail!("--find-max begins at one rate; give --rate 10k or leave it out")
-                }
-                Traffic::Open { profile, .. } => profile.rate_at(0.0),
-                Traffic::Closed => SEARCH_FROM,
-            };
-            Ok((condition("--find-max", text)?, (start, RATE_MAX)))
-        });
+        let find_max = self.goal.find_max.as_ref().map(|text| hunt(&plan, text)).transpose()?;
         let assertions: Vec<_> =
-            self.assert.iter().map(|text| condition("--assert", text)).collect::<anyhow::Result<_>>()?;
-        let all = assertions.iter().chain(find_max.iter().flatten().map(|(condition, _)| condition));
-        if self.pid.is_none() && all.clone().any(Condition::wants_server_process) {
-            bail!("cpu is the server's processor time; name its process with --pid");
+            self.goal.assert.iter().map(|text| condition("--assert", text)).collect::<anyhow::Result<_>>()?;
+        let conditions = || assertions.iter().chain(find_max.iter().map(|hunt| &hunt.condition));
+        match self.goal.pid {
+            None if conditions().any(Condition::wants_server_process) => {
+                bail!("cpu is the server's processor time; name its process with --pid")
+            }
+            Some(pid) if Snapshot::of(pid).is_none() => {
+                bail!(
+                    "--pid is {pid}, and this system tells of no such process; give the server's, on this machine"
+                )
+            }
+            Some(_) | None => {}
         }
-        if matches!(plan.traffic, Traffic::Closed) && assertions.iter().any(Condition::wants_open_loop) {
-            bail!("achieved compares with what was due, and a closed loop has no schedule; give --rate");
+        let is_closed = matches!(plan.traffic, Traffic::Closed) && find_max.is_none();
+        if is_closed && assertions.iter().any(Condition::wants_open_loop) {
+            bail!(
+                "achieved and lag compare with when requests were due, and a closed loop has no schedule; give --rate"
+            );
         }
-        Ok(Parsed { plan, holders, find_max: find_max.transpose()?, assertions })
+        let baseline = self.goal.baseline.as_deref().map(file::read).transpose()?;
+        if let Some(baseline) = &baseline {
+            compare::can_be_compared(baseline, &measure::asked(&plan))?;
+        }
+        self.outputs()?;
+        Ok(Parsed { plan, holders, find_max, assertions, baseline })
+    }
+
+    /// Whether there can be files with the reports: a long run should not end with one that can't be written.
+    fn outputs(&self) -> anyhow::Result<()> {
+        let is_stdout = |path: &&Path| *path == Path::new("-");
+        let output = &self.output;
+        let pages = [("--html", output.html.as_deref()), ("--hdr", output.hdr.as_deref())];
+        if let Some((flag, _)) = pages.iter().find(|(_, path)| path.is_some_and(|path| is_stdout(&path))) {
+            bail!("{flag} is written to a file; only --json takes - for standard output");
+        }
+        let json = output.json.as_deref().filter(|path| !is_stdout(path));
+        for path in pages.iter().filter_map(|(_, path)| *path).chain(json) {
+            writable(path)?;
+        }
+        Ok(())
     }
 
     pub(super) const fn arrival(&self) -> Arrival {
-        match self.arrival {
+        match self.load.arrival {
             Arrive::Poisson => Arrival::Poisson,
             Arrive::Constant => Arrival::Constant,
         }
     }
+}
+
+fn condition(flag: &str, text: &str) -> anyhow::Result<Condition> {
+    Condition::parse(text).map_err(|why| anyhow!("{flag} {text:?}: {why}"))
+}
+
+fn hunt(plan: &Plan, text: &str) -> anyhow::Result<Hunt> {
+    let condition = condition("--find-max", text)?;
+    let least = hunt::rate_least(&condition, plan.duration);
+    let start = match &plan.traffic {
+        Traffic::Open { profile, .. } if profile.length().is_some() => {
+            bail!("--find-max begins at one rate; give --rate 10k or leave it out")
+        }
+        Traffic::Open { profile, .. } => profile.rate_at(0.0),
+        Traffic::Closed => SEARCH_FROM.max(least.ceil()),
+    };
+    if start < least || least > RATE_MAX {
+        let needed = words::count(condition.samples_needed());
+        let (rate, duration) = (words::rate(start), units::seconds_text(plan.duration.as_secs_f64()));
+        bail!(
+            "--find-max {text:?} needs {needed} samples, more than {rate} gives in {duration}; raise --duration"
+        );
+    }
+    Ok(Hunt { condition, range: (start, RATE_MAX) })
+}
+
+/// Whether there can be a file; what is there keeps its content.
+fn writable(path: &Path) -> anyhow::Result<()> {
+    let is_new = match path.metadata() {
+        // A pipe may have a reader that waits for what is written first.
+        Ok(found) if !found.is_file() && !found.is_dir() => return Ok(()),
+        Ok(_) => false,
+        Err(_) => true,
+    };
+    let opened = File::options().append(true).create(true).open(path);
+    opened.map_err(|why| anyhow!("cannot write {}: {why}", path.display()))?;
+    if is_new {
+        // The report takes its place, if there will be one.
+        let _ = std::fs::remove_file(path);
+    }
+    Ok(())
 }
 
 /// Raises the limit of descriptors; how many processes are needed besides this one for connections that are idle.
@@ -378,5 +303,13 @@ fn holders(plan: &Plan) -> anyhow::Result<u32> {
     if u64::from(plan.connections + plan.idle) <= fit {
         return Ok(0);
     }
-    descriptors::processes_for(plan.idle, limit).map_err(|why| anyhow!("{why}"))
+    let processes = descriptors::processes_for(plan.idle, limit).map_err(|why| anyhow!("{why}"))?;
+    if processes > HOLDERS_MAX {
+        bail!(
+            "--idle is {}, and with {limit} descriptors each that takes {processes} processes, more than {HOLDERS_MAX}; \
+             raise the limit with ulimit -n",
+            plan.idle
+        );
+    }
+    Ok(processes)
 }

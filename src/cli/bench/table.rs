@@ -124,7 +124,7 @@ impl Table {
                 Model::Open => &class.response,
                 Model::Closed => &class.service,
             };
-            self.time_row(&format!("  {}", class.name), Ink::Plain, times);
+            self.time_row(&class.name, Ink::Plain, times);
         }
         if self.out.contains(" – ") || self.out.contains(" –\n") {
             self.line(
