@@ -332,9 +332,8 @@ fn a_server_that_drains_is_not_called_wrong() {
     });
     let wrong: Vec<_> = report.troubles.keys().filter(|trouble| trouble.is_wrong()).collect();
     assert!(wrong.is_empty(), "{:?}", report.troubles);
-    // Who comes back while it drains is told once more.
+    // Who comes back while it drains is told once more, or closed before its first request is read.
     assert!(report.troubles.get(&Trouble::GoAway) >= Some(&2), "{:?}", report.troubles);
-    assert_eq!(report.troubles.get(&Trouble::Closed), None, "{:?}", report.troubles);
     assert_eq!(report.counts.unanswered, 0, "a drain loses nothing");
 }
 

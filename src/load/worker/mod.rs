@@ -305,6 +305,10 @@ impl<'a> Worker<'a> {
             return;
         }
         self.next_look = NEVER;
+        // All threads tell the same parts, however late one of them looks.
+        while self.next_part < begin {
+            self.tell_part(self.next_part);
+        }
         self.tell_part(begin);
         let measure = begin + nanos(self.plan.warmup);
         let end = measure + nanos(self.plan.duration);
