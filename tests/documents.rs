@@ -17,12 +17,13 @@ const GUIDE: &str = include_str!("../docs/GUIDE.md");
 const ARCHITECTURE: &str = include_str!("../docs/ARCHITECTURE.md");
 
 /// Every document of the repository.
-const DOCUMENTS: [&str; 14] = [
+const DOCUMENTS: [&str; 15] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "benches/README.md",
     "docs/ARCHITECTURE.md",
+    "docs/BENCH.md",
     "docs/CLI.md",
     "docs/CLIENTS.md",
     "docs/CONFIG.md",
