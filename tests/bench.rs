@@ -239,6 +239,45 @@ fn nobody_there_and_nobody_who_answers_end_with_69() {
     server.end();
 }
 
+/// What documents show is understood: the only thing that is wrong with it is that nobody listens.
+#[test]
+fn what_documents_show_is_no_misuse() {
+    let files = Directory::new("shown");
+    let gone = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("it is bound");
+    let pages =
+        [include_str!("../docs/BENCH.md"), include_str!("../docs/CLI.md"), include_str!("../README.md")];
+    let blocks = pages
+        .iter()
+        .flat_map(|page| page.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()));
+    let shown: Vec<&str> = blocks
+        .flat_map(str::lines)
+        .map(|line| {
+            line.split(" #").next().unwrap_or(line).trim().trim_start_matches("cargo run --release -- ")
+        })
+        .map(|line| line.trim_start_matches("tidegate "))
+        // What they compare with is not there.
+        .filter(|line| line.starts_with("bench ") && !line.contains("before.json"))
+        .collect();
+    assert!(shown.len() >= 14, "only {shown:?}");
+    let run_one = |command: &str| {
+        let script = ["HOST:7411", "HOST:7412", "127.0.0.1:7411"]
+            .iter()
+            .fold(command.to_owned(), |text, address| text.replace(address, &gone.to_string()));
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("exec \"$0\" {script} --quiet"), BINARY]).current_dir(&files.0);
+        run(&mut shell)
+    };
+    std::thread::scope(|scope| {
+        let runs: Vec<_> = shown.iter().map(|command| (command, scope.spawn(|| run_one(command)))).collect();
+        for (command, ended) in runs {
+            let (code, out, errors) = ended.join().expect("no panic");
+            assert_eq!((code, out.as_str()), (Some(69), ""), "{command}: {errors}");
+            assert!(errors.starts_with("tidegate: cannot connect to "), "{command}: {errors}");
+        }
+    });
+    assert_eq!(fs::read_dir(&files.0).expect("it is there").count(), 0, "a file without a report");
+}
+
 /// Ends with its owner.
 struct Busy(Child);
 
@@ -436,6 +475,11 @@ fn more_idle_connections_than_descriptors_are_held_by_other_processes() {
     let (code, _, errors) = run(&mut narrow(&address, &["-c4", "--idle=10k"]));
     assert_eq!(code, Some(2), "{errors}");
     assert!(errors.contains("takes 74 processes, more than 64"), "{errors}");
+    // Each of four says that nobody listens; a person is told once.
+    let gone = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("it is bound");
+    let (code, out, errors) = run(&mut narrow(&gone.to_string(), &["-c4", "--idle=500"]));
+    assert_eq!((code, out.as_str()), (Some(69), ""), "{errors}");
+    assert_eq!(errors, format!("tidegate: cannot connect to {gone}: Connection refused (os error 111)\n"));
 
     let mut bench = narrow(&address, &["--idle=500", "-c4", "--duration=60s"])
         .stdin(Stdio::null())

@@ -3,7 +3,7 @@
 //! Reads what to do from its standard input, one line, and answers there; ends when it is told to or its input ends.
 
 use crate::load::descriptors;
-use crate::load::holders::Job;
+use crate::load::holders::{Held, Job, READY};
 use anyhow::anyhow;
 use std::io::{BufRead, Write};
 use std::process::ExitCode;
@@ -28,8 +28,8 @@ pub(super) fn run() -> anyhow::Result<ExitCode> {
         // Without a reader the input ends, too.
         let _ = writeln!(out, "{line}").and_then(|()| out.flush());
     };
-    let held =
-        job.hold(|| tell("ready"), || is_over.load(Ordering::Relaxed)).map_err(|why| anyhow!("{why}"))?;
-    tell(&held.to_line());
-    Ok(ExitCode::SUCCESS)
+    let held = job.hold(|| tell(READY), || is_over.load(Ordering::Relaxed));
+    // Whoever started this one tells people: it is one of several that say the same.
+    tell(&held.as_ref().map_or_else(String::clone, Held::to_line));
+    Ok(if held.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -53,6 +53,12 @@ pub enum Failure {
         /// `route 2`, or `the listener`.
         what: String,
     },
+    /// Another process could not hold its idle connections.
+    #[error("{why}")]
+    NotHeld {
+        /// What it said.
+        why: String,
+    },
     /// The system refused something that the generator needs for itself.
     #[error("the load generator failed: {0}")]
     System(#[from] io::Error),

@@ -8,6 +8,8 @@
 //!     <------- what it saw, JSON        ends; so it does when its input ends
 //! ```
 //!
+//! One that can't connect says why instead of "ready", in one line, and ends.
+//!
 //! Always holds: a holder can't outlive the generator; numbers and source addresses of connections are those that one
 //! process alone would have given them.
 
@@ -36,6 +38,9 @@ const LAST_WORDS: Duration = Duration::from_secs(30);
 
 /// A holder that nobody ends, ends all the same.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// What a holder says when all its connections are open and proven.
+pub const READY: &str = "ready";
 
 /// What one holder has to do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,14 +86,15 @@ impl Holders {
     ///
     /// # Errors
     ///
-    /// In words, if one can't be started, or does not get ready in time.
+    /// [`Failure::NotHeld`] with what one said that could not connect; [`Failure::System`] if one can't be started, or
+    /// says nothing in time.
     pub fn start(
         plan: &mut Plan,
         given: &[IpAddr],
         processes: u32,
         program: &Path,
         arguments: &[&str],
-    ) -> io::Result<Holders> {
+    ) -> Result<Holders, Failure> {
         let jobs = jobs(plan, given, processes);
         plan.idle = 0;
         let mut children = Vec::new();
@@ -103,7 +109,10 @@ impl Holders {
         let patience = fair + plan.life.connect_timeout + LAST_WORDS;
         let mut holders = Holders { children, patience };
         for child in &mut holders.children {
-            child.line(patience)?;
+            let said = child.line(patience)?;
+            if said != READY {
+                return Err(Failure::NotHeld { why: said });
+            }
         }
         Ok(holders)
     }

@@ -192,7 +192,7 @@ fn write_json(path: &Path, report: &Report) -> anyhow::Result<()> {
 
 fn failed(failure: &Failure) -> ExitCode {
     let code = match failure {
-        Failure::NotConnected { .. } | Failure::NotAnswered { .. } => UNAVAILABLE,
+        Failure::NotConnected { .. } | Failure::NotAnswered { .. } | Failure::NotHeld { .. } => UNAVAILABLE,
         Failure::System(_) => HOST,
         Failure::Stopped => 130,
     };
