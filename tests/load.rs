@@ -334,7 +334,8 @@ fn a_server_that_drains_is_not_called_wrong() {
     assert!(wrong.is_empty(), "{:?}", report.troubles);
     // Who comes back while it drains is told once more, or closed before its first request is read.
     assert!(report.troubles.get(&Trouble::GoAway) >= Some(&2), "{:?}", report.troubles);
-    assert_eq!(report.counts.unanswered, 0, "a drain loses nothing");
+    // At most what crossed the last word of a connection, which says that it was not taken.
+    assert!(report.counts.unanswered <= 8 * report.connections.lost, "{:?}", report.counts);
 }
 
 #[test]

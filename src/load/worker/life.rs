@@ -248,7 +248,7 @@ impl Worker<'_> {
     #[cold]
     pub(super) fn lose(&mut self, at: usize, now: u64, why: Trouble) {
         self.record.trouble(why);
-        self.record.tally.lost += 1;
+        self.record.tally.lost += u64::from(!self.conns[at].is_told_to_go);
         let is_probe = !self.conns[at].state.is_live();
         self.end(at, now, if is_probe { End::Probe } else { End::Unplanned });
     }
@@ -264,7 +264,7 @@ impl Worker<'_> {
             self.connecting -= 1;
         }
         match how {
-            End::Planned if conn.is_told_to_go => self.record.tally.lost += 1,
+            End::Planned | End::Unplanned if conn.is_told_to_go => self.record.tally.lost += 1,
             End::Planned => self.record.tally.retired += 1,
             End::Unplanned | End::Probe => {}
         }

@@ -139,6 +139,9 @@ impl Worker<'_> {
             self.end(at, now, End::Probe);
         } else if is_expected && is_answered {
             self.end(at, now, End::Planned);
+        } else if conn.is_told_to_go && !conn.link.is_mid_reply() {
+            // Requests that crossed its last word were not taken. It was counted when it said so.
+            self.end(at, now, End::Unplanned);
         } else if conn.link.is_mid_reply() {
             self.lose(at, now, Trouble::Cut);
         } else {

@@ -12,9 +12,12 @@ import (
 	"tidegate.dev/benches/peers/frame"
 )
 
+// Of memory that nobody touched only the pages that are used count.
+const bufferBytes = 16 << 10
+
 func main() {
 	frame.ListenAndServe(func(conn net.Conn) error {
-		in, out := bufio.NewReader(conn), bufio.NewWriter(conn)
+		in, out := bufio.NewReaderSize(conn, bufferBytes), bufio.NewWriterSize(conn, bufferBytes)
 		var request, reply []byte
 		for {
 			route, payload, err := frame.Read(in, request)

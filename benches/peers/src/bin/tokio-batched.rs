@@ -9,7 +9,9 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-const INPUT_BYTES: usize = 8 << 10;
+/// Room for every read: without `reserve` a buffer keeps only what was not read into yet. Of the memory of an idle
+/// connection only the pages that were used count.
+const INPUT_BYTES: usize = 32 << 10;
 
 async fn serve(mut stream: TcpStream) -> Result<()> {
     let mut input = BytesMut::with_capacity(INPUT_BYTES);
@@ -25,6 +27,7 @@ async fn serve(mut stream: TcpStream) -> Result<()> {
         }
         stream.write_all(&replies).await?;
         replies.clear();
+        input.reserve(INPUT_BYTES);
     }
     Ok(())
 }
