@@ -188,8 +188,12 @@ pub(super) struct Hunt {
     pub(super) range: (f64, f64),
 }
 
-/// Where a search begins if there are samples enough, unless --rate says otherwise.
+/// Where a search begins, unless --rate says otherwise.
 const SEARCH_FROM: f64 = 1000.0;
+
+/// Or at so many times the least rate with samples enough: a first try that fails, by chance perhaps, can be halved
+/// twice.
+const SEARCH_SPARE: f64 = 4.0;
 
 impl Options {
     /// Reads all of them.
@@ -260,7 +264,7 @@ fn hunt(plan: &Plan, text: &str) -> anyhow::Result<Hunt> {
             bail!("--find-max begins at one rate; give --rate 10k or leave it out")
         }
         Traffic::Open { profile, .. } => profile.rate_at(0.0),
-        Traffic::Closed => SEARCH_FROM.max(least.ceil()),
+        Traffic::Closed => SEARCH_FROM.max((SEARCH_SPARE * least).ceil()),
     };
     if start < least || least > RATE_MAX {
         let needed = words::count(condition.samples_needed());
