@@ -248,7 +248,7 @@ fn times(old: &Report, new: &Report, allowed: f64) -> Vec<Figure> {
     }
     for (percent, name) in SHOWN.into_iter().filter(|(percent, _)| is_open && [50.0, 99.0].contains(percent))
     {
-        let of = |report: &Report| words::all(report)?.service.percentile(percent).map(|ns| ns as f64);
+        let of = |report: &Report| words::plain(report)?.service.percentile(percent).map(|ns| ns as f64);
         figures.push(judged(&format!("service {name}"), Unit::Time, allowed, of, old, new));
     }
     figures

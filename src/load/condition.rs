@@ -281,7 +281,7 @@ impl Quantity {
 
 impl Times {
     fn of(self, report: &Report) -> Result<&Histogram, String> {
-        let plain = words::all(report).ok_or("no times were measured; raise --duration")?;
+        let plain = words::plain(report).ok_or("no times were measured; raise --duration")?;
         Ok(match self {
             Times::Response => &plain.response,
             Times::Service => &plain.service,

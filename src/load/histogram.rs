@@ -10,6 +10,7 @@ use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerial
 use serde::de::Error as _;
 use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::time::Duration;
 
 /// The longest time that is told apart from longer ones.
@@ -27,7 +28,7 @@ const BEYOND_MIN: f64 = 10.0;
 pub const TOLD: [f64; 8] = [50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 99.999];
 
 /// Times in nanoseconds, each with three significant digits.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Histogram {
     times: hdrhistogram::Histogram<u64>,
     saturated: u64,
@@ -37,6 +38,14 @@ impl Default for Histogram {
     fn default() -> Histogram {
         let times = hdrhistogram::Histogram::new_with_bounds(1, LONGEST_NS, DIGITS);
         Histogram { times: times.expect("the bounds are constants that fit"), saturated: 0 }
+    }
+}
+
+/// In short: there are tens of thousands of buckets.
+impl fmt::Debug for Histogram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (count, p50, max) = (self.count(), self.percentile(50.0), self.max());
+        write!(f, "Histogram({count} samples, p50 {p50:?} ns, max {max:?} ns, {} saturated)", self.saturated)
     }
 }
 

@@ -72,14 +72,14 @@ impl Outcome {
 pub const CLOSED_LOOP: &str = "Closed loop: each request waited for the reply before it, so these are service \
                                times, not what users would see. Give --rate to measure those.";
 
-/// All requests together; absent if a run never came so far.
-pub fn all(report: &Report) -> Option<&Class> {
+/// The connections without an impairment, which the figures of a run are about; absent if a run never came so far.
+pub fn plain(report: &Report) -> Option<&Class> {
     report.classes.first()
 }
 
 /// The time that a run is about, with its name: `response`, or `service` in a closed loop.
 pub fn main_time(report: &Report) -> Option<(&'static str, &Histogram)> {
-    all(report).map(|class| match report.asked.model {
+    plain(report).map(|class| match report.asked.model {
         Model::Open => ("response", &class.response),
         Model::Closed => ("service", &class.service),
     })

@@ -58,7 +58,7 @@ impl Display {
 
     /// The moment in one line of text.
     pub fn line(&self, progress: &Progress<'_>) -> String {
-        let place = format!("{} {}", phase(progress.phase), words::seconds(progress.elapsed_s.round()));
+        let place = format!("{} {}", phase(progress.phase), words::seconds(moment(progress)));
         let mut parts = vec![place];
         if let Some(last) = progress.series.last() {
             parts.push(rate(progress, last));
@@ -145,6 +145,12 @@ fn sparkline(series: &[Interval], width: usize) -> String {
     let step = |ns: u64| ((ns - low) * 7).checked_div(high - low).unwrap_or(0);
     let bars = shown.iter().map(|ns| usize::try_from(step(*ns)).map_or('█', |step| STEPS[step.min(7)]));
     format!("{}  {} to {}", bars.collect::<String>(), words::time_ns(*low), words::time_ns(*high))
+}
+
+/// Whole seconds; tenths of a run that has few of them.
+fn moment(progress: &Progress<'_>) -> f64 {
+    let parts = if progress.total_s < 20.0 { 10.0 } else { 1.0 };
+    (progress.elapsed_s * parts).round() / parts
 }
 
 /// Draws a run on a stream. What was drawn is taken away when this is dropped.

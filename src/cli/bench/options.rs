@@ -19,6 +19,7 @@ use crate::load::{compare, descriptors, file, hunt, measure, units, words};
 use crate::net::Endpoint;
 use anyhow::{anyhow, bail};
 use std::fs::File;
+use std::net::UdpSocket;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -224,6 +225,14 @@ impl Options {
         let baseline = self.goal.baseline.as_deref().map(file::read).transpose()?;
         if let Some(baseline) = &baseline {
             compare::can_be_compared(baseline, &measure::asked(&plan))?;
+        }
+        if self.goal.floor
+            && let Some(address) = plan.target.ip()
+            && UdpSocket::bind((address.ip(), 0)).is_err()
+        {
+            bail!(
+                "--floor is the floor of this machine, and {address} is another's; run it where the server is"
+            );
         }
         self.outputs()?;
         Ok(Parsed { plan, holders, find_max, assertions, baseline })

@@ -99,7 +99,7 @@ impl Table {
 
     /// The three times of all requests, how sure they are, and those of each kind of connection.
     fn times(&mut self, report: &Report) {
-        let Some(all) = words::all(report).filter(|all| all.service.count() + all.response.count() > 0)
+        let Some(all) = words::plain(report).filter(|all| all.service.count() + all.response.count() > 0)
         else {
             return;
         };
@@ -121,7 +121,8 @@ impl Table {
             }
         }
         if !kinds.is_empty() {
-            self.line(Ink::Faint, "by kind of connection");
+            let sound = words::counted(all.connections.into(), "sound connection");
+            self.line(Ink::Faint, &format!("above: {sound}; below: the impaired ones"));
         }
         for class in kinds.iter().take(KINDS_MAX) {
             let times = match report.asked.model {
@@ -191,6 +192,11 @@ impl Table {
                 share(counts.unanswered, counts.sent)
             );
             self.row("unanswered", Ink::Bad, &text);
+        }
+        if counts.abandoned > 0 {
+            let text =
+                format!("{} that were open at a reset or a storm of ours", words::count(counts.abandoned));
+            self.row("abandoned", Ink::Plain, &text);
         }
         let wrong = words::troubles(&report.troubles, |trouble| trouble.is_wrong());
         self.row("wrong", Ink::Bad, &wrong.join(", "));

@@ -52,7 +52,7 @@ fn figures_stand_in_their_rows() {
         (reports::void(),     &["dropped    123,000 that were due were never sent (8.20 %)", "FAILS      p99.9<5ms"]),
         (reports::search(),   &["search     p99<2ms holds up to 132,500/s (3 of 3 tries), and not at 135,000/s"]),
         (reports::floor(),    &["over floor p50 1.14× (1.10–1.18), p99 1.22×"]),
-        (reports::impaired(), &["by kind of connection\nplain ", "\nreset          62.0 µs    87.0 µs          –", "failures   1,180 OVERLOADED, 24 LATE"]),
+        (reports::impaired(), &["above: 59 sound connections; below: the impaired ones\nslow ", "\nreset          62.0 µs    87.0 µs          –", "failures   1,180 OVERLOADED, 24 LATE"]),
         (reports::wrong(),    &["wrong      17 reply with wrong content, 3 reply with wrong crc\nerrors     2 answered with"]),
         (reports::tiny(),     &["response       71.0 µs          –", "– too few samples", "unclear    p99.9<5ms"]),
     ];

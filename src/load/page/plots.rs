@@ -53,7 +53,7 @@ fn time_span(times: impl Iterator<Item = f64>) -> Option<Span> {
 
 /// Response, service and lag over percentiles.
 pub(super) fn percentiles(report: &Report, baseline: Option<&Report>) -> Option<String> {
-    let all = words::all(report)?;
+    let all = words::plain(report)?;
     let is_open = report.asked.model == Model::Open;
     let (_, main) = words::main_time(report)?;
     let before = baseline.and_then(words::main_time).map(|(_, times)| curve(times)).unwrap_or_default();

@@ -60,7 +60,7 @@ fn at(times: &Histogram, percent: f64) -> String {
 
 /// All percentiles of all requests, beside those of the baseline.
 pub(super) fn percentiles(report: &Report, baseline: Option<&Report>) -> String {
-    let Some(all) = words::all(report).filter(|all| all.service.count() > 0) else { return String::new() };
+    let Some(all) = words::plain(report).filter(|all| all.service.count() > 0) else { return String::new() };
     let mut columns: Vec<(&str, &Histogram)> = match report.asked.model {
         Model::Open => vec![("response", &all.response), ("service", &all.service), ("lag", &all.lag)],
         Model::Closed => vec![("service", &all.service)],
@@ -101,7 +101,7 @@ pub(super) fn confidence(confidence: &Confidence) -> String {
 
 /// Each kind of connection, if there are several.
 pub(super) fn kinds(report: &Report) -> String {
-    let kinds = report.classes.get(1..).unwrap_or_default();
+    let kinds = if report.classes.len() > 1 { report.classes.as_slice() } else { &[] };
     let row = |class: &crate::load::report::Class| {
         let times = match report.asked.model {
             Model::Open => &class.response,
@@ -129,6 +129,7 @@ pub(super) fn requests(report: &Report) -> String {
         ("sent", counts.sent),
         ("answered", counts.answered),
         ("never answered", counts.unanswered),
+        ("abandoned by churn, storms or resets", counts.abandoned),
         ("dropped, never sent", counts.dropped),
     ];
     for (name, number) in fates {
