@@ -208,7 +208,8 @@ impl Worker<'_> {
 
     pub(super) fn retire_if_done(&mut self, at: usize, now: u64) {
         let conn = &self.conns[at];
-        if conn.state == State::Retiring && conn.link.open() == 0 && !conn.link.is_blocked() {
+        let is_leaving = matches!(conn.state, State::Retiring | State::HalfClosed);
+        if is_leaving && conn.link.open() == 0 && !conn.link.is_blocked() {
             self.end(at, now, End::Planned);
         }
     }
@@ -310,6 +311,9 @@ impl Worker<'_> {
                 }
             }
             self.drop_late(at, now, timeout);
+            // Who was given up on has left room, or was the last that a connection waited for.
+            self.retire_if_done(at, now);
+            self.refill(at, now);
         }
     }
 

@@ -120,8 +120,8 @@ impl Worker<'_> {
         match self.conns[at].state {
             State::Probing if taken.answered > 0 => self.proven(at, now),
             State::Ready if taken.answered > 0 => self.refill(at, now),
-            State::Retiring => self.retire_if_done(at, now),
-            State::Ready | State::Probing | State::Idle | State::HalfClosed => {}
+            State::Retiring | State::HalfClosed => self.retire_if_done(at, now),
+            State::Ready | State::Probing | State::Idle => {}
             State::Absent | State::Connecting => {}
         }
         if !self.pongs.is_empty() {
