@@ -309,7 +309,7 @@ impl Talk {
             let place = (id.number % PLACES) as usize;
             return body.len() == size as usize
                 && u64::from_be_bytes(*front) == id.to_bits() ^ flipped
-                && *rest == self.pattern[place..place + rest.len()];
+                && self.pattern.get(place..place + rest.len()) == Some(rest);
         }
         let (mut identity, identity_bytes) = self.identity(id);
         match self.asked.expect {
@@ -322,7 +322,9 @@ impl Talk {
         }
         let front = body.len().min(identity_bytes);
         let place = (id.number % PLACES) as usize;
-        body[..front] == identity[..front] && body[front..] == self.pattern[place..place + body.len() - front]
+        // A body may be longer than any request was.
+        let rest = &body[front..];
+        body[..front] == identity[..front] && self.pattern.get(place..place + rest.len()) == Some(rest)
     }
 
     /// Looks at the front of what was read: what it is, and the bytes that it took. `scanned` bytes of a line are

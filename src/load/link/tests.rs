@@ -199,6 +199,31 @@ fn an_overdue_request_is_missing_or_all_is_silent() {
     assert_eq!((counts.answered, counts.unanswered, troubles), (1, 2, vec![(Trouble::Missing, 1)]));
 }
 
+/// Two replies that lost the line end between them.
+#[test]
+fn a_reply_longer_than_any_request_is_wrong_and_survived() {
+    for protocol in [Protocol::Frames, Protocol::Lines] {
+        let asked = Asked { protocol, ..asked(Expect::Same) };
+        let mut rig = Rig::new(&asked, &[64; 2]);
+        let mut longer = match protocol {
+            Protocol::Lines => [rig.reply(1), rig.reply(1)].concat(),
+            Protocol::Frames => {
+                let mut frame = rig.reply(1);
+                let end = frame.len() - 4;
+                frame.splice(end..end, [0; 100]);
+                frame[2..6].copy_from_slice(&164_u32.to_be_bytes());
+                frame
+            }
+        };
+        match protocol {
+            Protocol::Lines => longer[64] = 0,
+            Protocol::Frames => change(&mut longer, 20, 0),
+        }
+        rig.take(&longer).unwrap();
+        assert_eq!(rig.end().1[0].1, 1, "case: {protocol:?}");
+    }
+}
+
 proptest! {
     /// Whatever a server sends, each request has one fate, and nothing panics.
     #[test]
