@@ -18,7 +18,7 @@ use support::pattern;
 use support::serving::Serving;
 use tidegate::CloseReason;
 use tidegate::base::limits::Limits;
-use tidegate::metrics::{Counter, Outcome};
+use tidegate::metrics::{Counter, Outcome, Timing};
 use tidegate::server::{Listener, Server};
 use tidegate::service::{Cx, Frame, Peer, Replied, Reply, Service, Welcomed};
 use tidegate::wire::{ClientId, Hello, Status};
@@ -255,7 +255,7 @@ fn a_silent_peer_is_asked_and_its_answer_is_a_round_trip() {
     serving.wait_for("all are answered", |now| now.counter(Counter::HeartbeatsAnswered) == ROUNDS);
     let now = serving.snapshot();
     assert!(now.counter(Counter::Heartbeats) >= ROUNDS);
-    let rtt_us = now.counter(Counter::RttUs);
+    let rtt_us = now.timing(Timing::RoundTrip).sum_us();
     assert!((1..10_000_000).contains(&rtt_us), "{rtt_us} us for {ROUNDS} round trips on loopback");
     // An answer to another question is none.
     let unasked = now.counter(Counter::UnaskedPongs);

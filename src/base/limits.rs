@@ -261,6 +261,12 @@ pub const CONNECTIONS_DEFAULT: u32 = 65_536;
 /// Listeners of one server at most.
 pub const LISTENERS_MAX: usize = 255;
 
+/// Routes, or ranges of them, that have handler times of their own; all others share one.
+pub const ROUTE_LABELS_MAX: usize = 64;
+
+/// In one batch of so many, its first request's handler is timed.
+pub const HANDLER_SAMPLE: u32 = 64;
+
 /// Accept-queue length asked of the kernel. Larger than `net.core.somaxconn` it is cut silently (listen(2)).
 pub const BACKLOG: i32 = 4096;
 

@@ -14,6 +14,6 @@ pub mod pool;
 pub mod queue;
 pub mod ring;
 
-pub use pool::{LEASE_BYTES_MAX, Lease, Pool, Side, Spares};
+pub use pool::{LEASE_BYTES_MAX, Lease, Pool, Side, Spares, parts_of};
 pub use queue::{OutQueue, QueueError};
 pub use ring::Ring;

@@ -50,18 +50,21 @@ pub struct Pool {
     retained_bytes_max: usize,
 }
 
+/// How a budget of so many bytes is divided: input, output, reserve.
+pub const fn parts_of(budget_bytes: usize) -> [usize; 3] {
+    let (input, output) = (budget_bytes / 2, budget_bytes / 5 * 2);
+    [input, output, budget_bytes - input - output]
+}
+
 impl Pool {
     /// An empty pool: nothing is allocated before the first lease.
     ///
     /// - Unit: bytes. A server refuses budgets under [`BUDGET_BYTES_MIN`]; here any number is taken, and one that
     ///   is too small just grants no lease.
     pub fn new(budget_bytes: usize) -> Pool {
-        let input = budget_bytes / 2;
-        let output = budget_bytes / 5 * 2;
-        let reserve = budget_bytes - input - output;
         let pool = Pool {
             budget_bytes,
-            parts: [input, output, reserve].map(|limit_bytes| Account { limit_bytes, used_bytes: 0 }),
+            parts: parts_of(budget_bytes).map(|limit_bytes| Account { limit_bytes, used_bytes: 0 }),
             leases_out: 0,
             retained: [const { Vec::new() }; CLASSES],
             retained_bytes: 0,

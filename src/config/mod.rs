@@ -34,7 +34,7 @@ pub use report::{File, Mistakes};
 pub use units::{size_text, time_text};
 pub use value::Value;
 
-use crate::base::limits::{BACKLOG, Limits};
+use crate::base::limits::{BACKLOG, Limits, ROUTE_LABELS_MAX};
 use crate::net::{Keepalive, ListenOptions};
 use crate::server;
 use crate::service::{BuiltIn, Router};
@@ -263,6 +263,9 @@ impl Config {
             .max_connections(self.connections_on(host));
         for listen in &self.listeners {
             builder = builder.listen(listen.listener(self.keepalive))?;
+        }
+        for (routes, service) in self.routes.iter().take(ROUTE_LABELS_MAX) {
+            builder = builder.label_routes(routes.clone(), service.name());
         }
         Ok(builder)
     }

@@ -121,6 +121,16 @@ impl Mailbox {
         self.bell.is_rung()
     }
 
+    /// How many commands and how many answers wait now.
+    pub fn depths(&self) -> (usize, usize) {
+        (self.commands.len(), self.answers.len())
+    }
+
+    /// Makes the loop look, and leaves nothing: for whoever wants to see whether it still does.
+    pub fn knock(&self) {
+        self.ring_and_wake();
+    }
+
     /// The loop is about to take letters. Clears the bell first, so that whoever leaves one behind the last that is
     /// taken rings anew.
     pub fn begin_drain(&self) {

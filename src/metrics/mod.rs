@@ -4,13 +4,17 @@
 //! instruction, no shared cache line. A sequence is odd while a turn runs; a reader that sees the same even
 //! sequence before and after holds figures of one moment, so identities between them can be checked.
 //!
-//! Always holds: counters only grow; gauges are set, never added to. Never: labels, text, a clock.
+//! Always holds: counters only grow; a gauge is either set each turn, or rises and falls with what it counts. What has
+//! labels in the end (listeners, routes) has a number here. Never: text, a clock.
 
+mod histogram;
 mod snapshot;
 
-pub use snapshot::Snapshot;
+pub use histogram::{BUCKETS, Durations};
+pub use snapshot::{ListenerFigures, Snapshot, TurnInHand};
 
-use crate::base::CloseReason;
+use crate::base::{CloseReason, Time, Token};
+use histogram::Histogram;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::Release, fence};
 
@@ -56,16 +60,16 @@ figures! {
         BytesOut => "bytes_out",
         /// Whole, valid messages: requests and control frames.
         FramesIn => "frames_in",
+        /// Whole messages made: replies, control frames, and what services send.
+        FramesOut => "frames_out",
         /// Requests handed to the service.
         Started => "started",
         /// Bytes read and thrown away while lingering.
         BytesLingered => "bytes_lingered",
         /// Heartbeats sent to peers that said HELLO.
         Heartbeats => "heartbeats",
-        /// Heartbeats that were answered.
+        /// Heartbeats that were answered; [`Timing::RoundTrip`] has their times.
         HeartbeatsAnswered => "heartbeats_answered",
-        /// Microseconds from these heartbeats to their answers, added up.
-        RttUs => "rtt_us",
         /// Peers that were welcomed after a HELLO.
         Welcomed => "welcomed",
         /// Refusals that their senders did not want to hear: of one-way requests, and of control frames without a
@@ -102,10 +106,14 @@ figures! {
         HandedOff => "handed_off",
         /// Batches that held up the loop for longer than the stall limit.
         Stalls => "stalls",
+        /// Turns that took longer than the stall limit though no batch of them did.
+        SlowTurns => "slow_turns",
         /// Panics caught in the service.
         Panics => "panics",
         /// Turns of the loop.
         Turns => "turns",
+        /// Microseconds that turns took, added up: what is left of the time the loop waited.
+        BusyUs => "busy_us",
     }
 }
 
@@ -142,6 +150,52 @@ figures! {
         ReserveBytes => "reserve_bytes",
         /// Requests started and not ended.
         InFlight => "in_flight",
+        /// Connections that wait for their next turn without an event.
+        Hot => "hot",
+        /// Rights to answer deferred requests that are given away.
+        Laters => "laters",
+        /// Connections that are being dialed.
+        Connecting => "connecting",
+        /// Connections that are read and answered.
+        Serving => "serving",
+        /// Connections whose last messages are taken, because the server drains.
+        Draining => "draining",
+        /// Connections that are read no more and wait for answers to open requests.
+        Answering => "answering",
+        /// Connections whose last bytes are on their way.
+        Flushing => "flushing",
+        /// Connections whose write side is shut, and that are read until the peer ends.
+        Lingering => "lingering",
+        /// Connections that are not read because their output waits.
+        WaitingForOutput => "waiting_for_output",
+        /// Connections that are not read because buffers are short.
+        WaitingForMemory => "waiting_for_memory",
+        /// Connections that are not read because too many of their requests are open.
+        WaitingForSlots => "waiting_for_slots",
+    }
+}
+
+impl Gauge {
+    /// Where a connection may stand. Between two turns they add up to [`Gauge::Open`].
+    pub const STATES: [Gauge; 6] = [
+        Gauge::Connecting,
+        Gauge::Serving,
+        Gauge::Draining,
+        Gauge::Answering,
+        Gauge::Flushing,
+        Gauge::Lingering,
+    ];
+}
+
+figures! {
+    /// What is measured by the clock, each time in microseconds.
+    Timing {
+        /// A turn, from the poller's return to the end of its last visit.
+        Turn => "turn",
+        /// From the poller's return until a connection that it named is visited.
+        Ready => "ready",
+        /// From a heartbeat to its answer.
+        RoundTrip => "round_trip",
     }
 }
 
@@ -154,12 +208,44 @@ pub struct ShardMetrics {
     outcomes: [AtomicU64; Outcome::COUNT],
     closes: [AtomicU64; CloseReason::COUNT],
     gauges: [AtomicU64; Gauge::COUNT],
+    timings: [Histogram; Timing::COUNT],
+    /// One microsecond more than the turn's beginning while a turn runs, else 0.
+    busy_since: AtomicU64,
+    /// The connection that was visited last, as bits.
+    visiting: AtomicU64,
+    /// By listener, and behind them the connections that were dialed.
+    listeners: Box<[PerListener]>,
+    /// How long handlers took, by route label, and behind them all other routes.
+    handlers: Box<[Histogram]>,
+    /// Stalls by route label, behind them those of all other routes, and of batches that had several.
+    stalls: Box<[AtomicU64]>,
 }
 
-impl Default for ShardMetrics {
-    fn default() -> Self {
+/// Whose routes the requests of a batch had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// One label's, or such as have no label.
+    Label(Option<usize>),
+    /// Those of several, or none.
+    Mixed,
+}
+
+#[derive(Debug, Default)]
+struct PerListener {
+    accepted: AtomicU64,
+    open: AtomicU64,
+}
+
+impl ShardMetrics {
+    fn new(listeners: usize, routes: usize) -> ShardMetrics {
         ShardMetrics {
             sequence: AtomicU64::new(0),
+            timings: std::array::from_fn(|_| Histogram::default()),
+            busy_since: AtomicU64::new(0),
+            visiting: AtomicU64::new(0),
+            listeners: (0..=listeners).map(|_| PerListener::default()).collect(),
+            handlers: (0..=routes).map(|_| Histogram::default()).collect(),
+            stalls: (0..routes + 2).map(|_| AtomicU64::new(0)).collect(),
             counters: [const { AtomicU64::new(0) }; Counter::COUNT],
             outcomes: [const { AtomicU64::new(0) }; Outcome::COUNT],
             closes: [const { AtomicU64::new(0) }; CloseReason::COUNT],
@@ -176,9 +262,9 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// A writer, with figures at zero.
-    pub fn new() -> Recorder {
-        Recorder { shared: Arc::default(), in_turn: false }
+    /// A writer, with figures at zero: for so many listeners, and so many labels of routes.
+    pub fn new(listeners: usize, routes: usize) -> Recorder {
+        Recorder { shared: Arc::new(ShardMetrics::new(listeners, routes)), in_turn: false }
     }
 
     /// What readers hold.
@@ -186,24 +272,34 @@ impl Recorder {
         Arc::clone(&self.shared)
     }
 
-    /// From here on readers wait, until [`Recorder::end_turn`].
+    /// A turn begins at the moment `now`: from here on readers wait, until [`Recorder::end_turn`].
     #[inline]
-    pub fn begin_turn(&mut self) {
+    pub fn begin_turn(&mut self, now: Time) {
         debug_assert!(!self.in_turn, "a turn begins once");
         self.in_turn = true;
         let sequence = self.shared.sequence.load(Relaxed);
         self.shared.sequence.store(sequence + 1, Relaxed);
         fence(Release);
+        self.shared.busy_since.store(now.0 + 1, Relaxed);
         self.add(Counter::Turns, 1);
     }
 
-    /// The figures are of one moment again.
+    /// The figures are of one moment again. The turn took so long.
     #[inline]
-    pub fn end_turn(&mut self) {
+    pub fn end_turn(&mut self, took_us: u64) {
         debug_assert!(self.in_turn, "only a turn that began can end");
         self.in_turn = false;
+        self.add(Counter::BusyUs, took_us);
+        self.observe(Timing::Turn, took_us);
+        self.shared.busy_since.store(0, Relaxed);
         let sequence = self.shared.sequence.load(Relaxed);
         self.shared.sequence.store(sequence + 1, Release);
+    }
+
+    /// This connection is visited now: whoever finds the turn too long knows whom to ask.
+    #[inline]
+    pub fn visiting(&self, connection: Token) {
+        self.shared.visiting.store(connection.to_bits(), Relaxed);
     }
 
     /// Adds to a counter.
@@ -223,16 +319,58 @@ impl Recorder {
         add(&self.shared.closes[why.index()], 1);
     }
 
+    /// Counts something that took so long.
+    #[inline]
+    pub fn observe(&self, timing: Timing, us: u64) {
+        self.shared.timings[timing as usize].observe(us);
+    }
+
+    /// Counts a handler of a route with this label, or of another route, that took so long.
+    pub fn handled(&self, label: Option<usize>, us: u64) {
+        let others = self.shared.handlers.len() - 1;
+        self.shared.handlers[label.map_or(others, |label| label.min(others))].observe(us);
+    }
+
+    /// Counts a batch that held up the loop.
+    pub fn stalled(&self, whose: Whose) {
+        self.add(Counter::Stalls, 1);
+        let others = self.shared.handlers.len() - 1;
+        add(
+            &self.shared.stalls[match whose {
+                Whose::Label(Some(label)) => label.min(others),
+                Whose::Label(None) => others,
+                Whose::Mixed => others + 1,
+            }],
+            1,
+        );
+    }
+
+    /// A connection of this listener was taken in.
+    pub fn opened(&self, listener: usize, is_accepted: bool) {
+        add(&self.shared.listeners[listener].accepted, is_accepted.into());
+        add(&self.shared.listeners[listener].open, 1);
+    }
+
+    /// A connection of this listener is gone.
+    pub fn buried(&self, listener: usize) {
+        add(&self.shared.listeners[listener].open, u64::MAX);
+    }
+
     /// Sets a gauge.
     #[inline]
     pub fn set(&self, gauge: Gauge, now: u64) {
         self.shared.gauges[gauge as usize].store(now, Relaxed);
     }
-}
 
-impl Default for Recorder {
-    fn default() -> Self {
-        Recorder::new()
+    /// One more, of a gauge that is counted and not set.
+    pub fn rise(&self, gauge: Gauge) {
+        add(&self.shared.gauges[gauge as usize], 1);
+    }
+
+    /// One less.
+    pub fn fall(&self, gauge: Gauge) {
+        debug_assert!(self.shared.gauges[gauge as usize].load(Relaxed) > 0, "{gauge:?} falls below zero");
+        add(&self.shared.gauges[gauge as usize], u64::MAX);
     }
 }
 

@@ -1,7 +1,7 @@
 //! A reader's copy of one loop's figures, or of several added up.
 
-use super::{Counter, Gauge, Outcome, ShardMetrics};
-use crate::base::CloseReason;
+use super::{Counter, Durations, Gauge, Outcome, ShardMetrics, Timing};
+use crate::base::{CloseReason, Time, Token};
 use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, fence};
 
 /// How often a reader tries to catch a loop between two turns before it takes what it gets.
@@ -14,7 +14,29 @@ pub struct Snapshot {
     outcomes: [u64; Outcome::COUNT],
     closes: [u64; CloseReason::COUNT],
     gauges: [u64; Gauge::COUNT],
+    timings: [Durations; Timing::COUNT],
+    listeners: Vec<ListenerFigures>,
+    handlers: Vec<Durations>,
+    stalls: Vec<u64>,
     torn: bool,
+}
+
+/// What one listener has taken in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListenerFigures {
+    /// Connections accepted, ever.
+    pub accepted: u64,
+    /// Connections of it that are in the table.
+    pub open: u64,
+}
+
+/// A turn that was running when it was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TurnInHand {
+    /// When it began, on the loops' clock.
+    pub since: Time,
+    /// The connection that was visited last, in this turn or, if this one has visited none yet, in an earlier one.
+    pub visiting: Option<Token>,
 }
 
 impl Snapshot {
@@ -25,6 +47,10 @@ impl Snapshot {
             outcomes: [0; Outcome::COUNT],
             closes: [0; CloseReason::COUNT],
             gauges: [0; Gauge::COUNT],
+            timings: [Durations::ZERO; Timing::COUNT],
+            listeners: Vec::new(),
+            handlers: Vec::new(),
+            stalls: Vec::new(),
             torn: false,
         }
     }
@@ -54,6 +80,28 @@ impl Snapshot {
         self.gauges[gauge as usize]
     }
 
+    /// How long such things took.
+    pub const fn timing(&self, timing: Timing) -> &Durations {
+        &self.timings[timing as usize]
+    }
+
+    /// What each listener has taken in, in their order; behind them the connections that were dialed.
+    pub fn listeners(&self) -> &[ListenerFigures] {
+        &self.listeners
+    }
+
+    /// How long handlers took, by route label, in their order; behind them all other routes. One request in some is
+    /// measured: see [`HANDLER_SAMPLE`](crate::base::limits::HANDLER_SAMPLE).
+    pub fn handlers(&self) -> &[Durations] {
+        &self.handlers
+    }
+
+    /// Batches that held up their loop, by route label, in their order; behind them all other routes, and then batches
+    /// with requests of several.
+    pub fn stalls(&self) -> &[u64] {
+        &self.stalls
+    }
+
     /// Whether the loop never held still: then figures may be of different moments.
     pub const fn torn(&self) -> bool {
         self.torn
@@ -63,6 +111,11 @@ impl Snapshot {
     pub fn balances(&self) -> bool {
         let ended: u64 = self.outcomes.iter().sum();
         self.counter(Counter::Started) == ended + self.gauge(Gauge::InFlight)
+    }
+
+    /// Connections, added up by where they stand: as many as there are.
+    pub fn connections_by_state(&self) -> u64 {
+        Gauge::STATES.iter().map(|state| self.gauge(*state)).sum()
     }
 
     /// Adds another loop's figures to these.
@@ -76,6 +129,22 @@ impl Snapshot {
             for (sum, more) in mine.iter_mut().zip(theirs) {
                 *sum = sum.wrapping_add(*more);
             }
+        }
+        for (sum, more) in self.timings.iter_mut().zip(&other.timings) {
+            sum.add(more);
+        }
+        self.listeners.resize(self.listeners.len().max(other.listeners.len()), ListenerFigures::default());
+        for (sum, more) in self.listeners.iter_mut().zip(&other.listeners) {
+            sum.accepted += more.accepted;
+            sum.open += more.open;
+        }
+        self.handlers.resize(self.handlers.len().max(other.handlers.len()), Durations::ZERO);
+        for (sum, more) in self.handlers.iter_mut().zip(&other.handlers) {
+            sum.add(more);
+        }
+        self.stalls.resize(self.stalls.len().max(other.stalls.len()), 0);
+        for (sum, more) in self.stalls.iter_mut().zip(&other.stalls) {
+            *sum += more;
         }
         self.torn |= other.torn;
     }
@@ -102,7 +171,24 @@ impl ShardMetrics {
         copy
     }
 
+    /// The turn that runs now, if one does.
+    pub fn in_hand(&self) -> Option<TurnInHand> {
+        let since = self.busy_since.load(Relaxed).checked_sub(1)?;
+        let visiting = Some(Token::from_bits(self.visiting.load(Relaxed)));
+        Some(TurnInHand { since: Time(since), visiting: visiting.filter(|token| token.generation != 0) })
+    }
+
     fn copy_into(&self, copy: &mut Snapshot) {
+        copy.listeners.clear();
+        copy.listeners.extend(self.listeners.iter().map(|listener| ListenerFigures {
+            accepted: listener.accepted.load(Relaxed),
+            open: listener.open.load(Relaxed),
+        }));
+        copy.handlers.clear();
+        copy.handlers.extend(self.handlers.iter().map(super::Histogram::copy));
+        copy.stalls.clear();
+        copy.stalls.extend(self.stalls.iter().map(|stalls| stalls.load(Relaxed)));
+        copy.timings = std::array::from_fn(|timing| self.timings[timing].copy());
         load(&mut copy.counters, &self.counters);
         load(&mut copy.outcomes, &self.outcomes);
         load(&mut copy.closes, &self.closes);
@@ -123,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_reader_never_sees_half_a_turn() {
-        let mut recorder = Recorder::new();
+        let mut recorder = Recorder::new(1, 1);
         let shared = recorder.shared();
         let reader = std::thread::spawn(move || {
             let mut whole = 0_u32;
@@ -137,11 +223,11 @@ mod tests {
             whole
         });
         while !reader.is_finished() {
-            recorder.begin_turn();
+            recorder.begin_turn(Time(0));
             recorder.add(Counter::Started, 3);
             recorder.ended(Outcome::Answered, 2);
             recorder.ended(Outcome::Failed, 1);
-            recorder.end_turn();
+            recorder.end_turn(1);
             std::thread::yield_now();
         }
         assert!(reader.join().expect("the reader does not panic") > 0, "no snapshot was whole");
@@ -149,8 +235,8 @@ mod tests {
 
     #[test]
     fn a_loop_that_never_holds_still_gives_a_torn_snapshot() {
-        let mut recorder = Recorder::new();
-        recorder.begin_turn();
+        let mut recorder = Recorder::new(1, 1);
+        recorder.begin_turn(Time(0));
         recorder.add(Counter::Started, 1);
         let seen = recorder.shared().snapshot();
         assert!(seen.torn());

@@ -5,15 +5,16 @@ use crate::base::limits::{
     BACKLOG_MAX, BUDGET_BYTES_DEFAULT, BUDGET_BYTES_MAX, BUDGET_BYTES_MIN, CONNECTIONS_DEFAULT,
     CONNECTIONS_PER_SHARD_MAX, DEADLINE_MS_MAX, DRAIN_GRACE, JOBS_WAITING_MAX, KEEPALIVE_PROBES_MAX,
     KEEPALIVE_SECONDS_MAX, LINE_BYTES_DEFAULT, LINE_BYTES_MAX, LISTENERS_MAX, Limits, OPEN_REQUESTS_MAX,
-    OUTPUT_HIGH_BYTES_MAX, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, SHARDS_MAX, SOCKET_BUFFER_BYTES_MAX,
-    SOCKET_BUFFER_BYTES_MIN, WORKERS_MAX,
+    OUTPUT_HIGH_BYTES_MAX, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, ROUTE_LABELS_MAX, SHARDS_MAX,
+    SOCKET_BUFFER_BYTES_MAX, SOCKET_BUFFER_BYTES_MIN, WORKERS_MAX,
 };
 use crate::net::{self, Endpoint, ListenOptions};
 use crate::service::{FnService, Frame, Replied, Reply, Service};
 use crate::session::{Framing, Protocol};
-use crate::turn::ListenerConfig;
+use crate::turn::{ListenerConfig, RouteLabel};
 use crate::wire::Header;
 use std::num::NonZero;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// An address to listen on, and how its streams are cut into messages.
@@ -130,6 +131,7 @@ pub struct Builder {
     shards: Option<u16>,
     pub(super) pin: bool,
     pub(super) workers: Option<(u16, usize)>,
+    pub(super) labels: Vec<RouteLabel>,
 }
 
 impl Builder {
@@ -145,6 +147,7 @@ impl Builder {
             shards: None,
             pin: false,
             workers: None,
+            labels: Vec::new(),
         }
     }
 
@@ -198,6 +201,15 @@ impl Builder {
     #[must_use]
     pub const fn workers(mut self, threads: u16, waiting: usize) -> Builder {
         self.workers = Some((threads, waiting));
+        self
+    }
+
+    /// Gives a route, or a range of them, handler times and a count of stalls of its own, under the name of what serves it.
+    /// All other routes are [`OTHER_ROUTES`](super::OTHER_ROUTES) together. At most 64; the first that names a route counts.
+    #[must_use]
+    pub fn label_routes(mut self, routes: RangeInclusive<u16>, service: &str) -> Builder {
+        let (first, last) = (*routes.start(), *routes.end());
+        self.labels.push(RouteLabel { first, last, service: service.into() });
         self
     }
 
@@ -310,6 +322,7 @@ impl Builder {
             within("the number of worker threads", threads.into(), 1, WORKERS_MAX.into())?;
             within("the number of jobs that may wait", waiting as u64, 1, JOBS_WAITING_MAX as u64)?;
         }
+        within("the number of labeled routes", self.labels.len() as u64, 0, ROUTE_LABELS_MAX as u64)?;
         let least = BUDGET_BYTES_MIN as u64 * u64::from(shards);
         within("the memory budget in bytes", self.budget_bytes as u64, least, BUDGET_BYTES_MAX)?;
         let open = u64::from(limits.open_requests);

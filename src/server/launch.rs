@@ -1,14 +1,16 @@
 //! The start: sockets are dealt out to the loops, each loop is made on its own thread, and all begin together or none.
 
 use super::pool::Pool;
-use super::running::{Running, Shared};
-use super::{Builder, Error};
+use super::running::{Figures, Running, Shared};
+use super::{Builder, Capacity, Error};
+use crate::base::limits::{DIALED_PER_SHARD, LATERS_PER_SHARD, MAILBOX_COMMANDS};
 use crate::base::text::panic_text;
+use crate::buffer::parts_of;
 use crate::metrics::ShardMetrics;
 use crate::net::{self, Endpoint, Held, KERNEL_SPREADS, ListenOptions, Listener};
 use crate::service::{Job, NoWorkers, Service, Workers};
 use crate::shard::{Group, Poller, Shard, pin_thread};
-use crate::turn::TurnConfig;
+use crate::turn::{RouteLabel, TurnConfig};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -34,6 +36,9 @@ where
 {
     let shards = builder.shards_or_default();
     let (group, pollers) = Group::new(shards, builder.connections_max).map_err(Error::Host)?;
+    let budget_bytes = builder.budget_bytes / usize::from(shards);
+    let labels: Arc<[RouteLabel]> = builder.labels.clone().into();
+    let capacity = capacity_of(&builder, budget_bytes, Arc::clone(&labels));
     let (dealt, held) = deal_out(builder.sockets, &builder.local_addrs, shards)?;
     let (start, seed) = (Instant::now(), seed());
     let pool = start_pool(builder.workers, start)?;
@@ -46,8 +51,9 @@ where
         let config = TurnConfig {
             shard,
             connections_max: builder.connections_max,
-            budget_bytes: builder.budget_bytes / usize::from(shards),
+            budget_bytes,
             listeners: builder.listeners.clone(),
+            labels: Arc::clone(&labels),
             limits: builder.limits.clone(),
             seed: seed.wrapping_add(shard.into()),
             mailbox: Arc::clone(group.mailbox(shard).expect("one for each loop")),
@@ -67,7 +73,8 @@ where
     drop(workers);
     let metrics = made.iter().map(|one| Arc::clone(&one.metrics)).collect();
     let jobs = pool.as_ref().map(|pool| Arc::clone(pool.queue()));
-    let shared = Arc::new(Shared::new(builder.local_addrs, group, metrics, jobs, held, builder.grace));
+    let figures = Figures { metrics, jobs, capacity, start };
+    let shared = Arc::new(Shared::new(builder.local_addrs, group, figures, held, builder.grace));
     let threads = made
         .into_iter()
         .map(|one| {
@@ -76,6 +83,25 @@ where
         })
         .collect();
     Ok(Running::new(shared, threads, pool))
+}
+
+fn capacity_of(builder: &Builder, budget_bytes: usize, labels: Arc<[RouteLabel]>) -> Capacity {
+    let [input_bytes_per_shard, output_bytes_per_shard, reserve_bytes_per_shard] = parts_of(budget_bytes);
+    let (workers, jobs_waiting) = builder.workers.unwrap_or((0, 0));
+    Capacity {
+        connections: builder.connections_max,
+        dialed_per_shard: DIALED_PER_SHARD,
+        input_bytes_per_shard,
+        output_bytes_per_shard,
+        reserve_bytes_per_shard,
+        commands_per_shard: MAILBOX_COMMANDS,
+        laters_per_shard: LATERS_PER_SHARD,
+        workers: workers.into(),
+        jobs_waiting,
+        open_requests: builder.limits.open_requests,
+        stall: builder.limits.stall,
+        labels,
+    }
 }
 
 fn start_pool(wanted: Option<(u16, usize)>, start: Instant) -> Result<Option<Pool<Job>>, Error> {

@@ -9,6 +9,7 @@
 
 mod builder;
 mod error;
+mod figures;
 mod launch;
 mod pool;
 mod report;
@@ -18,8 +19,10 @@ mod signals;
 
 pub use crate::base::limits::Limits;
 pub use crate::net::{Endpoint, Keepalive, ListenOptions};
+pub use crate::turn::{OTHER_ROUTES, RouteLabel};
 pub use builder::{Builder, Listener, shards_for};
 pub use error::Error;
+pub use figures::{Capacity, LoopState};
 pub use pool::WorkerFigures;
 pub use report::DrainReport;
 pub use running::{Handle, Running, Unreached};

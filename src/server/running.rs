@@ -1,7 +1,7 @@
 //! A server that runs: its threads, its figures, its end.
 
 use super::pool::{Pool, Queue, WorkerFigures};
-use super::{DrainReport, Error};
+use super::{Capacity, DrainReport, Error, LoopState};
 use crate::base::limits::{DEADLINE_MS_MAX, MAILBOX_COMMANDS};
 use crate::base::text::panic_text;
 use crate::base::{ConnId, Token};
@@ -63,9 +63,7 @@ pub enum Unreached {
 pub(super) struct Shared {
     local_addrs: Vec<Endpoint>,
     group: Arc<Group>,
-    metrics: Vec<Arc<ShardMetrics>>,
-    /// What the workers do, if there are any.
-    jobs: Option<Arc<Queue<Job>>>,
+    figures: Figures,
     /// Second descriptors of the listening sockets, so that a loop that dies resets nobody in its accept queue.
     held: Mutex<Vec<Held>>,
     /// The figures when the drain began.
@@ -78,20 +76,29 @@ pub(super) struct Shared {
     grace: Duration,
 }
 
+/// What can be read of the loops and the workers.
+#[derive(Debug)]
+pub(super) struct Figures {
+    pub(super) metrics: Vec<Arc<ShardMetrics>>,
+    /// What the workers do, if there are any.
+    pub(super) jobs: Option<Arc<Queue<Job>>>,
+    pub(super) capacity: Capacity,
+    /// The start of the loops' clock.
+    pub(super) start: Instant,
+}
+
 impl Shared {
     pub(super) fn new(
         local_addrs: Vec<Endpoint>,
         group: Arc<Group>,
-        metrics: Vec<Arc<ShardMetrics>>,
-        jobs: Option<Arc<Queue<Job>>>,
+        figures: Figures,
         held: Vec<Held>,
         grace: Duration,
     ) -> Shared {
         Shared {
             local_addrs,
             group,
-            metrics,
-            jobs,
+            figures,
             held: Mutex::new(held),
             before_drain: Mutex::new(None),
             drain_until: Mutex::new(None),
@@ -102,7 +109,7 @@ impl Shared {
 
     fn snapshot(&self) -> Snapshot {
         let mut sum = Snapshot::zero();
-        self.metrics.iter().for_each(|metrics| sum.add(&metrics.snapshot()));
+        self.figures.metrics.iter().for_each(|metrics| sum.add(&metrics.snapshot()));
         sum
     }
 
@@ -204,7 +211,7 @@ impl Handle {
 
     /// How many event loops there are.
     pub fn shards(&self) -> usize {
-        self.shared.metrics.len()
+        self.shared.figures.metrics.len()
     }
 
     /// The figures of now, of all loops together.
@@ -214,7 +221,7 @@ impl Handle {
 
     /// The figures of now, of each loop, by its number.
     pub fn shard_snapshots(&self) -> Vec<Snapshot> {
-        self.shared.metrics.iter().map(|metrics| metrics.snapshot()).collect()
+        self.shared.figures.metrics.iter().map(|metrics| metrics.snapshot()).collect()
     }
 
     /// How many connections there are now, those included that a loop has accepted and is still placing.
@@ -224,7 +231,50 @@ impl Handle {
 
     /// What the workers have done until now. All zero without any.
     pub fn workers(&self) -> WorkerFigures {
-        self.shared.jobs.as_ref().map(|jobs| jobs.figures()).unwrap_or_default()
+        self.shared.figures.jobs.as_ref().map(|jobs| jobs.figures()).unwrap_or_default()
+    }
+
+    /// What there is of everything that is limited.
+    pub fn capacity(&self) -> &Capacity {
+        &self.shared.figures.capacity
+    }
+
+    /// How long the server has been running.
+    pub fn uptime(&self) -> Duration {
+        self.shared.figures.start.elapsed()
+    }
+
+    /// Where each loop stands, by its number. Costs the loops nothing, and answers though one of them is stuck.
+    pub fn loop_states(&self) -> Vec<LoopState> {
+        let Figures { metrics, start, .. } = &self.shared.figures;
+        let loops = (0..).zip(self.shared.group.mailboxes()).zip(metrics);
+        loops
+            .map(|((shard, mailbox), metrics)| {
+                let (commands, answers) = mailbox.depths();
+                let in_hand = metrics.in_hand();
+                let turn =
+                    in_hand.map(|turn| start.elapsed().saturating_sub(Duration::from_micros(turn.since.0)));
+                let visiting = in_hand.and_then(|turn| turn.visiting);
+                let visiting = visiting.map(|Token { generation, slot }| ConnId { shard, generation, slot });
+                LoopState { commands, answers, turn, visiting }
+            })
+            .collect()
+    }
+
+    /// Makes every loop take a turn, as soon as it can: one whose count of [turns](crate::metrics::Counter::Turns) then
+    /// stays where it was is stuck, or dead.
+    pub fn knock(&self) {
+        self.shared.group.mailboxes().for_each(|mailbox| mailbox.knock());
+    }
+
+    /// Whether a drain was begun.
+    pub fn is_draining(&self) -> bool {
+        lock(&self.shared.drain_until).is_some()
+    }
+
+    /// The first loop that died, if one did.
+    pub fn dead_shard(&self) -> Option<u16> {
+        self.shared.death.get().map(|(shard, _)| *shard)
     }
 
     /// Sends a message to a connection that said HELLO. It is lost, and counted, if the connection is gone, never said

@@ -63,6 +63,8 @@ pub struct Outbox {
     own_max: u32,
     crc: Crc,
     tally: Tally,
+    /// Frames gathered beyond the replies that are counted as answered: less than none if some of these wait elsewhere.
+    others: i32,
     /// The last refusal that its sender does not hear of, and how many there were.
     unheard: Option<(Status, Header)>,
     unheard_count: u32,
@@ -91,6 +93,7 @@ impl Outbox {
             own_max: PAYLOAD_BYTES_MAX,
             crc: Crc::new(),
             tally: Tally::default(),
+            others: 0,
             unheard: None,
             unheard_count: 0,
             aside: Vec::with_capacity(CONTROL_FRAME_BYTES_MAX),
@@ -137,6 +140,12 @@ impl Outbox {
         self.tally
     }
 
+    /// Whole frames or lines gathered, control frames included.
+    #[inline]
+    pub const fn frames(&self) -> u32 {
+        self.tally.answered.wrapping_add_signed(self.others)
+    }
+
     /// The last refusal of this batch that its sender does not hear of: why, and of what.
     #[inline]
     pub const fn unheard(&self) -> Option<(Status, Header)> {
@@ -164,6 +173,7 @@ impl Outbox {
             self.pieces.clear();
         }
         self.tally = Tally::default();
+        self.others = 0;
         (self.unheard, self.unheard_count) = (None, 0);
     }
 
@@ -288,6 +298,7 @@ impl Outbox {
     /// Whole frames that were encoded before, as they are: large ones are not copied.
     pub fn whole(&mut self, frames: Bytes) {
         self.seal();
+        self.others += 1;
         if frames.len() < FORWARD_BYTES_MIN || !self.has_pieces_left() {
             self.push_cork(&frames);
         } else {
@@ -299,6 +310,7 @@ impl Outbox {
     /// Whole frames that were encoded before, copied.
     pub fn whole_copied(&mut self, frames: &[u8]) {
         self.seal();
+        self.others += 1;
         self.push_cork(frames);
         self.check();
     }
@@ -350,6 +362,8 @@ impl Outbox {
             self.tally.failed += 1;
         } else {
             self.tally.answered += 1;
+            // It waits elsewhere, or was gathered as a whole frame.
+            self.others -= 1;
         }
     }
 
@@ -501,6 +515,7 @@ impl Outbox {
         aside.clear();
         write(&mut aside, &self.crc);
         self.push_cork(&aside);
+        self.others += i32::from(!aside.is_empty());
         self.aside = aside;
         self.check();
     }

@@ -9,7 +9,7 @@ use super::{Accepted, Io, Turn, slot_of};
 use crate::base::limits::{ACCEPT_BACKOFF_MS, ACCEPTS_PER_DRAIN, ACCEPTS_PER_VISIT};
 use crate::base::planted::{Bug, is_planted};
 use crate::base::{Address, ConnId, Ms, Text, Token};
-use crate::metrics::Counter;
+use crate::metrics::{Counter, Gauge};
 use crate::service::{Origin, Peer, Service};
 use crate::session::{Pauses, Phase, Protocol};
 use crate::wire::{Control, Status, encode_error_line};
@@ -216,6 +216,8 @@ impl<S: Service, I: Io> Turn<S, I> {
         });
         self.slots_used = self.slots_used.max(slot + 1);
         self.shared.metrics.add(Counter::Accepted, 1);
+        self.shared.metrics.opened(usize::from(listener), true);
+        self.shared.metrics.rise(Gauge::Serving);
         self.arm(slot);
         if let Some(until) = self.shared.drain_until {
             self.drain(io, slot, until);

@@ -8,10 +8,10 @@
 
 mod control;
 
-use super::{Io, ListenerConfig, Shared};
+use super::{Io, ListenerConfig, Shared, label_of};
 use crate::base::limits::{BATCH_US_MAX, FRAMES_PER_BATCH, FRAMES_PER_CLOCK_READ};
 use crate::base::planted::{Bug, is_planted};
-use crate::base::{CloseReason, ConnId, Ms, Text};
+use crate::base::{CloseReason, ConnId, Ms, Text, Time};
 use crate::buffer::Side;
 use crate::service::{Cx, Desk, Frame, Incoming, Replied, Reply, Service};
 use crate::session::{Framing, Greeting, Protocol, ReplyTo, Role, Source, Step};
@@ -44,6 +44,8 @@ pub(super) struct Batch<'a, S: Service, I: Io> {
     pub(super) room: Room,
     pub(super) counts: Counts,
     pub(super) state: State,
+    /// When the request that is timed was handed over, and its route's label.
+    pub(super) timed_from: Option<(Time, Option<usize>)>,
     /// Where the message in hand begins and ends.
     pub(super) hand: (usize, usize),
 }
@@ -57,7 +59,9 @@ pub(super) struct State {
     pub(super) is_draining: bool,
     /// Requests are answered DRAINING: the peer was told to go elsewhere.
     pub(super) is_leaving: bool,
-    /// Messages are not simply started: that, or they are what a dialed server says.
+    /// The first request's handler is timed.
+    pub(super) is_timed: bool,
+    /// Messages are not simply started: one of the last two, or they are what a dialed server says.
     pub(super) is_unusual: bool,
 }
 
@@ -155,7 +159,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
                         // The one call of a handler, so that it can become a part of this loop.
                         let Replied { .. } = self.request(frame, to);
                         if is_unusual {
-                            self.shared.desk.deadline_ms = None;
+                            self.end_unusual();
                         }
                     }
                     at += used;
@@ -200,6 +204,10 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
         match self.look_closer(frame) {
             Ok(deadline_ms) => {
                 self.shared.desk.deadline_ms = deadline_ms;
+                if self.state.is_timed {
+                    let label = label_of(&self.shared.labels, frame.route());
+                    self.timed_from = Some((self.io.now(), label));
+                }
                 true
             }
             Err(refusal) => {
@@ -207,6 +215,18 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
                 let Replied { .. } = self.reply(to).fail(refusal.0, refusal.1.as_str());
                 false
             }
+        }
+    }
+
+    /// The handler of a request that was not simply started has returned.
+    #[cold]
+    #[inline(never)]
+    fn end_unusual(&mut self) {
+        self.shared.desk.deadline_ms = None;
+        if let Some((from, label)) = self.timed_from.take() {
+            self.shared.metrics.handled(label, self.io.now().since_us(from));
+            self.state.is_timed = false;
+            self.state.is_unusual = self.state.is_leaving || self.framing.role == Role::Client;
         }
     }
 
@@ -264,6 +284,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
         self.counts.frames += 1;
         self.counts.panics += 1;
         self.shared.desk.deadline_ms = None;
+        self.timed_from = None;
         let (start, end) = self.hand;
         if self.shared.desk.outbox.tally().total() < self.counts.started() {
             let to = match self.framing.next(&input[start..], 0, self.shared.desk.outbox.crc()) {

@@ -10,7 +10,7 @@ use crate::base::limits::{EFFECTS_PER_TURN, TIMERS_PER_TURN};
 use crate::base::planted::{Bug, is_planted};
 use crate::base::{Address, CloseReason, ConnId, Text, Token};
 use crate::mailbox::{Command, Ticket, Whom};
-use crate::metrics::{Counter, Outcome};
+use crate::metrics::{Counter, Gauge, Outcome};
 use crate::service::{Effect, Origin, Peer, Service};
 use crate::session::{Leave, Pauses, Phase, Role};
 use crate::wire::frame::OVERHEAD_BYTES;
@@ -279,6 +279,8 @@ impl<S: Service, I: Io> Turn<S, I> {
             conn,
         });
         self.dialed += 1;
+        self.shared.metrics.opened(self.accepting.len(), false);
+        self.shared.metrics.rise(Gauge::Connecting);
         self.slots_used = self.slots_used.max(token.slot + 1);
         self.arm(token.slot);
     }

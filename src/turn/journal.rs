@@ -32,6 +32,7 @@ impl Kind {
 pub(super) struct Journal {
     leaves: [Kind; CloseReason::COUNT],
     stalls: Kind,
+    slow_turns: Kind,
     exhausted: Kind,
     accept_failed: Kind,
     full: Kind,
@@ -57,9 +58,27 @@ impl Journal {
     }
 
     /// A batch held up the loop.
-    pub(super) fn stall(&mut self, now: Ms, id: ConnId, took_us: u64, frames: u32) {
+    pub(super) fn stall(
+        &mut self,
+        now: Ms,
+        id: ConnId,
+        took_us: u64,
+        frames: u32,
+        service: &str,
+        route: Option<u16>,
+    ) {
         if let Some(held_back) = self.stalls.admit(now) {
-            warn!(conn = %id, took_us, frames, held_back, "a batch of this connection held up the whole loop");
+            let what = "a batch of this connection held up the whole loop";
+            warn!(shard = id.shard, conn = %id, took_us, frames, service, route, held_back, "{what}");
+        }
+    }
+
+    /// A turn took too long, and no batch of it did.
+    pub(super) fn slow_turn(&mut self, now: Ms, shard: u16, took_us: u64) {
+        if let Some(held_back) = self.slow_turns.admit(now) {
+            let what =
+                "a turn took long and no batch of it: look at callbacks other than on_frame, and at the load";
+            warn!(shard, took_us, held_back, "{what}");
         }
     }
 

@@ -23,6 +23,7 @@ mod effects;
 mod entry;
 mod io;
 mod journal;
+mod labels;
 mod letters;
 mod memory;
 mod seats;
@@ -32,10 +33,11 @@ mod wheel;
 
 pub use balance::{deals_away, wants_hand_off};
 pub use io::{Accepted, Io, Readiness};
+pub use labels::{OTHER_ROUTES, RouteLabel, label_of};
 pub use seats::Seats;
 
 use crate::base::limits::{
-    BUDGET_BYTES_DEFAULT, CONNECTIONS_PER_SHARD_MAX, DIALED_PER_SHARD, HOT_PER_TURN, Limits,
+    BUDGET_BYTES_DEFAULT, CONNECTIONS_PER_SHARD_MAX, DIALED_PER_SHARD, HANDLER_SAMPLE, HOT_PER_TURN, Limits,
     PAYLOAD_BYTES_DEFAULT, SCRATCH_BYTES,
 };
 use crate::base::planted::{Bug, is_planted};
@@ -43,7 +45,7 @@ use crate::base::time::whole_ms;
 use crate::base::{CloseReason, ConnId, Ms, Rng, Time, Token};
 use crate::buffer::{Side, Spares};
 use crate::mailbox::Mailbox;
-use crate::metrics::{Counter, Gauge, Recorder, ShardMetrics};
+use crate::metrics::{Counter, Gauge, Recorder, ShardMetrics, Timing};
 use crate::service::{AfterPanic, Cx, Desk, Effects, NoWorkers, Service, Workers};
 use crate::session::{Event, Framing, Phase};
 use crate::wire::frame::OVERHEAD_BYTES;
@@ -86,6 +88,8 @@ pub struct TurnConfig {
     pub budget_bytes: usize,
     /// Its listeners; a listener's token names its place here.
     pub listeners: Vec<ListenerConfig>,
+    /// Which routes have handler times of their own, at most [`ROUTE_LABELS_MAX`](crate::base::limits::ROUTE_LABELS_MAX).
+    pub labels: Arc<[RouteLabel]>,
     /// Bounds and deadlines.
     pub limits: Limits,
     /// For [`Cx::rng`](crate::service::Cx::rng).
@@ -110,6 +114,7 @@ impl TurnConfig {
             connections_max,
             budget_bytes: BUDGET_BYTES_DEFAULT,
             listeners,
+            labels: Arc::default(),
             limits: Limits::default(),
             seed: 0,
             peers: vec![Arc::clone(&mailbox)],
@@ -145,6 +150,15 @@ struct Shared {
     limits: Limits,
     heartbeat_ms: u32,
     stall_us: u64,
+    labels: Arc<[RouteLabel]>,
+    /// Batches until the next one whose first request is timed.
+    sample_in: u32,
+    /// When this turn began.
+    turn_began: Time,
+    /// When the batch in hand began.
+    batch_began: Time,
+    /// A batch of this turn held up the loop, and that was told.
+    has_stalled: bool,
     now: Time,
     /// `now`, as deadlines count it.
     ms: Ms,
@@ -161,9 +175,31 @@ impl Shared {
         self.ms = now.ms();
     }
 
+    /// Whether the first request of the batch that begins is one of those whose handler is timed.
+    #[inline(always)]
+    fn is_sample(&mut self) -> bool {
+        self.sample_in = self.sample_in.wrapping_sub(1);
+        let is_due = self.sample_in >= HANDLER_SAMPLE;
+        if is_due {
+            self.sample_in = HANDLER_SAMPLE - 1;
+        }
+        is_due
+    }
+
     /// What a callback for this connection may know.
     fn cx(&mut self, id: ConnId) -> Cx<'_> {
         Cx { now: self.now, id, rng: &mut self.rng, effects: &mut self.effects, mailbox: &self.mailbox }
+    }
+
+    /// Moves a connection's life on, and with it the figures of how many stand where.
+    fn step(&self, phase: &mut Phase, event: Event) {
+        let before = *phase;
+        *phase = before.step(event);
+        let (from, to) = (gauge_of(before), gauge_of(*phase));
+        if from != to {
+            from.inspect(|gauge| self.metrics.fall(*gauge));
+            to.inspect(|gauge| self.metrics.rise(*gauge));
+        }
     }
 
     /// A callback panicked that had no request in hand.
@@ -222,7 +258,8 @@ impl<S: Service, I: Io> Turn<S, I> {
             config.connections_max
         );
         let capacity = config.connections_max as usize + DIALED_PER_SHARD;
-        let accepting = config.listeners.iter().map(|_| ListenerState::default()).collect();
+        let accepting: Vec<_> = config.listeners.iter().map(|_| ListenerState::default()).collect();
+        let accepting_count = accepting.len();
         let mut listeners = config.listeners;
         // Behind the listeners, for connections that we dial.
         listeners.push(ListenerConfig::new(Framing::frames(PAYLOAD_BYTES_DEFAULT).of_server()));
@@ -246,7 +283,7 @@ impl<S: Service, I: Io> Turn<S, I> {
                 inbound: Spares::new(),
                 outbound: Spares::new(),
                 rng: Rng::new(config.seed),
-                metrics: Recorder::new(),
+                metrics: Recorder::new(accepting_count, config.labels.len()),
                 journal: Journal::default(),
                 desk,
                 effects: Effects::new(server_bytes_max),
@@ -254,6 +291,11 @@ impl<S: Service, I: Io> Turn<S, I> {
                 heartbeat_ms: config.limits.heartbeat.map_or(0, whole_ms),
                 stall_us: u64::try_from(config.limits.stall.as_micros()).unwrap_or(u64::MAX),
                 limits: config.limits,
+                labels: config.labels,
+                sample_in: 0,
+                turn_began: now,
+                batch_began: now,
+                has_stalled: false,
                 now,
                 ms: now.ms(),
                 drain_until: None,
@@ -313,7 +355,8 @@ impl<S: Service, I: Io> Turn<S, I> {
     #[inline]
     pub fn begin(&mut self, now: Time) {
         self.shared.set_now(now);
-        self.shared.metrics.begin_turn();
+        self.shared.turn_began = now;
+        self.shared.metrics.begin_turn(now);
     }
 
     /// The poller told something of a token.
@@ -332,6 +375,8 @@ impl<S: Service, I: Io> Turn<S, I> {
             return;
         }
         note_readiness(entry, ready);
+        let Shared { metrics, now, turn_began, .. } = &self.shared;
+        metrics.observe(Timing::Ready, now.since_us(*turn_began));
         self.visit(io, token.slot);
     }
 
@@ -339,6 +384,7 @@ impl<S: Service, I: Io> Turn<S, I> {
     /// at, ended connections are buried.
     #[inline]
     pub fn end(&mut self, io: &mut I) {
+        let is_more = self.has_more();
         if self.accept_again {
             self.accept_pending(io);
         }
@@ -373,7 +419,41 @@ impl<S: Service, I: Io> Turn<S, I> {
         if is_planted(Bug::BellClearedLate) {
             self.shared.mailbox.begin_drain();
         }
+        if is_more {
+            self.shared.set_now(io.now());
+        }
+        if self.shared.now.since_us(self.shared.turn_began) >= self.shared.stall_us {
+            self.note_slow_turn();
+        }
         self.publish_figures();
+    }
+
+    /// Whether the end of this turn is more than a look at what is due: then it takes time that no visit has measured.
+    #[inline]
+    fn has_more(&self) -> bool {
+        self.accept_again
+            || self.shared.mailbox.is_rung()
+            || !self.shared.effects.is_empty()
+            || !self.hot.is_empty()
+            || !self.graves.is_empty()
+            || self.shared.panics > 0
+    }
+
+    /// The turn took longer than a batch may: unless a batch did, and was told, it is told here.
+    #[cold]
+    fn note_slow_turn(&mut self) {
+        if std::mem::take(&mut self.shared.has_stalled) {
+            return;
+        }
+        let Shared { metrics, journal, now, turn_began, ms, .. } = &mut self.shared;
+        metrics.add(Counter::SlowTurns, 1);
+        journal.slow_turn(*ms, self.shard, now.since_us(*turn_began));
+    }
+
+    /// The moment, as it was last read from the clock.
+    #[inline]
+    pub fn now(&self) -> Time {
+        self.shared.now
     }
 
     /// How long the owner may wait for events now.
@@ -414,7 +494,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             return;
         }
         let is_told = matches!(entry.phase, Phase::Draining { .. }) || is_planted(Bug::DrainUntold);
-        entry.phase = entry.phase.step(Event::DrainBy(until));
+        self.shared.step(&mut entry.phase, Event::DrainBy(until));
         entry.flags.set(Flag::Readable);
         self.wheel.arm(slot, until, self.shared.ms);
         if entry.greeting.is_some() && !is_told && entry.phase.is_serving() {
@@ -453,6 +533,7 @@ impl<S: Service, I: Io> Turn<S, I> {
     fn begin_visit<'a>(&'a mut self, io: &'a mut I, slot: u32) -> Visit<'a, S, I> {
         let entry = &mut self.table[slot as usize];
         let id = ConnId { shard: self.shard, generation: entry.generation, slot };
+        self.shared.metrics.visiting(entry.token(slot));
         let listener = &self.listeners[usize::from(entry.listener)];
         Visit { entry, service: &mut self.service, shared: &mut self.shared, io, listener, id }
     }
@@ -491,6 +572,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         }
         visit.release_output();
         visit.abandon();
+        visit.end_pauses();
         self.shared.metrics.closed(why);
         self.wheel.disarm(slot);
         self.graves.push(slot);
@@ -511,6 +593,7 @@ impl<S: Service, I: Io> Turn<S, I> {
                 }
             }
             io.close(entry.stream);
+            self.shared.metrics.buried(usize::from(entry.listener));
             if usize::from(entry.listener) == self.accepting.len() {
                 self.dialed -= 1;
                 let generation = entry.generation;
@@ -549,14 +632,29 @@ impl<S: Service, I: Io> Turn<S, I> {
 
     #[inline]
     fn publish_figures(&mut self) {
-        let Shared { metrics, desk, .. } = &mut self.shared;
+        let Shared { metrics, desk, now, turn_began, .. } = &mut self.shared;
         let pool = &desk.pool;
         metrics.set(Gauge::Open, self.table.len() as u64);
         metrics.set(Gauge::InputBytes, pool.used_bytes(Side::Input) as u64);
         metrics.set(Gauge::OutputBytes, pool.used_bytes(Side::Output) as u64);
         metrics.set(Gauge::ReserveBytes, pool.reserve_used_bytes() as u64);
         metrics.set(Gauge::InFlight, desk.open);
-        metrics.end_turn();
+        metrics.set(Gauge::Hot, self.hot.len() as u64);
+        metrics.set(Gauge::Laters, desk.laters_out() as u64);
+        metrics.end_turn(now.since_us(*turn_began));
+    }
+}
+
+/// Which figure counts the connections that stand there.
+const fn gauge_of(phase: Phase) -> Option<Gauge> {
+    match phase {
+        Phase::Connecting { .. } => Some(Gauge::Connecting),
+        Phase::Open => Some(Gauge::Serving),
+        Phase::Draining { .. } => Some(Gauge::Draining),
+        Phase::Answering { .. } => Some(Gauge::Answering),
+        Phase::Flushing { .. } => Some(Gauge::Flushing),
+        Phase::Lingering { .. } => Some(Gauge::Lingering),
+        Phase::Closed(_) => None,
     }
 }
 

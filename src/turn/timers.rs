@@ -115,7 +115,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         let verdict = match due {
             Due::Phase if visit.is_done() => visit.finish(CloseReason::Drained, DRAINED),
             Due::Phase => {
-                visit.entry.phase = visit.entry.phase.step(Event::Tick(now));
+                visit.shared.step(&mut visit.entry.phase, Event::Tick(now));
                 super::Verdict::Closed
             }
             Due::Frame => {

@@ -20,14 +20,15 @@ mod writing;
 
 use super::batch::{Batch, Counts, Room, State};
 use super::entry::{Entry, Flag};
-use super::{Io, ListenerConfig, Shared};
+use super::labels::Seen;
+use super::{Io, ListenerConfig, Shared, label_of};
 use crate::base::limits::{DRAIN_READS, INTERRUPTED_RETRIES, PAYLOAD_BYTES_MAX};
 use crate::base::planted::{Bug, is_planted};
 use crate::base::{CloseReason, ConnId, Ms, Text, Token};
 use crate::buffer::Side;
 use crate::metrics::{Counter, Outcome};
 use crate::service::Service;
-use crate::session::{Framing, Phase, Role};
+use crate::session::{Framing, Inputs, Phase, Role, Step};
 use crate::wire::Control;
 pub(super) use answering::Said;
 use std::io::{self, ErrorKind, IoSlice};
@@ -147,14 +148,17 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         let framing = self.prepare_outbox();
         let shared = &mut *self.shared;
         let token = Token { generation: self.id.generation, slot: self.id.slot };
+        shared.batch_began = shared.now;
         shared.desk.begin_batch(token, shared.now, room.hold_bytes);
         let is_draining = matches!(self.entry.phase, Phase::Draining { .. });
         let is_leaving = is_draining && self.entry.greeting.is_some();
+        let is_timed = shared.is_sample();
         let state = State {
             is_fresh: self.entry.flags.has(Flag::Fresh),
             is_draining,
             is_leaving,
-            is_unusual: is_leaving || framing.role == Role::Client,
+            is_timed,
+            is_unusual: is_leaving || is_timed || framing.role == Role::Client,
         };
         shared.desk.slots = self.entry.slots.take();
         let mut batch = Batch {
@@ -170,6 +174,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             room,
             counts: Counts::default(),
             state,
+            timed_from: None,
             hand: (0, 0),
         };
         let result = run(&mut batch);
@@ -225,13 +230,45 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         if self.entry.slots.is_some() {
             self.hold_back();
         }
-        let before = self.shared.now;
+    }
+
+    /// What is noted after a batch must not bear its beginning as a date, where handlers have taken long.
+    pub(super) fn look_at_clock(&mut self) {
         self.shared.set_now(self.io.now());
-        let took_us = self.shared.now.since_us(before);
+    }
+
+    /// A batch is over, and its replies are written: looks at the clock. One that held up the loop is told by name.
+    #[inline(always)]
+    fn end_batch(&mut self, counts: Counts, inputs: Inputs<'_>) {
+        self.look_at_clock();
+        let took_us = self.shared.now.since_us(self.shared.batch_began);
         if took_us >= self.shared.stall_us {
-            self.shared.metrics.add(Counter::Stalls, 1);
-            self.shared.journal.stall(self.shared.ms, self.id, took_us, counts.frames);
+            self.stalled(took_us, counts, inputs);
         }
+    }
+
+    /// Whose messages these were is read again from where they still lie.
+    #[cold]
+    fn stalled(&mut self, took_us: u64, counts: Counts, inputs: Inputs<'_>) {
+        let framing = self.framing();
+        let mut seen = Seen::default();
+        for mut bytes in [inputs.ring, inputs.scratch] {
+            for _ in 0..counts.frames {
+                let (route, used) = match framing.next(bytes, 0, self.shared.desk.outbox.crc()) {
+                    Step::Message { to, used, .. } => (Some(framing.protocol.route_of(to.header())), used),
+                    Step::Control { used, .. } => (None, used),
+                    Step::NeedMore { .. } | Step::Fault(_) => break,
+                };
+                if let Some(route) = route {
+                    seen.note(label_of(&self.shared.labels, route), route);
+                }
+                bytes = &bytes[used..];
+            }
+        }
+        let Shared { metrics, journal, labels, ms, has_stalled, .. } = &mut *self.shared;
+        metrics.stalled(seen.label());
+        *has_stalled = true;
+        journal.stall(*ms, self.id, took_us, counts.frames, seen.service(labels), seen.route());
     }
 
     /// Refusals that nobody heard are counted, and a peer that said HELLO is told of the last one now and then.

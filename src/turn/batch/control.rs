@@ -5,7 +5,7 @@
 use super::{Batch, Stop};
 use crate::base::limits::PAYLOAD_BYTES_MAX;
 use crate::base::{CloseReason, Text};
-use crate::metrics::Counter;
+use crate::metrics::{Counter, Timing};
 use crate::service::{Incoming, Service, Welcomed};
 use crate::session::{Greeting, Step};
 use crate::turn::Io;
@@ -39,7 +39,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
         match self.greeting.as_mut().and_then(|peer| peer.pong(payload, self.shared.now)) {
             Some(rtt_us) => {
                 self.shared.metrics.add(Counter::HeartbeatsAnswered, 1);
-                self.shared.metrics.add(Counter::RttUs, u64::from(rtt_us));
+                self.shared.metrics.observe(Timing::RoundTrip, u64::from(rtt_us));
             }
             None => self.shared.metrics.add(Counter::UnaskedPongs, 1),
         }

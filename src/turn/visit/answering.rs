@@ -281,6 +281,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             }
             return self.send(Inputs::default());
         }
+        self.shared.metrics.add(Counter::FramesOut, u64::from(self.shared.desk.outbox.frames()));
         self.shared.desk.outbox.seal();
         let queued = self.queue_rest(Inputs::default(), Wrote { bytes: 0, is_full: false });
         self.shared.desk.outbox.clear();
@@ -387,7 +388,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         }
         match self.io.finish_connect(&mut self.entry.stream) {
             Ok(true) => {
-                self.entry.phase = self.entry.phase.step(Event::Connected);
+                self.shared.step(&mut self.entry.phase, Event::Connected);
                 self.entry.heard = self.shared.ms;
                 Verdict::Again
             }

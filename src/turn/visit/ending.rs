@@ -23,6 +23,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     /// A batch ended at bytes that break the protocol: last words, with the number and the limit in them.
     #[cold]
     pub(super) fn accuse(&mut self, why: CloseReason, at: &[u8]) {
+        self.look_at_clock();
         let refusal = self.shared.desk.refusal.take();
         let text = if let Some(text) = refusal {
             Text::of(format_args!("{text}"))
@@ -52,7 +53,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             slots.leave_with(leave);
             // Each request has a deadline of its own, which comes first.
             let until = self.shared.ms.after(self.shared.limits.request_deadline).after(FLUSH_GRACE);
-            self.entry.phase = self.entry.phase.step(Event::Await { why, until });
+            self.shared.step(&mut self.entry.phase, Event::Await { why, until });
             return;
         }
         self.abandon();
@@ -63,7 +64,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     pub(super) fn say_farewell(&mut self, leave: &Leave) {
         let why = leave.why;
         let until = self.shared.ms.after(FLUSH_GRACE);
-        self.entry.phase = self.entry.phase.step(Event::Finish { why, until });
+        self.shared.step(&mut self.entry.phase, Event::Finish { why, until });
         // Who said HELLO was told of the drain when it began; a server is told nothing by its clients.
         let is_told = why == CloseReason::Drained && self.entry.greeting.is_some();
         if !is_told && self.listener.framing.role == Role::Server {
@@ -81,7 +82,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     pub(in crate::turn) fn finish_with(&mut self, leave: Leave) -> Verdict {
         if !self.entry.phase.is_answering() {
             // It ends already, or was never connected.
-            self.entry.phase = self.entry.phase.step(Event::Finish { why: leave.why, until: self.shared.ms });
+            self.shared.step(&mut self.entry.phase, Event::Finish { why: leave.why, until: self.shared.ms });
             return if matches!(self.entry.phase, Phase::Closed(_)) {
                 Verdict::Closed
             } else {
@@ -125,7 +126,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             return self.lost(CloseReason::Reset);
         }
         let until = self.shared.linger_until();
-        self.entry.phase = self.entry.phase.step(Event::Flushed { peer_ended, until });
+        self.shared.step(&mut self.entry.phase, Event::Flushed { peer_ended, until });
         if matches!(self.entry.phase, Phase::Closed(_)) {
             return Verdict::Closed;
         }
@@ -175,7 +176,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     }
 
     fn end(&mut self, event: Event) -> Verdict {
-        self.entry.phase = self.entry.phase.step(event);
+        self.shared.step(&mut self.entry.phase, event);
         debug_assert!(matches!(self.entry.phase, Phase::Closed(_)), "{event:?} ends a connection");
         Verdict::Closed
     }

@@ -45,7 +45,9 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             self.batch(room, input.arrived, |batch| batch.run(bytes, Source::Ring, 0));
         self.count(counts);
         let is_faulty = self.accuse_if(stop, &bytes[used..]);
-        let sent = self.send(Inputs { ring: bytes, scratch: &[] });
+        let inputs = Inputs { ring: bytes, scratch: &[] };
+        let sent = self.send(inputs);
+        self.end_batch(counts, inputs);
         ring.consume(used);
         let is_empty = ring.is_empty();
         if is_empty || is_faulty {
@@ -166,7 +168,9 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         let rest = &bytes[used..];
         let is_same_message = used == 0 && held > 0;
         self.accuse_if(stop, rest);
-        let sent = self.send(Inputs { ring: &[], scratch: bytes });
+        let inputs = Inputs { ring: &[], scratch: bytes };
+        let sent = self.send(inputs);
+        self.end_batch(counts, inputs);
         let kept = match stop {
             Stop::Fault(_) => self.keep(input, Rest::NONE),
             Stop::Budget | Stop::Starved => self.keep(input, Rest::unparsed(rest)),
@@ -252,6 +256,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         self.count(counts);
         if counts.frames == 0 && matches!(stop, Stop::Starved) {
             debug_assert!(behind.is_empty(), "short of memory, nothing is read behind a large frame");
+            self.look_at_clock();
             input.unparsed = true;
             self.entry.input = Some(input);
             return Verdict::Starved;
@@ -260,7 +265,9 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         // A fault of the large frame itself has used nothing of what is behind it.
         let is_whole_bad = counts.frames == 0;
         self.accuse_if(stop, if is_whole_bad { whole } else { rest });
-        let sent = self.send(Inputs { ring: whole, scratch: behind });
+        let inputs = Inputs { ring: whole, scratch: behind };
+        let sent = self.send(inputs);
+        self.end_batch(counts, inputs);
         ring.consume(ring.len());
         let kept = match stop {
             Stop::Fault(_) => self.keep(Some(input), Rest::NONE),

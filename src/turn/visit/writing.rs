@@ -8,7 +8,7 @@ use crate::base::limits::{FAILURE_BYTES_SPARE, SLICES_PER_WRITE};
 use crate::base::planted::{Bug, is_planted};
 use crate::base::{CloseReason, Ms};
 use crate::buffer::{OutQueue, QueueError};
-use crate::metrics::Counter;
+use crate::metrics::{Counter, Gauge};
 use crate::service::Service;
 use crate::session::{Inputs, Outbox, Pause, Phase, Role, Unwritten};
 use crate::turn::Io;
@@ -27,6 +27,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             self.shared.desk.outbox.clear();
             return Ok(());
         }
+        self.shared.metrics.add(Counter::FramesOut, u64::from(self.shared.desk.outbox.frames()));
         self.shared.desk.outbox.seal();
         let sent = match self.write_outbox(inputs) {
             Ok(wrote) if wrote.bytes == total => Ok(()),
@@ -59,6 +60,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     /// Queues what the socket did not take.
     #[cold]
     pub(super) fn queue_rest(&mut self, inputs: Inputs<'_>, wrote: Wrote) -> Result<(), CloseReason> {
+        self.look_at_clock();
         let now = self.shared.ms;
         if self.entry.output.is_none() {
             let mut output = self.shared.outbound.take().unwrap_or_else(|| {
@@ -155,14 +157,9 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
 
     pub(super) fn pause(&mut self, pause: Pause) {
         if !self.entry.pauses.has(pause) {
-            self.shared.metrics.add(
-                match pause {
-                    Pause::Output => Counter::PausedOutput,
-                    Pause::Memory => Counter::PausedMemory,
-                    Pause::Slots => Counter::PausedSlots,
-                },
-                1,
-            );
+            let (times, now) = figures_of(pause);
+            self.shared.metrics.add(times, 1);
+            self.shared.metrics.rise(now);
         }
         if self.entry.pauses.set(pause) {
             self.entry.paused_at = self.shared.ms;
@@ -174,8 +171,20 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         self.pause(Pause::Memory);
     }
 
+    /// The connection is over, and waits for nothing.
+    pub(in crate::turn) fn end_pauses(&mut self) {
+        for pause in [Pause::Output, Pause::Memory, Pause::Slots] {
+            if self.entry.pauses.has(pause) {
+                self.unpause(pause);
+            }
+        }
+    }
+
     /// Ends a pause. With the last one reading goes on, and the deadlines that stood still with it.
     pub(in crate::turn) fn unpause(&mut self, pause: Pause) {
+        if self.entry.pauses.has(pause) {
+            self.shared.metrics.fall(figures_of(pause).1);
+        }
         if !self.entry.pauses.clear(pause) {
             return;
         }
@@ -190,6 +199,15 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         if let Some(input) = self.entry.input.as_mut() {
             input.since = moved(input.since);
         }
+    }
+}
+
+/// How often connections were paused for this, and how many are now.
+const fn figures_of(pause: Pause) -> (Counter, Gauge) {
+    match pause {
+        Pause::Output => (Counter::PausedOutput, Gauge::WaitingForOutput),
+        Pause::Memory => (Counter::PausedMemory, Gauge::WaitingForMemory),
+        Pause::Slots => (Counter::PausedSlots, Gauge::WaitingForSlots),
     }
 }
 
