@@ -32,6 +32,7 @@
 //!
 //! - `signals`: `Builder::serve` and `server::drain_on_signals`, which take SIGINT and SIGTERM.
 //! - `pin`: [`Builder::pin`], on Linux.
+//! - `admin`: [`control`], the admin port: figures, health, and why connections were closed.
 //! - `config`: [`config`], the program's configuration as a value.
 //! - `load`: [`load`], the load generator.
 //! - `cli` (the default): the `tidegate` program, and all of the above.
@@ -53,6 +54,8 @@ pub mod client;
 pub mod config;
 #[cfg(feature = "cli")]
 pub mod conform;
+#[cfg(feature = "admin")]
+pub mod control;
 #[cfg(feature = "load")]
 pub mod load;
 pub mod mailbox;

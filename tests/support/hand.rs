@@ -400,9 +400,8 @@ impl<S: Service + 'static> Rig<S> {
         assert_eq!((self.turn.open(), self.turn.leases_out()), (open, 0), "{figures:?}");
         assert_eq!(figures.connections_by_state(), open as u64, "{figures:?}");
         // Who keeps a right to answer a connection that is over keeps it from nobody.
-        let may_be = |gauge: &Gauge| {
-            [Gauge::Open, Gauge::Laters].contains(gauge) || Gauge::STATES.contains(gauge)
-        };
+        let may_be =
+            |gauge: &Gauge| [Gauge::Open, Gauge::Laters].contains(gauge) || Gauge::STATES.contains(gauge);
         for gauge in Gauge::ALL.iter().filter(|gauge| !may_be(gauge)) {
             assert_eq!(figures.gauge(*gauge), 0, "{}", gauge.name());
         }

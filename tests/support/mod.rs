@@ -7,6 +7,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of this")]
 
+#[cfg(feature = "admin")]
+pub mod admin;
 pub mod clerk;
 pub mod client;
 pub mod errant;
