@@ -19,6 +19,7 @@
 mod accept;
 mod balance;
 mod batch;
+mod drain;
 mod effects;
 mod entry;
 mod io;
@@ -27,6 +28,7 @@ mod labels;
 mod letters;
 mod memory;
 mod seats;
+mod shared;
 mod timers;
 mod visit;
 mod wheel;
@@ -37,7 +39,7 @@ pub use labels::{OTHER_ROUTES, RouteLabel, label_of};
 pub use seats::Seats;
 
 use crate::base::limits::{
-    BUDGET_BYTES_DEFAULT, CONNECTIONS_PER_SHARD_MAX, DIALED_PER_SHARD, HANDLER_SAMPLE, HOT_PER_TURN, Limits,
+    BUDGET_BYTES_DEFAULT, CONNECTIONS_PER_SHARD_MAX, DIALED_PER_SHARD, HOT_PER_TURN, Limits,
     PAYLOAD_BYTES_DEFAULT, SCRATCH_BYTES,
 };
 use crate::base::planted::{Bug, is_planted};
@@ -46,19 +48,19 @@ use crate::base::{CloseReason, ConnId, Ms, Rng, Time, Token};
 use crate::buffer::{Side, Spares};
 use crate::mailbox::Mailbox;
 use crate::metrics::{Counter, Gauge, Recorder, ShardMetrics, Timing};
-use crate::service::{AfterPanic, Cx, Desk, Effects, NoWorkers, Service, Workers};
-use crate::session::{Event, Framing, Phase};
+use crate::service::{AfterPanic, Desk, Effects, NoWorkers, Service, Workers};
+use crate::session::{Framing, Phase};
 use crate::wire::frame::OVERHEAD_BYTES;
-use crate::wire::{Control, Status};
 use accept::ListenerState;
-use entry::{Entry, Flag, Inbound, Outbound};
+use entry::{Entry, Flag};
 use journal::Journal;
 use memory::Starved;
+use shared::Shared;
 use slab::Slab;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use visit::{DRAINED, Verdict, Visit};
+use visit::{Verdict, Visit};
 use wheel::Wheel;
 
 /// One listener, as a loop sees it.
@@ -134,84 +136,6 @@ pub enum Wait {
     Until(Ms),
     /// As long as it likes.
     Forever,
-}
-
-/// What all connections of a loop share.
-struct Shared {
-    scratch: Box<[u8]>,
-    inbound: Spares<Inbound>,
-    outbound: Spares<Outbound>,
-    rng: Rng,
-    metrics: Recorder,
-    journal: Journal,
-    desk: Desk,
-    effects: Effects,
-    mailbox: Arc<Mailbox>,
-    limits: Limits,
-    heartbeat_ms: u32,
-    stall_us: u64,
-    labels: Arc<[RouteLabel]>,
-    /// Batches until the next one whose first request is timed.
-    sample_in: u32,
-    /// When this turn began.
-    turn_began: Time,
-    /// When the batch in hand began.
-    batch_began: Time,
-    /// A batch of this turn held up the loop, and that was told.
-    has_stalled: bool,
-    now: Time,
-    /// `now`, as deadlines count it.
-    ms: Ms,
-    /// The end of the drain's grace, once there is one.
-    drain_until: Option<Ms>,
-    /// Panics caught and not yet told to the service.
-    panics: u32,
-}
-
-impl Shared {
-    #[inline]
-    fn set_now(&mut self, now: Time) {
-        self.now = now;
-        self.ms = now.ms();
-    }
-
-    /// Whether the first request of the batch that begins is one of those whose handler is timed.
-    #[inline(always)]
-    fn is_sample(&mut self) -> bool {
-        self.sample_in = self.sample_in.wrapping_sub(1);
-        let is_due = self.sample_in >= HANDLER_SAMPLE;
-        if is_due {
-            self.sample_in = HANDLER_SAMPLE - 1;
-        }
-        is_due
-    }
-
-    /// What a callback for this connection may know.
-    fn cx(&mut self, id: ConnId) -> Cx<'_> {
-        Cx { now: self.now, id, rng: &mut self.rng, effects: &mut self.effects, mailbox: &self.mailbox }
-    }
-
-    /// Moves a connection's life on, and with it the figures of how many stand where.
-    fn step(&self, phase: &mut Phase, event: Event) {
-        let before = *phase;
-        *phase = before.step(event);
-        let (from, to) = (gauge_of(before), gauge_of(*phase));
-        if from != to {
-            from.inspect(|gauge| self.metrics.fall(*gauge));
-            to.inspect(|gauge| self.metrics.rise(*gauge));
-        }
-    }
-
-    /// A callback panicked that had no request in hand.
-    fn note_panic(&mut self) {
-        self.metrics.add(Counter::Panics, 1);
-        self.panics += 1;
-    }
-
-    fn linger_until(&self) -> Ms {
-        let until = self.ms.after(self.limits.linger);
-        self.drain_until.map_or(until, |drain| drain.min(until))
-    }
 }
 
 /// One loop's connections and all that happens to them.
@@ -472,52 +396,6 @@ impl<S: Service, I: Io> Turn<S, I> {
         }
     }
 
-    /// Stops taking connections, answers what has been received, and ends each connection in order, by `until` at
-    /// the latest. Call between [`Turn::begin`] and [`Turn::end`].
-    pub fn begin_drain(&mut self, io: &mut I, until: Ms) {
-        self.shared.drain_until = Some(match self.shared.drain_until {
-            Some(before) => before.min(until),
-            None => until,
-        });
-        self.stop_accepting(io);
-        for slot in self.slots() {
-            self.drain(io, slot, until);
-        }
-    }
-
-    /// A connection's part in the drain: read once more, to would-block, then finish. Who said HELLO is told to go
-    /// elsewhere, and goes by itself. Who we dialed is needed until nobody else is left.
-    fn drain(&mut self, io: &mut I, slot: u32, until: Ms) {
-        let entry = &mut self.table[slot as usize];
-        if matches!(entry.phase, Phase::Closed(_)) || usize::from(entry.listener) == self.accepting.len() {
-            // An ended one is buried at the end of this turn, and must have no timer then.
-            return;
-        }
-        let is_told = matches!(entry.phase, Phase::Draining { .. }) || is_planted(Bug::DrainUntold);
-        self.shared.step(&mut entry.phase, Event::DrainBy(until));
-        entry.flags.set(Flag::Readable);
-        self.wheel.arm(slot, until, self.shared.ms);
-        if entry.greeting.is_some() && !is_told && entry.phase.is_serving() {
-            let control = Control::GoAway { status: Status::DRAINING, reconnect_after_ms: 0, text: DRAINED };
-            let verdict = self.begin_visit(io, slot).tell(&control);
-            self.settle(io, slot, verdict);
-        }
-        if !matches!(self.table[slot as usize].phase, Phase::Closed(_)) {
-            self.push_hot(slot);
-        }
-    }
-
-    /// The drain has only our own dialed connections left: nobody needs them any more.
-    #[cold]
-    fn end_dialed(&mut self, io: &mut I) {
-        for slot in self.slots() {
-            if self.table[slot as usize].phase.is_reachable() {
-                let verdict = self.begin_visit(io, slot).finish(CloseReason::Drained, DRAINED);
-                self.settle(io, slot, verdict);
-            }
-        }
-    }
-
     fn slots(&self) -> Vec<u32> {
         self.table.iter().map(|(slot, _)| slot_of(slot)).collect()
     }
@@ -642,19 +520,6 @@ impl<S: Service, I: Io> Turn<S, I> {
         metrics.set(Gauge::Hot, self.hot.len() as u64);
         metrics.set(Gauge::Laters, desk.laters_out() as u64);
         metrics.end_turn(now.since_us(*turn_began));
-    }
-}
-
-/// Which figure counts the connections that stand there.
-const fn gauge_of(phase: Phase) -> Option<Gauge> {
-    match phase {
-        Phase::Connecting { .. } => Some(Gauge::Connecting),
-        Phase::Open => Some(Gauge::Serving),
-        Phase::Draining { .. } => Some(Gauge::Draining),
-        Phase::Answering { .. } => Some(Gauge::Answering),
-        Phase::Flushing { .. } => Some(Gauge::Flushing),
-        Phase::Lingering { .. } => Some(Gauge::Lingering),
-        Phase::Closed(_) => None,
     }
 }
 
