@@ -7,6 +7,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of this")]
 
+pub mod chaos;
 pub mod clerk;
 pub mod client;
 pub mod errant;
