@@ -159,7 +159,10 @@ fn split_bytes_leave_one_by_one() {
     assert!(read(&mut rig.server, bytes.len()) == bytes);
     rig.expect_done(Way::Up, "split");
     let writes = rig.record().writes(Way::Up);
-    assert!((502..600).contains(&writes), "{writes} writes for 500 bytes, and what was before and behind them");
+    assert!(
+        (502..600).contains(&writes),
+        "{writes} writes for 500 bytes, and what was before and behind them"
+    );
 }
 
 #[test]

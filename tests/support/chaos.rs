@@ -218,7 +218,8 @@ impl Proxy {
         let shared = Arc::new(Shared::default());
         let plan = Box::new(plan);
         let pairs = Slab::with_capacity(CONNECTIONS_MAX);
-        let proxy = Loop { poll, listener, server, plan, pairs, may_accept: true, shared: Arc::clone(&shared) };
+        let proxy =
+            Loop { poll, listener, server, plan, pairs, may_accept: true, shared: Arc::clone(&shared) };
         let thread = std::thread::spawn(move || proxy.run());
         Proxy { address, shared, waker, thread: Some(thread) }
     }

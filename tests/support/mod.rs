@@ -13,9 +13,11 @@ pub mod client;
 pub mod errant;
 pub mod extended;
 pub mod hand;
+pub mod ledger;
 pub mod parking;
 #[cfg(feature = "cli")]
 pub mod process;
+pub mod rounds;
 pub mod serving;
 #[cfg(feature = "cli")]
 pub mod transcript;

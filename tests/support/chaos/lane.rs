@@ -137,7 +137,13 @@ impl Lane {
     }
 
     /// Reads, then writes, as far as both go without waiting.
-    pub fn step(&mut self, from: &mut Side, to: &mut Side, now: Instant, note: &mut dyn FnMut(Fault)) -> Next {
+    pub fn step(
+        &mut self,
+        from: &mut Side,
+        to: &mut Side,
+        now: Instant,
+        note: &mut dyn FnMut(Fault),
+    ) -> Next {
         if let Err(end) = self.pull(from, now, note) {
             return Next::End(end);
         }
@@ -145,10 +151,8 @@ impl Lane {
         if self.is_held_for_ever() && (from.is_ended || to.is_ended) {
             return Next::End(End::Reset);
         }
-        match next {
-            Next::Never if from.is_readable && self.held_bytes < LANE_BYTES && !self.source_over => Next::Now,
-            next => next,
-        }
+        let may_read = from.is_readable && self.held_bytes < LANE_BYTES && !self.source_over;
+        if next == Next::Never && may_read { Next::Now } else { next }
     }
 
     fn is_held_for_ever(&self) -> bool {
