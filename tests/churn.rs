@@ -1,7 +1,8 @@
 //! A hundred thousand clients that come and go in every way: of none of them anything is left.
 //!
-//! Alone in its file, since it counts the descriptors and the memory of its process. `TIDEGATE_SOAK=2h` makes it last;
-//! see tests/soak.rs.
+//! In this process, where every figure can be looked at, and in one of the binary, whose memory is the server's alone.
+//! One after the other, and in a file of their own, since descriptors and memory are the whole process's.
+//! `TIDEGATE_SOAK=2h` makes each last; see tests/soak.rs.
 
 #![cfg(target_os = "linux")]
 
@@ -11,7 +12,9 @@ mod support;
 mod ways;
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 use support::client::{Client, ECHO, ERROR, OVERLOADED, frame};
 use support::ledger::{Looks, Watch, figures, verdict};
 use support::parking::Parking;
@@ -40,16 +43,19 @@ const OWN_BYTES: u64 = 8 << 20;
 /// gives back what it likes. A leak of 32 bytes in each connection is more, from the second tenth to the last.
 const NOISE_BYTES: u64 = 2 << 20;
 
-/// A figure of /proc/self/status, in bytes.
-fn status(name: &str) -> u64 {
-    let text = std::fs::read_to_string("/proc/self/status").expect("it is there");
+/// One test at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// A figure of a process's status, in bytes.
+fn status(process: u32, name: &str) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it is there");
     let line = text.lines().find_map(|line| line.strip_prefix(name)).expect("the kernel tells it");
     let kib = line.trim_start_matches(':').trim().trim_end_matches(" kB");
     kib.parse::<u64>().expect("a number") << 10
 }
 
-fn descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").expect("it is there").count()
+fn descriptors(process: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{process}/fd")).expect("it is there").count()
 }
 
 fn handle(parking: &Parking, frame: Frame<'_>, reply: Reply<'_>) -> Replied {
@@ -83,12 +89,19 @@ fn rest(serving: &Serving, parking: &Parking) -> Snapshot {
     now
 }
 
-/// A tenth of the clients, on some threads; adds up how many came in each way.
-fn tenth(serving: &Serving, parking: &Parking, seed: u64, came: &mut [u64; Way::COUNT]) {
+/// Answers any that waits.
+fn answer_one(parking: &Parking) {
+    let parked = parking.try_take(|count| count / 2);
+    parked.into_iter().for_each(|parked| parked.later.send(&parked.payload));
+}
+
+/// A tenth of the clients, on some threads; adds up how many came in each way. After one in fifty, somebody who waits
+/// is answered: before or after it has gone.
+fn tenth(to: [SocketAddr; 2], answer: impl Fn() + Sync, seed: u64, came: &mut [u64; Way::COUNT]) {
     let counts = Mutex::new([0; Way::COUNT]);
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
-            let counts = &counts;
+            let (counts, answer) = (&counts, &answer);
             scope.spawn(move || {
                 let mut rng = Rng::new(seed.wrapping_mul(1000) + thread);
                 let (mut held, mut mine) = (VecDeque::with_capacity(HELD), [0; Way::COUNT]);
@@ -96,13 +109,11 @@ fn tenth(serving: &Serving, parking: &Parking, seed: u64, came: &mut [u64; Way::
                     if held.len() == HELD {
                         held.pop_front().map(Visitor::go);
                     }
-                    let visitor = Visitor::come(serving.frames(), serving.lines(), &mut rng);
+                    let visitor = Visitor::come(to[0], to[1], &mut rng);
                     mine[visitor.place()] += 1;
                     held.push_back(visitor);
-                    // Some are answered, before their client goes or after.
                     if rng.chance(20) {
-                        let parked = parking.try_take(|count| count / 2);
-                        parked.into_iter().for_each(|parked| parked.later.send(&parked.payload));
+                        answer();
                     }
                 }
                 held.into_iter().for_each(Visitor::go);
@@ -117,6 +128,8 @@ fn tenth(serving: &Serving, parking: &Parking, seed: u64, came: &mut [u64; Way::
 
 #[test]
 fn nothing_is_left_of_those_who_came_and_went() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let own = std::process::id();
     let parking = Parking::default();
     let parked = parking.clone();
     let running =
@@ -125,22 +138,21 @@ fn nothing_is_left_of_those_who_came_and_went() {
     let serving = Serving::of(running.expect("a server"));
     serving.connect().echo(b"warm");
     rest(&serving, &parking);
-    let (base, descriptors_before) = (status("VmRSS"), descriptors());
+    let (base, descriptors_before) = (status(own, "VmRSS"), descriptors(own));
 
     let mut rounds = Rounds::begin("churn");
     let (mut came, mut residents, mut looks) = ([0; Way::COUNT], Vec::new(), Looks::default());
     while let Some(seed) = rounds.next(10) {
         let watch = Watch::of(&serving.handle, seed);
-        tenth(&serving, &parking, seed, &mut came);
-        let seen = watch.end();
-        looks = Looks { whole: looks.whole + seen.whole, torn: looks.torn + seen.torn };
+        tenth([serving.frames(), serving.lines()], || answer_one(&parking), seed, &mut came);
+        looks.add(watch.end());
         let now = rest(&serving, &parking);
         let figures = figures(&now).expect("of one moment");
         verdict(&figures).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
         assert_eq!(now.counter(Counter::Accepted), now.closes_total(), "seed {seed}: accepted and closed");
-        wait_until("as many descriptors as before", || descriptors() == descriptors_before);
-        residents.push(status("VmRSS"));
-        rounds.report(|| said(&came, &residents, base, looks));
+        wait_until("as many descriptors as before", || descriptors(own) == descriptors_before);
+        residents.push(status(own, "VmRSS"));
+        rounds.report(|| format!("{}; {}", said(own, &came, &residents, base), looks.text()));
     }
     let now = rest(&serving, &parking);
     let all: u64 = came.iter().sum();
@@ -160,10 +172,10 @@ fn nothing_is_left_of_those_who_came_and_went() {
         "resident memory grew from {second} to {last} bytes: {residents:?}"
     );
     let ceiling = base + BUDGET_BYTES + THREADS * HELD as u64 * IDLE_BYTES as u64 + OWN_BYTES;
-    let most = status("VmHWM");
+    let most = status(own, "VmHWM");
     assert!(most <= ceiling, "{most} bytes were resident, of {ceiling}");
     every_later_is_to_be_had(&serving, &parking);
-    rounds.end(&said(&came, &residents, base, looks));
+    rounds.end(&format!("{}; {}", said(own, &came, &residents, base), looks.text()));
     serving.end();
 }
 
@@ -202,18 +214,65 @@ fn every_later_is_to_be_had(serving: &Serving, parking: &Parking) {
     rest(serving, parking);
 }
 
-fn said(came: &[u64; Way::COUNT], residents: &[u64], base: u64, looks: Looks) -> String {
+/// From the second tenth to the last, at rest.
+#[track_caller]
+fn check_growth(residents: &[u64]) {
+    let (second, last) = (residents[1], *residents.last().expect("ten"));
+    assert!(
+        last <= second + NOISE_BYTES,
+        "resident memory grew from {second} to {last} bytes: {residents:?}"
+    );
+}
+
+/// The binary, held to what it prints.
+#[cfg(feature = "cli")]
+#[test]
+fn the_binary_stays_below_what_it_prints() {
+    use support::process::{BINARY, Process, SERVE};
+    const MEMORY: &str = "16MiB";
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut command = std::process::Command::new(BINARY);
+    let server = Process::start(command.args(SERVE).env("TIDEGATE_SERVER__MEMORY", MEMORY));
+    let banner = server.banner();
+    let connections = THREADS * HELD as u64;
+    let printed = format!("  memory   {MEMORY} for buffers; up to ");
+    let rest = banner.lines().find_map(|line| line.strip_prefix(&printed)).expect("it is printed");
+    let idle = rest.split_once(" connections, ").and_then(|(_, idle)| idle.split_once(" B each when idle;"));
+    let idle: u64 = idle.and_then(|(bytes, _)| bytes.parse().ok()).unwrap_or_else(|| panic!("{banner}"));
+    let process = u32::try_from(server.id()).expect("ids are positive");
+    Client::connect(server.frames).echo(b"warm");
+    let base = status(process, "VmRSS");
+    let mut few = usize::MAX;
+    wait_until("nobody is connected", || {
+        let before = std::mem::replace(&mut few, descriptors(process));
+        std::thread::sleep(Duration::from_millis(20));
+        few == before
+    });
+
+    let mut rounds = Rounds::begin("churn of the binary");
+    let (mut came, mut residents) = ([0; Way::COUNT], Vec::new());
+    while let Some(seed) = rounds.next(4) {
+        tenth([server.frames, server.lines], || (), seed, &mut came);
+        wait_until("as many descriptors as before", || descriptors(process) == few);
+        residents.push(status(process, "VmRSS"));
+        rounds.report(|| said(process, &came, &residents, base));
+    }
+    check_growth(&residents);
+    let (most, ceiling) = (status(process, "VmHWM"), base + (16 << 20) + connections * idle);
+    assert!(most <= ceiling, "{most} bytes were resident, of {ceiling}");
+    rounds.end(&said(process, &came, &residents, base));
+    server.end();
+}
+
+fn said(process: u32, came: &[u64; Way::COUNT], residents: &[u64], base: u64) -> String {
     let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / (1 << 20) as f64);
     let (second, last) = (residents.get(1).copied().unwrap_or(0), residents.last().copied().unwrap_or(0));
     format!(
-        "{} connections; resident {} at first, {} after the second tenth, {} now, {} at most; the ledger added up {} \
-         times ({} not of one moment)",
+        "{} connections; resident {} at first, {} after the second round, {} now, {} at most",
         came.iter().sum::<u64>(),
         mib(base),
         mib(second),
         mib(last),
-        mib(status("VmHWM")),
-        looks.whole,
-        looks.torn
+        mib(status(process, "VmHWM")),
     )
 }

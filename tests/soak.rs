@@ -185,8 +185,7 @@ fn nobody_gets_what_is_not_due_and_who_goes_direct_notices_nothing() {
         let (watch, answering) = (Watch::of(&serving.handle, seed), Answering::start(&parking, seed));
         let (through, beside, kinds) = round(&serving, &numbers, seed);
         answering.end();
-        let seen = watch.end();
-        looks = Looks { whole: looks.whole + seen.whole, torn: looks.torn + seen.torn };
+        looks.add(watch.end());
         done = std::array::from_fn(|kind| done[kind] + kinds[kind]);
         direct.took_us.clear();
         (harmed.sessions, harmed.cut, harmed.answered) = (
@@ -217,16 +216,14 @@ fn said(harmed: &Tally, direct: &mut Tally, done: &[u64; Fault::NAMES.len()], lo
         Fault::NAMES.iter().zip(done).map(|(name, count)| format!("{count} {name}")).collect();
     format!(
         "through the proxies {} sessions ({} cut) with {} replies, beside them {} with {}; the last round's direct \
-         replies took {median} us (median), {slow} us (99 %), {slowest} us at most; {}; the ledger added up {} times \
-         ({} not of one moment)",
+         replies took {median} us (median), {slow} us (99 %), {slowest} us at most; {}; {}",
         harmed.sessions,
         harmed.cut,
         harmed.answered,
         direct.sessions,
         direct.answered,
         done.join(", "),
-        looks.whole,
-        looks.torn
+        looks.text()
     )
 }
 

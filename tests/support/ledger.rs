@@ -88,6 +88,17 @@ pub struct Looks {
     pub torn: u64,
 }
 
+impl Looks {
+    pub fn text(&self) -> String {
+        format!("the ledger added up {} times ({} not of one moment)", self.whole, self.torn)
+    }
+
+    pub fn add(&mut self, other: Looks) {
+        self.whole += other.whole;
+        self.torn += other.torn;
+    }
+}
+
 /// Reads the figures at random moments, on a thread of its own, until it is ended or something does not add up.
 pub struct Watch {
     is_over: Arc<AtomicBool>,
