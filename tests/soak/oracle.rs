@@ -88,6 +88,11 @@ impl Oracle {
         self.due.len()
     }
 
+    /// Bytes of their payloads.
+    pub(crate) fn open_bytes(&self) -> usize {
+        self.due.values().map(|due| due.payload.len()).sum()
+    }
+
     /// Whether this is the begin of the line that is due next: the end of a stream ends its last line, too.
     pub(crate) fn is_begun(&self, came: &[u8]) -> bool {
         let front = self.ordered.front().and_then(|sequence| self.due.get(sequence));

@@ -22,6 +22,10 @@ const GLANCE: Duration = Duration::from_millis(250);
 /// More than any reply has.
 const REPLY_BYTES_MAX: usize = 1 << 17;
 
+/// Payloads in flight, in bytes, from which on no more are sent: at the least rate that the proxy caps to, what is in
+/// flight passes before the server takes its client for dead.
+const OPEN_BYTES: usize = 64 << 10;
+
 /// What ends a connection too early, or alters it.
 const BREAKS: [&str; 5] = ["flip", "hold", "half_close", "truncate", "reset"];
 
@@ -180,7 +184,7 @@ impl Session<'_> {
         }
         let mut silent_since = Instant::now();
         while self.sent_at.len() < manner.requests || self.oracle.open() > 0 || !self.is_welcome {
-            while self.sent_at.len() < manner.requests && self.oracle.open() < manner.window {
+            while self.may_ask(manner) {
                 if let Err(error) = self.ask(manner.routes, rng) {
                     return self.cut(&format!("sending failed: {error}"));
                 }
@@ -222,6 +226,12 @@ impl Session<'_> {
             silent_since = Instant::now();
         }
         self.finish()
+    }
+
+    fn may_ask(&self, manner: &Manner) -> bool {
+        self.sent_at.len() < manner.requests
+            && self.oracle.open() < manner.window
+            && self.oracle.open_bytes() < OPEN_BYTES
     }
 
     fn frame(&mut self, got: &Got) -> Result<(), String> {

@@ -120,8 +120,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Nothing in a third of all directions; else one fault of any kind within the first `reach` bytes, and sometimes
-    /// another. One connection in eight has none at all.
+    /// Nothing at all for one connection in eight. Else, for each direction, nothing, one fault of any kind within its
+    /// first `reach` bytes, or two.
     pub fn draw(seed: u64, number: u64, reach: u64) -> Plan {
         let mut rng = Rng::new(seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         if rng.chance(125) {
