@@ -106,12 +106,12 @@ fn tenth(to: [SocketAddr; 2], answer: impl Fn() + Sync, seed: u64, came: &mut [u
                 let mut rng = Rng::new(seed.wrapping_mul(1000) + thread);
                 let (mut held, mut mine) = (VecDeque::with_capacity(HELD), [0; Way::COUNT]);
                 for _ in 0..TENTH / THREADS {
-                    if held.len() == HELD {
-                        held.pop_front().map(Visitor::go);
-                    }
                     let visitor = Visitor::come(to[0], to[1], &mut rng);
                     mine[visitor.place()] += 1;
                     held.push_back(visitor);
+                    if held.len() == HELD {
+                        held.pop_front().into_iter().for_each(Visitor::go);
+                    }
                     if rng.chance(20) {
                         answer();
                     }

@@ -24,11 +24,11 @@ use support::ledger::{Looks, Watch};
 use support::parking::Parking;
 use support::rounds::Rounds;
 use support::serving::Serving;
-use support::wait_until;
+use support::{PATIENCE, wait_until};
 use tidegate::CloseReason;
 use tidegate::base::Rng;
 use tidegate::base::limits::Limits;
-use tidegate::metrics::{Counter, Gauge, Outcome};
+use tidegate::metrics::{Counter, Gauge, Outcome, Snapshot};
 use tidegate::server::{Builder, Listener, Server};
 
 /// Clients at once that go through the proxies, and that don't.
@@ -161,13 +161,20 @@ fn check_rest(serving: &Serving, done: &[u64; Fault::NAMES.len()], answered: u64
     });
     let damaged: u64 = damaged.map(|why| now.closes(*why)).sum();
     assert!(damaged <= flips, "{damaged} connections ended for damaged bytes, of {flips} that were damaged");
-    for why in [CloseReason::PeerClosed, CloseReason::Reset, CloseReason::Truncated, CloseReason::BadCrc] {
-        assert!(now.closes(why) > 0, "no connection ended as {}: {now:?}", why.name());
-    }
     let ended = now.outcome(Outcome::Answered) + now.outcome(Outcome::Dropped);
     assert!(answered <= ended, "{answered} replies came, of {ended} that were given");
     assert_eq!(now.outcome(Outcome::Panicked) + now.outcome(Outcome::Failed), 0);
     assert_eq!((now.counter(Counter::Panics), now.counter(Counter::RefusedFull)), (0, 0));
+}
+
+/// What all rounds together must have come to, else they show little.
+fn check_reached(now: &Snapshot) {
+    for why in [CloseReason::PeerClosed, CloseReason::Reset, CloseReason::Truncated, CloseReason::BadCrc] {
+        assert!(now.closes(why) > 0, "no connection ended as {}: {now:?}", why.name());
+    }
+    for counter in [Counter::PausedOutput, Counter::LateAnswers] {
+        assert!(now.counter(counter) > 0, "{} never happened: {now:?}", counter.name());
+    }
 }
 
 #[test]
@@ -206,6 +213,7 @@ fn nobody_gets_what_is_not_due_and_who_goes_direct_notices_nothing() {
     }
     assert!(looks.whole > 200 && looks.torn < looks.whole, "{looks:?}");
     assert!(harmed.sessions > harmed.cut && harmed.cut > 0, "{} of {} cut", harmed.cut, harmed.sessions);
+    check_reached(&serving.snapshot());
     rounds.end(&said(&harmed, &mut direct, &done, looks));
     serving.end();
 }
@@ -245,9 +253,31 @@ fn a_server_that_errs_is_found_out() {
         let server = Errant::start(fault);
         let path = Path { frames: server.address, lines: server.address, proxies: None };
         // It knows nothing but echoes.
-        let manner = Manner { routes: &[ECHO], requests: 4, window: 4, waits: false };
+        let manner = Manner { routes: &[ECHO], requests: 4, window: 4, waits: false, is_bulk: false };
         let said = play(path, Shape::Plain, &manner, 7, &mut Rng::new(1));
         let said = said.err().unwrap_or_else(|| panic!("{fault:?} was not noticed"));
         assert!(said.contains("client 7: ") && said.contains(want), "{fault:?}: {said}");
+    }
+}
+
+/// Mistakes that the server was once capable of, as far as a few sessions beside the proxies meet them.
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn planted_bugs_are_found() {
+    use tidegate::base::planted::{Bug, plant};
+    for bug in [Bug::WrittenTwice, Bug::TailCut, Bug::SlotOffByOne, Bug::SerialIgnored] {
+        let parking = Parking::default();
+        let service = Mixed { parking: parking.clone() };
+        let running = servers().shards(1).workers(2, 10_000).limits(limits()).start(move || {
+            // This is the loop's own thread.
+            plant(Some(bug));
+            service.clone()
+        });
+        let serving = Serving::of(running.expect("a server"));
+        let answering = Answering::start(&parking, 1);
+        let path = Path { frames: serving.frames(), lines: serving.lines(), proxies: None };
+        let said = clients(path, &AtomicU32::new(1), Rng::new(1), Instant::now() + PATIENCE);
+        assert!(said.is_err(), "{bug:?} was not found: {said:?}");
+        answering.end();
     }
 }

@@ -19,6 +19,12 @@ use tidegate::base::Rng;
 /// How long a client waits before it looks whether there is a reason to.
 const GLANCE: Duration = Duration::from_millis(250);
 
+/// How long a write may wait before what comes is read.
+const AT_ONCE: Duration = Duration::from_millis(5);
+
+/// How long a client that sends in bulk does not read.
+const NOT_READ: Duration = Duration::from_millis(100);
+
 /// More than any reply has.
 const REPLY_BYTES_MAX: usize = 1 << 17;
 
@@ -66,14 +72,18 @@ pub(crate) struct Manner {
     pub(crate) window: usize,
     /// Waits until the server ends what the proxy holds, and does not leave before.
     pub(crate) waits: bool,
+    /// Sends large payloads and does not read at first, so that server and kernel have to keep them.
+    pub(crate) is_bulk: bool,
 }
 
 impl Manner {
-    /// Any. A few wait.
+    /// Any. Only a few wait, or send in bulk.
     pub(crate) fn draw(rng: &mut Rng) -> Manner {
         let mut draw = |most| usize::try_from(rng.between(1, most)).expect("small");
         let (requests, window) = (draw(40), draw(12));
-        Manner { routes: &ROUTES, requests, window, waits: rng.chance(150) }
+        let (waits, is_bulk) = (rng.chance(150), rng.chance(40));
+        let window = if is_bulk { requests } else { window };
+        Manner { routes: &ROUTES, requests, window, waits, is_bulk }
     }
 }
 
@@ -106,6 +116,7 @@ struct Session<'a> {
     shape: Shape,
     oracle: Oracle,
     buffer: Vec<u8>,
+    unsent: Vec<u8>,
     client: u32,
     is_welcome: bool,
     sent_at: Vec<Instant>,
@@ -131,19 +142,24 @@ pub(crate) fn play(
         .map_err(|error| format!("client {client}: connecting failed: {error}"))?;
     stream.set_nodelay(true).expect("an option of a fresh socket");
     stream.set_read_timeout(Some(GLANCE)).expect("an option of a fresh socket");
-    stream.set_write_timeout(Some(PATIENCE)).expect("an option of a fresh socket");
+    stream.set_write_timeout(Some(AT_ONCE)).expect("an option of a fresh socket");
     let mut session = Session {
         stream,
         proxy,
         shape,
         oracle: Oracle::new(client),
         buffer: Vec::new(),
+        unsent: Vec::new(),
         client,
         is_welcome: shape != Shape::Hello,
         sent_at: Vec::new(),
         went: Went::default(),
     };
     let ended = session.talk(manner, rng);
+    if manner.is_bulk {
+        // They waited for their own client.
+        session.went.took_us.clear();
+    }
     ended.map_err(|why| format!("{why} ({shape:?}, {})", session.blame()))?;
     Ok(session.went)
 }
@@ -179,15 +195,26 @@ impl Session<'_> {
     }
 
     fn talk(&mut self, manner: &Manner, rng: &mut Rng) -> Result<(), String> {
-        if self.shape == Shape::Hello && self.stream.write_all(&bare_hello()).is_err() {
-            return self.cut("HELLO could not be sent");
+        if self.shape == Shape::Hello {
+            self.unsent = bare_hello();
+        }
+        if manner.is_bulk {
+            // What comes meanwhile has to be kept for it.
+            while self.may_ask(manner) {
+                self.ask(manner, rng);
+            }
+            let until = Instant::now() + NOT_READ;
+            while self.flush().is_ok() && Instant::now() < until {
+                std::thread::sleep(NOT_READ / 10);
+            }
         }
         let mut silent_since = Instant::now();
         while self.sent_at.len() < manner.requests || self.oracle.open() > 0 || !self.is_welcome {
             while self.may_ask(manner) {
-                if let Err(error) = self.ask(manner.routes, rng) {
-                    return self.cut(&format!("sending failed: {error}"));
-                }
+                self.ask(manner, rng);
+            }
+            if let Err(error) = self.flush() {
+                return self.cut(&format!("sending failed: {error}"));
             }
             match self.hear() {
                 Heard::Silence if self.has(&KEEPS) && !manner.waits => {
@@ -229,15 +256,15 @@ impl Session<'_> {
     }
 
     fn may_ask(&self, manner: &Manner) -> bool {
+        let bytes_max = if manner.is_bulk && self.proxy.is_none() { usize::MAX } else { OPEN_BYTES };
         self.sent_at.len() < manner.requests
             && self.oracle.open() < manner.window
-            && self.oracle.open_bytes() < OPEN_BYTES
+            && self.oracle.open_bytes() < bytes_max
     }
 
     fn frame(&mut self, got: &Got) -> Result<(), String> {
         match got.header {
-            // If it can't be sent, reading will tell.
-            PING => drop(self.stream.write(&frame(PONG, &got.payload))),
+            PING => self.unsent.extend_from_slice(&frame(PONG, &got.payload)),
             WELCOME if !self.is_welcome => self.is_welcome = true,
             _ if !self.is_welcome => return Err(format!("client {}: {got:?} before WELCOME", self.client)),
             _ => self.judge(|oracle| oracle.frame(got))?,
@@ -246,9 +273,9 @@ impl Session<'_> {
     }
 
     /// Sends the next request.
-    fn ask(&mut self, routes: &[u16], rng: &mut Rng) -> std::io::Result<()> {
+    fn ask(&mut self, manner: &Manner, rng: &mut Rng) {
         let sequence = u32::try_from(self.sent_at.len()).expect("a few");
-        let bytes = match rng.below(40) {
+        let bytes = match if manner.is_bulk { 0 } else { rng.below(40) } {
             0 => rng.between(20_000, 60_000),
             1..5 => rng.between(300, 8_000),
             _ => rng.between(HEAD_BYTES as u64, 300),
@@ -258,7 +285,8 @@ impl Session<'_> {
             bytes /= 2;
         }
         let body = payload(self.client, sequence, rng.next_u64(), bytes);
-        let route = routes[usize::try_from(rng.below(routes.len() as u64)).expect("a handful")];
+        let place = usize::try_from(rng.below(manner.routes.len() as u64)).expect("a handful");
+        let route = manner.routes[place];
         let has_correlation = self.shape == Shape::Correlated && rng.chance(500);
         let request = match self.shape {
             Shape::Lines => [line(&body), b"\n".to_vec()].concat(),
@@ -268,7 +296,20 @@ impl Session<'_> {
         let route = if self.shape == Shape::Lines { ECHO } else { route };
         self.oracle.sent(sequence, route, body, has_correlation);
         self.sent_at.push(Instant::now());
-        self.stream.write_all(&request)
+        self.unsent.extend_from_slice(&request);
+    }
+
+    /// Sends as much as is taken at once.
+    fn flush(&mut self) -> std::io::Result<()> {
+        while !self.unsent.is_empty() {
+            match self.stream.write(&self.unsent) {
+                Ok(count) => drop(self.unsent.drain(..count)),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if is_timeout(&error) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     fn judge(&mut self, how: impl FnOnce(&mut Oracle) -> Result<u32, String>) -> Result<(), String> {
@@ -324,9 +365,7 @@ impl Session<'_> {
                 Ok(0) => return Heard::End(format!("{END} inside a reply")),
                 Ok(count) => self.buffer.extend_from_slice(&chunk[..count]),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()) => {
-                    return Heard::Silence;
-                }
+                Err(error) if is_timeout(&error) => return Heard::Silence,
                 Err(error) => return Heard::End(format!("reading failed: {error}")),
             }
         }
@@ -363,6 +402,11 @@ impl Session<'_> {
         }
         Some(Heard::Frame(Got { header, payload: body[6..].to_vec() }))
     }
+}
+
+/// The time that a call may take is over.
+fn is_timeout(error: &std::io::Error) -> bool {
+    [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind())
 }
 
 /// A stream's end in order.
