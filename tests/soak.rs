@@ -24,7 +24,7 @@ use support::ledger::{Looks, Watch};
 use support::parking::Parking;
 use support::rounds::Rounds;
 use support::serving::Serving;
-use support::{PATIENCE, wait_until};
+use support::wait_until;
 use tidegate::CloseReason;
 use tidegate::base::Rng;
 use tidegate::base::limits::Limits;
@@ -276,7 +276,7 @@ fn planted_bugs_are_found() {
         let serving = Serving::of(running.expect("a server"));
         let answering = Answering::start(&parking, 1);
         let path = Path { frames: serving.frames(), lines: serving.lines(), proxies: None };
-        let said = clients(path, &AtomicU32::new(1), Rng::new(1), Instant::now() + PATIENCE);
+        let said = clients(path, &AtomicU32::new(1), Rng::new(1), Instant::now() + support::PATIENCE);
         assert!(said.is_err(), "{bug:?} was not found: {said:?}");
         answering.end();
     }
