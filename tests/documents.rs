@@ -17,7 +17,7 @@ const GUIDE: &str = include_str!("../docs/GUIDE.md");
 const ARCHITECTURE: &str = include_str!("../docs/ARCHITECTURE.md");
 
 /// Every document of the repository.
-const DOCUMENTS: [&str; 15] = [
+const DOCUMENTS: [&str; 16] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -30,6 +30,7 @@ const DOCUMENTS: [&str; 15] = [
     "docs/GUIDE.md",
     "docs/PERFORMANCE.md",
     "docs/PROTOCOL.md",
+    "docs/RELIABILITY.md",
     "docs/STABILITY.md",
     "docs/TESTING.md",
     "fuzz/README.md",
@@ -123,7 +124,13 @@ fn paths_in(text: &str) -> Vec<&str> {
 #[test]
 fn paths_in_the_documents_exist() {
     let mut missing = Vec::new();
-    for document in ["docs/ARCHITECTURE.md", "docs/TESTING.md", "docs/STABILITY.md", "CONTRIBUTING.md"] {
+    for document in [
+        "docs/ARCHITECTURE.md",
+        "docs/TESTING.md",
+        "docs/RELIABILITY.md",
+        "docs/STABILITY.md",
+        "CONTRIBUTING.md",
+    ] {
         let text = read(document);
         let paths = paths_in(&text);
         assert!(!paths.is_empty(), "{document}: the reader is blind");

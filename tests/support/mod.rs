@@ -9,14 +9,17 @@
 
 #[cfg(feature = "admin")]
 pub mod admin;
+pub mod chaos;
 pub mod clerk;
 pub mod client;
 pub mod errant;
 pub mod extended;
 pub mod hand;
+pub mod ledger;
 pub mod parking;
 #[cfg(feature = "cli")]
 pub mod process;
+pub mod rounds;
 pub mod serving;
 #[cfg(feature = "cli")]
 pub mod transcript;
