@@ -11,5 +11,6 @@
 
 mod admin;
 mod api;
+mod metrics;
 
 pub use admin::{Admin, AdminError};

@@ -12,11 +12,15 @@ pub mod admin;
 pub mod clerk;
 pub mod client;
 pub mod errant;
+pub mod exposition;
 pub mod extended;
 pub mod hand;
+pub mod ledger;
 pub mod parking;
 #[cfg(feature = "cli")]
 pub mod process;
+#[cfg(feature = "admin")]
+pub mod scraper;
 pub mod serving;
 #[cfg(feature = "cli")]
 pub mod transcript;

@@ -4,6 +4,7 @@
 //! anything by GET.
 
 mod health;
+mod metrics;
 
 use crate::server::Handle;
 use axum::Router;
@@ -17,5 +18,5 @@ pub(super) struct Context {
 
 /// All paths.
 pub(super) fn router(context: Arc<Context>) -> Router {
-    Router::new().merge(health::paths()).with_state(context)
+    Router::new().merge(health::paths()).merge(metrics::paths()).with_state(context)
 }
