@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use support::admin::ask;
 use support::client::{ACK, DISCARD, ECHO, OVERLOADED, PROTOCOL, RECEIVED, frame};
+use support::diagnosis::{self, RULES, Rule};
 use support::exposition::Exposition;
 use support::ledger::ledger;
 use support::scraper::{OPEN_METRICS, Scraper, admin_of};
@@ -18,6 +19,7 @@ use support::wait_until;
 use tidegate::service::Router;
 
 const DOC: &str = include_str!("../docs/METRICS.md");
+const OPERATIONS: &str = include_str!("../docs/OPERATIONS.md");
 
 /// A server with one loop, and its scraper.
 fn single() -> (Serving, Scraper) {
@@ -292,27 +294,69 @@ fn the_document_lists_every_family_and_no_other() {
     serving.end();
 }
 
-/// Numbers of the formula in docs/METRICS.md: fixed, for each loop, listener and labeled range.
-const SERIES: [usize; 4] = [0, 0, 0, 0];
+/// How many series a server has, with two listeners.
+fn series(shards: u16, labels: u16) -> usize {
+    let labeled = (0..labels).fold(builder().shards(shards), |builder, route| {
+        builder.label_routes(route * 10..=route * 10 + 3, "a service")
+    });
+    let serving = Serving::of(labeled.start(Router::embedded).expect("a server"));
+    let now = Scraper::of(&serving.handle).scrape();
+    serving.end();
+    now.samples().count()
+}
 
+/// The formula is that of two series for each listener; the rest is measured, and must then foretell another server.
 #[test]
 fn there_are_as_many_series_as_the_document_says() {
-    let [fixed, per_shard, per_listener, per_label] = SERIES;
-    let formula =
-        format!("{fixed} + {per_shard} × loops + {per_listener} × listeners + {per_label} × labels");
-    for (shards, labels) in [(1, 0), (3, 0), (1, 2), (2, 5)] {
-        let labeled = (0..labels).fold(builder().shards(shards), |builder, route| {
-            builder.label_routes(route * 10..=route * 10 + 3, "a service")
-        });
-        let serving = Serving::of(labeled.start(Router::embedded).expect("a server"));
-        let now = Scraper::of(&serving.handle).scrape();
-        let series: usize = now.families.iter().map(|family| family.series()).sum();
-        let want =
-            fixed + per_shard * usize::from(shards) + per_listener * 2 + per_label * usize::from(labels);
-        assert_eq!(series, want, "case: {shards} loops, {labels} labels; {formula}");
-        serving.end();
-    }
+    let small = series(1, 0);
+    let (per_shard, per_label) = (series(2, 0) - small, series(1, 1) - small);
+    let fixed = small - per_shard - 2 * 2;
+    assert_eq!(series(3, 5), fixed + 3 * per_shard + 2 * 2 + 5 * per_label);
+    let formula = format!("{fixed} + {per_shard} × loops + 2 × listeners + {per_label} × labeled ranges");
     assert!(DOC.contains(&formula), "docs/METRICS.md does not say: {formula}");
+}
+
+/// What holds of the rules, the page for people and the rules for Prometheus together.
+#[test]
+fn rules_look_at_what_is_there() {
+    let (serving, mut scraper) = single();
+    let now = scraper.scrape();
+    for rule in RULES {
+        for (sign, _) in rule.signs {
+            for name in sign.names() {
+                assert!(now.samples().any(|sample| sample.name == name), "{}: there is no {name}", rule.name);
+            }
+            assert!(sign.between(&now, &now).is_none_or(|seen| seen.is_nan() || seen < 1.0), "{}", rule.name);
+        }
+    }
+    // Names in texts for people, too, by their start and their ending.
+    let shown: BTreeSet<String> = now.families.iter().map(|family| family.shown()).collect();
+    for (file, text) in [("docs/OPERATIONS.md", OPERATIONS), ("docs/METRICS.md", DOC)] {
+        let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+        let named = words.filter(|word| word.starts_with("tidegate_") || word.starts_with("process_"));
+        let gone: Vec<_> = named
+            .filter(|word| !shown.contains(*word) && !now.samples().any(|sample| sample.name == **word))
+            .collect();
+        assert!(gone.is_empty(), "{file} names {gone:?}");
+    }
+    serving.end();
+}
+
+#[test]
+fn the_table_for_people_is_that_of_the_rules() {
+    let rows: Vec<_> = OPERATIONS.lines().filter(|line| line.starts_with("| `")).collect();
+    let want: Vec<_> = RULES.iter().map(Rule::row).collect();
+    assert_eq!(rows, want, "docs/OPERATIONS.md should have:\n{}", want.join("\n"));
+}
+
+#[test]
+fn the_alerts_are_those_of_the_rules() {
+    let alerts = include_str!("../docs/alerts.yml");
+    assert_eq!(alerts, diagnosis::alerts(), "docs/alerts.yml should be:\n{}", diagnosis::alerts());
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/alerts.yml");
+    if let Some((is_sound, told)) = promtool(&["check", "rules", path], "") {
+        assert!(is_sound && told.contains(&format!("{} rules found", RULES.len())), "{told}");
+    }
 }
 
 /// Text, and what a strict reader says of it.
@@ -341,7 +385,7 @@ fn planted_faults_are_found_by_the_reader() {
         ("le=\"1\"} 1",           "le=\"1\"} 3",                  "shrink"),
         ("le=\"+Inf\"",           "le=\"9\"",                     "+Inf"),
         ("le=\"1\"",              "le=\"+Inf\"",                  "not in order"),
-        ("# HELP b B.",           "# HELP a_seconds B.",          "described before"),
+        ("# TYPE b counter",      "# HELP a_seconds B.",          "described before"),
         ("a_seconds_sum 1\n",     "",                             "there is no sum"),
         ("a_seconds_sum 1\n",     "a_seconds_sum 1\n# TYPE a_seconds gauge\n", "behind a sample"),
     ];
@@ -352,26 +396,33 @@ fn planted_faults_are_found_by_the_reader() {
     }
 }
 
-/// What Prometheus' own linter says of the older format; the newer one it can't read.
-#[test]
+/// What Prometheus' own tool says, and whether it is content. `None`, and a line that says so, if it is not installed.
 #[expect(clippy::print_stderr, reason = "a test that checks nothing must say so")]
+fn promtool(arguments: &[&str], input: &str) -> Option<(bool, String)> {
+    let mut command = Command::new("promtool");
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let Ok(mut child) = command.spawn() else {
+        eprintln!("skipped: promtool is not installed (Debian: apt-get install prometheus)");
+        return None;
+    };
+    child.stdin.take().expect("it is piped").write_all(input.as_bytes()).expect("it reads");
+    let told = child.wait_with_output().expect("it ends");
+    let text = String::from_utf8_lossy(&told.stdout).into_owned() + &String::from_utf8_lossy(&told.stderr);
+    Some((told.status.success(), text))
+}
+
+/// Its linter reads the older format alone.
+#[test]
 fn promtool_has_nothing_to_say() {
     let (serving, _) = single();
     let at = admin_of(&serving.handle);
     let answer = ask(at, "GET", "/metrics", &[("Accept", "text/plain")], "");
     serving.end();
-    let child = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let Ok(mut child) = child else {
-        eprintln!("skipped: promtool is not installed");
-        return;
-    };
-    child.stdin.take().expect("it is piped").write_all(answer.body.as_bytes()).expect("it reads");
-    let told = child.wait_with_output().expect("it ends");
-    let text = String::from_utf8_lossy(&told.stdout).into_owned() + &String::from_utf8_lossy(&told.stderr);
-    assert!(told.status.success() && text.is_empty(), "{text}");
+    if let Some((is_sound, told)) = promtool(&["check", "metrics"], &answer.body) {
+        assert!(is_sound && told.is_empty(), "{told}");
+    }
+    // It must find what it is there for.
+    if let Some((is_sound, told)) = promtool(&["check", "metrics"], "# HELP a A.\n# TYPE a counter\na 1\n") {
+        assert!(!is_sound && told.contains("_total"), "{told}");
+    }
 }

@@ -60,11 +60,6 @@ impl Family {
         let names: BTreeSet<&str> = names.map(String::as_str).filter(|name| *name != "le").collect();
         names.into_iter().collect()
     }
-
-    /// Its series, which are not its lines: a histogram is several.
-    pub fn series(&self) -> usize {
-        self.samples.len()
-    }
 }
 
 impl Exposition {

@@ -11,6 +11,7 @@
 pub mod admin;
 pub mod clerk;
 pub mod client;
+pub mod diagnosis;
 pub mod errant;
 pub mod exposition;
 pub mod extended;
