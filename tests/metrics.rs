@@ -6,20 +6,28 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::net::Shutdown;
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use support::admin::ask;
-use support::client::{ACK, DISCARD, ECHO, OVERLOADED, PROTOCOL, RECEIVED, frame};
+use support::balance::ledger;
+use support::client::{ACK, Client, DISCARD, ECHO, INTERNAL, OVERLOADED, PROTOCOL, RECEIVED, frame};
 use support::diagnosis::{self, RULES, Rule};
 use support::exposition::Exposition;
-use support::ledger::ledger;
 use support::scraper::{OPEN_METRICS, Scraper, admin_of};
 use support::serving::{Gate, Neighbour, Serving, builder};
 use support::wait_until;
-use tidegate::service::Router;
+use tidegate::base::limits::Limits;
+use tidegate::service::{Later, Router};
 
 const DOC: &str = include_str!("../docs/METRICS.md");
 const OPERATIONS: &str = include_str!("../docs/OPERATIONS.md");
+
+/// Routes that are not answered at once.
+const DEFERRED: u16 = 7;
+const OFFLOADED: u16 = 8;
+const PANICKING: u16 = 9;
 
 /// A server with one loop, and its scraper.
 fn single() -> (Serving, Scraper) {
@@ -164,6 +172,122 @@ fn refusals_are_counted_with_their_cause() {
     assert_eq!((refused("full"), refused("descriptors")), (4.0, 0.0));
     assert_eq!(now.value("tidegate_errors_total", &[("class", "temporary")]), 4.0);
     drop(served);
+    serving.end();
+}
+
+#[test]
+fn where_connections_stand_and_why_they_wait_is_told() {
+    let limits = Limits { linger: Duration::from_secs(20), open_requests: 2, ..Limits::default() };
+    let held: Arc<Mutex<Vec<Later>>> = Arc::default();
+    let kept = Arc::clone(&held);
+    let running = builder().shards(1).limits(limits).start_fn(move |frame, reply| {
+        if frame.route() != DEFERRED {
+            return reply.forward(frame.whole());
+        }
+        let (later, replied) = reply.defer();
+        kept.lock().expect("no panic").extend(later);
+        replied
+    });
+    let serving = Serving::of(running.expect("a server"));
+    let mut scraper = Scraper::of(&serving.handle);
+    let reader = Client::connect_narrow(serving.frames(), 4 << 10);
+    let sending = reader.send_beside(frame(ECHO, &[7; 64 << 10]).repeat(128), false);
+    let mut waiting = serving.connect();
+    waiting.send(&frame(DEFERRED, b"later").repeat(3));
+    let mut bad = serving.connect();
+    let mut bytes = frame(ECHO, b"bad");
+    bytes[7] ^= 1;
+    bad.send(&bytes);
+    assert_eq!(bad.expect_goaway(PROTOCOL).lines().count(), 1);
+    let now = scrape_until(&mut scraper, "each stands where it will stay", |now| {
+        now.sum("tidegate_connections_paused", &[]) == 2.0
+            && now.sum("tidegate_connections", &[("state", "lingering")]) == 1.0
+    });
+    #[rustfmt::skip]
+    let table: &[(&str, &[(&str, &str)], f64)] = &[
+        ("tidegate_connections",         &[("shard", "0"), ("state", "serving")],    2.0),
+        ("tidegate_connections",         &[("shard", "0"), ("state", "lingering")],  1.0),
+        ("tidegate_connections",         &[("shard", "0"), ("state", "draining")],   0.0),
+        ("tidegate_connections_paused",  &[("shard", "0"), ("pause", "output")],     1.0),
+        ("tidegate_connections_paused",  &[("shard", "0"), ("pause", "slots")],      1.0),
+        ("tidegate_connections_paused",  &[("shard", "0"), ("pause", "memory")],     0.0),
+        ("tidegate_pauses_total",        &[("shard", "0"), ("pause", "slots")],      1.0),
+        ("tidegate_requests_in_flight",  &[("shard", "0")],                          2.0),
+        ("tidegate_queue_length",        &[("shard", "0"), ("queue", "laters")],     2.0),
+    ];
+    for (name, labels, want) in table {
+        assert_eq!(now.value(name, labels), *want, "case: {name} {labels:?}");
+    }
+    let waits = now.value("tidegate_buffer_bytes", &[("shard", "0"), ("part", "output")]);
+    assert!(waits >= f64::from(256 << 10), "{waits} bytes of output wait");
+    ledger(&now).expect("it balances");
+    let _ = reader.stream.shutdown(Shutdown::Both);
+    sending.over();
+    // The right to answer is dropped, and that of the third request, which may start then.
+    for _ in 0..2 {
+        wait_until("a request waits", || !held.lock().expect("no panic").is_empty());
+        held.lock().expect("no panic").clear();
+    }
+    (0..3).for_each(|_| waiting.expect_error(INTERNAL));
+    drop((bad, waiting));
+    let now = scrape_until(&mut scraper, "all are gone", |now| now.sum("tidegate_connections", &[]) == 0.0);
+    assert_eq!(now.sum("tidegate_requests_ended_total", &[("outcome", "dropped")]), 3.0);
+    serving.end();
+}
+
+#[test]
+fn what_services_do_is_counted() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let running = builder().shards(1).workers(1, 1).start_fn(move |frame, reply| match frame.route() {
+        OFFLOADED => {
+            let held = held.clone();
+            reply.offload(move || {
+                held.wait();
+                Vec::from("done")
+            })
+        }
+        DEFERRED => reply.defer().1,
+        PANICKING => panic!("asked to"),
+        _ => reply.forward(frame.whole()),
+    });
+    let serving = Serving::of(running.expect("a server"));
+    let mut scraper = Scraper::of(&serving.handle);
+    let mut client = serving.connect();
+    // The right to answer is dropped at once.
+    client.request(DEFERRED, b"");
+    client.expect_error(INTERNAL);
+    client.request(PANICKING, b"");
+    client.expect_error(INTERNAL);
+    client.request(OFFLOADED, b"runs");
+    gate.wait_for_handler();
+    client.send(&frame(OFFLOADED, b"waits, then one too many").repeat(2));
+    let now = scrape_until(&mut scraper, "one job is refused", |now| {
+        now.value("tidegate_jobs_total", &[("end", "refused")]) == 1.0
+    });
+    #[rustfmt::skip]
+    let table: &[(&str, &[(&str, &str)], f64)] = &[
+        ("tidegate_workers",               &[],                                            1.0),
+        ("tidegate_jobs_running",          &[],                                            1.0),
+        ("tidegate_jobs_waiting",          &[],                                            1.0),
+        ("tidegate_jobs_waiting_limit",    &[],                                            1.0),
+        ("tidegate_jobs_total",            &[("end", "run")],                              0.0),
+        ("tidegate_panics_total",          &[("shard", "0")],                              1.0),
+        ("tidegate_requests_ended_total",  &[("shard", "0"), ("outcome", "panicked")],     1.0),
+        ("tidegate_requests_ended_total",  &[("shard", "0"), ("outcome", "dropped")],      1.0),
+        ("tidegate_requests_ended_total",  &[("shard", "0"), ("outcome", "failed")],       1.0),
+        ("tidegate_requests_in_flight",    &[("shard", "0")],                              2.0),
+    ];
+    for (name, labels, want) in table {
+        assert_eq!(now.value(name, labels), *want, "case: {name} {labels:?}");
+    }
+    gate.open();
+    client.expect(OFFLOADED, b"done");
+    client.expect(OFFLOADED, b"done");
+    client.expect_error(OVERLOADED);
+    let now = scraper.scrape();
+    assert_eq!(now.value("tidegate_jobs_total", &[("end", "run")]), 2.0);
+    drop(client);
     serving.end();
 }
 

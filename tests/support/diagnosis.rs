@@ -56,8 +56,8 @@ pub const RULES: &[Rule] = &[
         name: "slow_readers",
         signs: &[(Sign::Share(("tidegate_connections_paused", &[("pause", "output")]), USED), 0.1)],
         meaning: "A tenth of all connections is not read, because the peers don't take their replies.",
-        action: "Find out what those peers wait for: they, or the network to them, are too slow. The server is not: each is \
-                 closed with `write_stall` when it takes nothing for `write_stall`. Watch `tidegate_buffer_bytes` of output.",
+        action: "Find out what those peers wait for: they, or the network to them, are too slow. The server is not: it \
+                 closes a peer that has taken nothing for `timeouts.write_stall`. Watch `tidegate_buffer_bytes` of output.",
         patience: "1m",
     },
     Rule {
@@ -91,7 +91,7 @@ pub const RULES: &[Rule] = &[
         ],
         meaning: "Buffers are at their limit: connections are paused for want of memory, and the largest are ended.",
         action: "`tidegate_buffer_bytes` beside its limit says which part. Input: many large frames that come slowly; output: \
-                 slow readers. Raise `memory`, or lower the listener's `max_payload` or `output_high_bytes`.",
+                 slow readers. Raise `memory`, or lower the listeners' `max_payload` or `output_high`.",
         patience: "0m",
     },
     Rule {
@@ -99,8 +99,8 @@ pub const RULES: &[Rule] = &[
         signs: &[(Sign::Share(("tidegate_connections_paused", &[("pause", "slots")]), USED), 0.1)],
         meaning: "A tenth of all connections is not read, because as many of their requests are open as may be.",
         action: "Whatever answers the deferred requests is slow or gone: look at what it depends on, at \
-                 `tidegate_jobs_waiting`, and at `timed_out` in `tidegate_requests_ended_total`. If the peers mean to have \
-                 more open, raise `open_requests`.",
+                 `tidegate_jobs_waiting`, and at `timed_out` in `tidegate_requests_ended_total`. If peers should have \
+                 more open, raise `Limits::open_requests`.",
         patience: "1m",
     },
     Rule {
@@ -213,12 +213,21 @@ pub fn alerts() -> String {
         let expression = signs.collect::<Vec<_>>().join("\n          or ");
         let _ = write!(
             out,
-            "      - alert: Tidegate_{}\n        expr: |-\n          {expression}\n        for: {}\n        annotations:\n          \
+            "      - alert: Tidegate{}\n        expr: |-\n          {expression}\n        for: {}\n        annotations:\n          \
              summary: \"{{{{ $labels.instance }}}}: {}\"\n          description: \"{}\"\n",
-            rule.name, rule.patience, rule.meaning, rule.action
+            camel_case(rule.name),
+            rule.patience,
+            rule.meaning,
+            rule.action
         );
     }
     out
+}
+
+/// Alerts are named so.
+fn camel_case(name: &str) -> String {
+    let capital = |word: &str| word[..1].to_uppercase() + &word[1..];
+    name.split('_').map(capital).collect()
 }
 
 fn selector((name, labels): &Series) -> String {

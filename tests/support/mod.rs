@@ -9,6 +9,7 @@
 
 #[cfg(feature = "admin")]
 pub mod admin;
+pub mod balance;
 pub mod clerk;
 pub mod client;
 pub mod diagnosis;
@@ -16,7 +17,6 @@ pub mod errant;
 pub mod exposition;
 pub mod extended;
 pub mod hand;
-pub mod ledger;
 pub mod parking;
 #[cfg(feature = "cli")]
 pub mod process;

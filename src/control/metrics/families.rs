@@ -197,7 +197,7 @@ families! {
         name: "tidegate_build",
         kind: Kind::Info,
         measure: Measure::Count,
-        help: "Which tidegate this is; always 1.",
+        help: "Which tidegate this is; always 1. The commit is what TIDEGATE_COMMIT was when it was built.",
     };
     UPTIME = gauge("tidegate_uptime", "How long the server has been running.").seconds();
     DRAINING = gauge("tidegate_draining", "1 while the server drains: no newcomers, and it ends within its grace. Else 0.");
@@ -205,7 +205,7 @@ families! {
         "1 if this event loop died, with its connections: a bug of the server, which drains and ends with exit code 70.");
     SNAPSHOT_TORN = gauge("tidegate_shard_snapshot_torn",
         "1 if this loop never held still while its figures were copied: then identities between them may not hold in this \
-         scrape. With a large tidegate_turn_running_seconds the loop is stuck.");
+         scrape. With a tidegate_turn_running_seconds above 1 the loop is stuck.");
 
     CONNECTIONS = gauge("tidegate_connections", "Connections by where they stand: serving is the usual place.");
     CONNECTIONS_PAUSED = gauge("tidegate_connections_paused",
@@ -294,10 +294,10 @@ families! {
     BUSY = counter("tidegate_shard_busy",
         "Time that the loop spent in turns. Its rate is the loop's use: near 1 it is the bottleneck.").seconds();
     TURN_RUNNING = gauge("tidegate_turn_running",
-        "How long the turn has been running that runs now, 0 if the loop waits. Above 1 s the loop is stuck: the log of \
-         the watchdog and /connections name the connection.").seconds();
+        "How long the turn has been running that runs now, 0 if the loop waits. Above 1 s the loop is stuck; the log names \
+         the connection.").seconds();
     TURN_DURATION = histogram("tidegate_turn_duration",
-        "How long turns of the loops took: no reply waits for less.");
+        "How long turns of the loops took: what comes meanwhile waits so long.");
     READY_DELAY = histogram("tidegate_ready_delay",
         "From the moment that the poller named a connection until the loop came to it: what the others cost it.");
     ROUND_TRIP = histogram("tidegate_round_trip", "From a heartbeat to its answer.");
@@ -315,7 +315,7 @@ families! {
          small or too busy.").seconds();
 
     SCRAPES = counter("tidegate_scrapes", "Answers given to GET /metrics before this one.");
-    SCRAPE_TIME = counter("tidegate_scrape", "Time that making them took.").seconds();
+    SCRAPE_TIME = counter("tidegate_scrape", "Time that making the text of earlier scrapes took.").seconds();
 
     PROCESS_CPU = counter("process_cpu", "Processor time of the process, user and system.").seconds();
     PROCESS_START = gauge("process_start_time", "When the process started, since the Unix epoch (Linux).").seconds();

@@ -15,6 +15,12 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+/// What was built, if whoever built it said so.
+const COMMIT: &str = match option_env!("TIDEGATE_COMMIT") {
+    Some(commit) => commit,
+    None => "unknown",
+};
+
 /// Whose routes stalls had that were several's, or nobody's.
 const MIXED_ROUTES: &str = "mixed";
 
@@ -79,8 +85,8 @@ impl Collector for Scrape {
 
 impl Scrape {
     fn server(&self, page: &mut Page<'_>) -> fmt::Result {
-        let version = label("version", env!("CARGO_PKG_VERSION"));
-        page.numbers(&f::BUILD, [(version, Number::Whole(1))])?;
+        let build = [label("version", env!("CARGO_PKG_VERSION")), label("commit", COMMIT)].concat();
+        page.numbers(&f::BUILD, [(build, Number::Whole(1))])?;
         one(page, &f::UPTIME, Number::duration(self.uptime))?;
         one(page, &f::DRAINING, Number::Whole(self.is_draining.into()))?;
         let dead = self.by_shard(|shard, _| Number::Whole((self.dead == u16::try_from(shard).ok()).into()));
