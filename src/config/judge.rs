@@ -4,8 +4,8 @@
 //! Never: several keys at once; what they mean together is judged in `meaning`.
 
 use super::schema::{Key, Kind};
-use super::units::{parse_size, parse_time, size_text, time_text};
 use super::value::Value;
+use crate::base::units::{parse_size, parse_time, size_text, time_text};
 use crate::wire::Header;
 use std::time::Duration;
 

@@ -24,14 +24,13 @@ mod report;
 pub mod schema;
 mod settings;
 mod syntax;
-mod units;
 mod value;
 
+pub use crate::base::units::{size_text, time_text};
 pub use host::Host;
 pub use outside::{Changes, Flag, PREFIX, variable};
 pub use print::{default_text, reference};
 pub use report::{File, Mistakes};
-pub use units::{size_text, time_text};
 pub use value::Value;
 
 use crate::base::limits::{BACKLOG, Limits, ROUTE_LABELS_MAX};

@@ -3,7 +3,7 @@
 //! Always holds: the text of a [`Value`] is read back as the same value. Never: which values a key takes; that is judged
 //! in `judge`.
 
-use super::units::{size_text, time_text};
+use crate::base::units::{size_text, time_text};
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
