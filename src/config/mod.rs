@@ -161,6 +161,9 @@ pub fn load(sources: Sources, host: &Host) -> Result<Loaded, Mistakes> {
     if let Some(file) = &mut file {
         let (of_file, is_damaged) = read(&file.text, &mut mistakes);
         of_file.secrets().for_each(|place| file.hide(place));
+        if is_damaged {
+            layers::damaged_secrets(&file.text).into_iter().for_each(|place| file.hide(place));
+        }
         written = written.under(of_file);
         is_partial = is_damaged;
     }
