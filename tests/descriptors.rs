@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 use support::client::{Client, ECHO, GOAWAY, OVERLOADED, RECEIVED, frame};
-use support::process::{BINARY, Process, SERVE, run};
+use support::process::{BINARY, NO_ADMIN, Process, SERVE, run};
 use support::serving::{Gate, Neighbour, Serving, builder};
 use support::{pattern, wait_until};
 use tidegate::metrics::{Counter, Gauge};
@@ -23,7 +23,7 @@ fn limited(descriptors: u32, held: u32) -> Command {
         "ulimit -n {descriptors}; for ((n = 0; n < {held}; n++)); do exec {{fd}}</dev/null; done; exec \"$@\""
     );
     command.args(["-c", &script, "bash", BINARY]).args(SERVE).args(["--shards", "1", "--log-format", "text"]);
-    command.env_remove("RUST_LOG");
+    command.env_remove("RUST_LOG").env(NO_ADMIN.0, NO_ADMIN.1);
     command
 }
 

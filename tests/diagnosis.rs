@@ -57,7 +57,7 @@ impl Patient {
             reply.forward(frame.whole())
         });
         let serving = Serving::of(running.expect("a server"));
-        let scraper = Scraper::of(&serving.handle);
+        let scraper = Scraper::of(&serving);
         let neighbours = (0..4).map(|_| Neighbour::of(serving.frames())).collect();
         Patient { serving, scraper, neighbours, gate, unanswered }
     }

@@ -10,12 +10,12 @@ use std::net::Shutdown;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use support::admin::ask;
+use support::admin::{admin_of, ask};
 use support::balance::ledger;
 use support::client::{ACK, Client, DISCARD, ECHO, INTERNAL, OVERLOADED, PROTOCOL, RECEIVED, frame};
 use support::diagnosis::{self, RULES, Rule};
 use support::exposition::Exposition;
-use support::scraper::{OPEN_METRICS, Scraper, admin_of};
+use support::scraper::{OPEN_METRICS, Scraper};
 use support::serving::{Gate, Neighbour, Serving, builder};
 use support::wait_until;
 use tidegate::base::limits::Limits;
@@ -32,7 +32,7 @@ const PANICKING: u16 = 9;
 /// A server with one loop, and its scraper.
 fn single() -> (Serving, Scraper) {
     let serving = Serving::of(builder().shards(1).start(Router::embedded).expect("a server"));
-    let scraper = Scraper::of(&serving.handle);
+    let scraper = Scraper::of(&serving);
     (serving, scraper)
 }
 
@@ -50,7 +50,7 @@ fn scrape_until(scraper: &mut Scraper, what: &str, is_so: impl Fn(&Exposition) -
 #[test]
 fn the_format_is_what_the_client_takes() {
     let (serving, _) = single();
-    let at = admin_of(&serving.handle);
+    let at = admin_of(&serving);
     let classic = "text/plain; version=0.0.4; charset=utf-8";
     #[rustfmt::skip]
     let table: &[(Option<&str>, &str)] = &[
@@ -160,7 +160,7 @@ fn ends_are_counted_by_their_reason_and_class() {
 fn refusals_are_counted_with_their_cause() {
     let running = builder().shards(1).max_connections(2).start(Router::embedded);
     let serving = Serving::of(running.expect("a server"));
-    let mut scraper = Scraper::of(&serving.handle);
+    let mut scraper = Scraper::of(&serving);
     let mut served = [serving.connect(), serving.connect()];
     served.iter_mut().for_each(|client| client.echo(b"here"));
     for _ in 0..4 {
@@ -189,7 +189,7 @@ fn where_connections_stand_and_why_they_wait_is_told() {
         replied
     });
     let serving = Serving::of(running.expect("a server"));
-    let mut scraper = Scraper::of(&serving.handle);
+    let mut scraper = Scraper::of(&serving);
     let reader = Client::connect_narrow(serving.frames(), 4 << 10);
     let sending = reader.send_beside(frame(ECHO, &[7; 64 << 10]).repeat(128), false);
     let mut waiting = serving.connect();
@@ -252,7 +252,7 @@ fn what_services_do_is_counted() {
         _ => reply.forward(frame.whole()),
     });
     let serving = Serving::of(running.expect("a server"));
-    let mut scraper = Scraper::of(&serving.handle);
+    let mut scraper = Scraper::of(&serving);
     let mut client = serving.connect();
     // The right to answer is dropped at once.
     client.request(DEFERRED, b"");
@@ -301,7 +301,7 @@ fn a_loop_that_is_stuck_is_told_and_makes_nobody_wait() {
         reply.forward(frame.whole())
     });
     let serving = Serving::of(running.expect("a server"));
-    let mut scraper = Scraper::of(&serving.handle);
+    let mut scraper = Scraper::of(&serving);
     let before = scraper.scrape();
     assert_eq!(before.value("tidegate_shard_snapshot_torn", &[("shard", "0")]), 0.0);
     let mut client = serving.connect();
@@ -337,7 +337,7 @@ fn a_loop_that_is_stuck_is_told_and_makes_nobody_wait() {
 #[test]
 fn under_traffic_the_ledger_balances_and_counters_only_grow() {
     let serving = Serving::of(builder().shards(2).start(Router::embedded).expect("a server"));
-    let mut scraper = Scraper::of(&serving.handle);
+    let mut scraper = Scraper::of(&serving);
     let neighbours: Vec<_> = (0..4).map(|_| Neighbour::of(serving.frames())).collect();
     let (mut last, mut checked) = (scraper.scrape(), 0);
     let until = Instant::now() + Duration::from_secs(2);
@@ -424,7 +424,7 @@ fn series(shards: u16, labels: u16) -> usize {
         builder.label_routes(route * 10..=route * 10 + 3, "a service")
     });
     let serving = Serving::of(labeled.start(Router::embedded).expect("a server"));
-    let now = Scraper::of(&serving.handle).scrape();
+    let now = Scraper::of(&serving).scrape();
     serving.end();
     now.samples().count()
 }
@@ -539,7 +539,7 @@ fn promtool(arguments: &[&str], input: &str) -> Option<(bool, String)> {
 #[test]
 fn promtool_has_nothing_to_say() {
     let (serving, _) = single();
-    let at = admin_of(&serving.handle);
+    let at = admin_of(&serving);
     let answer = ask(at, "GET", "/metrics", &[("Accept", "text/plain")], "");
     serving.end();
     if let Some((is_sound, told)) = promtool(&["check", "metrics"], &answer.body) {

@@ -14,6 +14,10 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_tidegate");
 /// The arguments of a server on free ports of loopback.
 pub const SERVE: [&str; 5] = ["serve", "--frames", "127.0.0.1:0", "--lines", "127.0.0.1:0"];
 
+/// Servers of tests run beside each other, and there is one default port: who wants the admin port says `--admin`, which
+/// goes above this.
+pub const NO_ADMIN: (&str, &str) = ("TIDEGATE_ADMIN__ADDRESS", "off");
+
 /// A server process with its banner read. Killed when dropped, if it still runs.
 pub struct Process {
     child: Child,
@@ -66,6 +70,7 @@ impl Process {
     pub fn start(command: &mut Command) -> Process {
         let mut child = command
             .env_remove("RUST_LOG")
+            .env(NO_ADMIN.0, NO_ADMIN.1)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

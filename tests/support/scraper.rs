@@ -4,31 +4,25 @@
 //! the server's for the next question.
 
 use super::PATIENCE;
+use super::admin::admin_of;
 use super::exposition::Exposition;
+use super::serving::Serving;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use tidegate::control::Admin;
-use tidegate::server::Handle;
 
 /// What every text must be declared as.
 pub const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// An admin port of its own for a server in this process.
-pub fn admin_of(handle: &Handle) -> SocketAddr {
-    let admin = Admin::bind("127.0.0.1:0").expect("a free port");
-    let at = admin.local_addr().expect("it is bound");
-    admin.start(handle.clone()).expect("a thread");
-    at
-}
-
+/// The connection.
 pub struct Scraper {
     at: SocketAddr,
     stream: BufReader<TcpStream>,
 }
 
 impl Scraper {
-    pub fn of(handle: &Handle) -> Scraper {
-        Scraper::connect(admin_of(handle))
+    /// Of an admin port of its own for a server in this process.
+    pub fn of(serving: &Serving) -> Scraper {
+        Scraper::connect(admin_of(serving))
     }
 
     pub fn connect(at: SocketAddr) -> Scraper {

@@ -41,9 +41,9 @@ impl Exporter {
     /// All families, as OpenMetrics text.
     pub(super) fn text(&self, handle: &Handle) -> String {
         let began = Instant::now();
-        let files = self.files.get_or_init(Files::open);
+        let files = self.files.get_or_init(|| Files::open(handle.thread_ids()));
         let own = *self.lock();
-        let scrape = Scrape::of(handle, files.read(handle.shards()), own);
+        let scrape = Scrape::of(handle, files.read(), own);
         let mut registry = Registry::default();
         registry.register_collector(Box::new(scrape));
         let mut text = String::new();

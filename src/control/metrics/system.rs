@@ -20,12 +20,12 @@ pub(super) struct Files;
 
 #[cfg(not(target_os = "linux"))]
 impl Files {
-    pub(super) fn open() -> Files {
+    pub(super) fn open(_: &[Option<u32>]) -> Files {
         Files
     }
 
-    pub(super) fn read(&self, shards: usize) -> System {
-        System { threads: vec![None; shards], ..System::anywhere() }
+    pub(super) fn read(&self) -> System {
+        System::anywhere()
     }
 }
 
@@ -38,7 +38,7 @@ pub(super) struct System {
     pub(super) virtual_bytes: Option<u64>,
     pub(super) open_fds: Option<u64>,
     pub(super) max_fds: Option<u64>,
-    /// By the loop's number.
+    /// By the loop's number, as far as they are known.
     pub(super) threads: Vec<Option<ThreadTime>>,
 }
 

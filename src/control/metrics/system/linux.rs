@@ -2,7 +2,6 @@
 
 use super::{System, ThreadTime};
 use rustix::param::clock_ticks_per_second;
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
@@ -15,27 +14,28 @@ const TEXT_BYTES: usize = 4096;
 pub(in super::super) struct Files {
     status: Option<File>,
     started: Option<Duration>,
-    /// By the loop's number. A number that two threads have, of two servers in this process, is nobody's.
-    threads: BTreeMap<usize, Option<File>>,
+    /// By the loop's number.
+    threads: Vec<Option<File>>,
 }
 
 impl Files {
-    pub(in super::super) fn open() -> Files {
+    pub(in super::super) fn open(thread_ids: &[Option<u32>]) -> Files {
+        let schedstat = |id: &Option<u32>| File::open(format!("/proc/self/task/{}/schedstat", (*id)?)).ok();
         Files {
             status: File::open("/proc/self/status").ok(),
             started: started(),
-            threads: threads().unwrap_or_default(),
+            threads: thread_ids.iter().map(schedstat).collect(),
         }
     }
 
-    pub(in super::super) fn read(&self, shards: usize) -> System {
+    pub(in super::super) fn read(&self) -> System {
         let status = self.status.as_ref().and_then(text).unwrap_or_default();
         System {
             started: self.started,
             resident_bytes: field(&status, "VmRSS:"),
             virtual_bytes: field(&status, "VmSize:"),
             open_fds: open_fds(),
-            threads: (0..shards).map(|shard| thread_time(self.threads.get(&shard)?.as_ref()?)).collect(),
+            threads: self.threads.iter().map(|file| thread_time(file.as_ref()?)).collect(),
             ..System::anywhere()
         }
     }
@@ -71,22 +71,6 @@ fn started() -> Option<Duration> {
     let boot = all.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
     let ms = ticks.checked_mul(1000)?.checked_div(clock_ticks_per_second())?;
     Some(Duration::from_secs(boot) + Duration::from_millis(ms))
-}
-
-/// The loops' threads, by their names.
-fn threads() -> std::io::Result<BTreeMap<usize, Option<File>>> {
-    let mut found = BTreeMap::new();
-    for task in fs::read_dir("/proc/self/task")? {
-        let path = task?.path();
-        let Ok(name) = fs::read_to_string(path.join("comm")) else { continue };
-        let Some(shard) = name.trim_end().strip_prefix("tidegate-").and_then(|number| number.parse().ok())
-        else {
-            continue;
-        };
-        let is_second = found.contains_key(&shard);
-        found.insert(shard, if is_second { None } else { File::open(path.join("schedstat")).ok() });
-    }
-    Ok(found)
 }
 
 /// Nanoseconds on a processor, and nanoseconds of waiting for one.
