@@ -229,7 +229,7 @@ fn where_connections_stand_and_why_they_wait_is_told() {
         held.lock().expect("no panic").clear();
     }
     (0..3).for_each(|_| waiting.expect_error(INTERNAL));
-    drop((bad, waiting));
+    drop((reader, bad, waiting));
     let now = scrape_until(&mut scraper, "all are gone", |now| now.sum("tidegate_connections", &[]) == 0.0);
     assert_eq!(now.sum("tidegate_requests_ended_total", &[("outcome", "dropped")]), 3.0);
     serving.end();
