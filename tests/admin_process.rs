@@ -96,7 +96,7 @@ fn the_log_is_changed_while_the_server_runs() {
     assert_eq!((changed.status, changed.body.as_str()), (200, "was info\nnow tidegate=debug,warn\n"));
     visit();
     assert_eq!(get(at, "/log").body, "tidegate=debug,warn\n");
-    for wrong in ["=[", "tidegate=loud", ""] {
+    for wrong in ["=[", "tidegate=loud", "debgu", "info,", "tidegate=", ""] {
         let refused = post(at, "/log", wrong);
         assert_eq!((refused.status, refused.body.lines().count()), (400, 1), "{refused:?}");
         assert!(refused.body.contains("such as debug"), "{refused:?}");
