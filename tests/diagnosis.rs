@@ -29,6 +29,9 @@ const SLOW: u16 = 5;
 const GATED: u16 = 6;
 const UNANSWERED: u16 = 7;
 
+/// Two scrapes, the earlier one first.
+type Texts = (String, String);
+
 /// A server to break, and who uses it meanwhile.
 struct Patient {
     serving: Serving,
@@ -68,7 +71,7 @@ impl Patient {
 }
 
 /// The two texts around something that is repeated for as long as the window is open.
-fn around(patient: &mut Patient, mut again: impl FnMut(&mut Patient)) -> (String, String) {
+fn around(patient: &mut Patient, mut again: impl FnMut(&mut Patient)) -> Texts {
     let before = patient.scraper.text();
     let until = Instant::now() + WINDOW;
     while Instant::now() < until {
@@ -81,7 +84,7 @@ fn rest(_: &mut Patient) {
     std::thread::sleep(Duration::from_millis(100));
 }
 
-fn healthy() -> (String, String) {
+fn healthy() -> Texts {
     let mut patient = Patient::of(builder().shards(2));
     let texts = around(&mut patient, rest);
     patient.leave();
@@ -90,7 +93,7 @@ fn healthy() -> (String, String) {
 }
 
 /// Connection after connection sends a frame with a wrong checksum.
-fn bad_checksums() -> (String, String) {
+fn bad_checksums() -> Texts {
     let mut patient = Patient::of(builder().shards(2));
     let mut bad = frame(ECHO, b"bad");
     *bad.last_mut().expect("a checksum") ^= 0x55;
@@ -105,7 +108,7 @@ fn bad_checksums() -> (String, String) {
 }
 
 /// Six peers ask for megabytes and read nothing.
-fn slow_readers() -> (String, String) {
+fn slow_readers() -> Texts {
     let mut patient = Patient::of(builder().shards(2));
     let before = patient.scraper.text();
     let want = frame(ECHO, &[7; 64 << 10]).repeat(128);
@@ -128,7 +131,7 @@ fn slow_readers() -> (String, String) {
 }
 
 /// A handler that takes 0.4 s, asked again and again.
-fn slow_handler() -> (String, String) {
+fn slow_handler() -> Texts {
     let mut patient = Patient::of(builder().shards(2));
     let mut client = patient.serving.connect();
     let texts = around(&mut patient, |_| {
@@ -142,7 +145,7 @@ fn slow_handler() -> (String, String) {
 }
 
 /// A handler that does not come back while it is looked at.
-fn stuck_handler() -> (String, String) {
+fn stuck_handler() -> Texts {
     let mut patient = Patient::of(builder().shards(2));
     let mut client = patient.serving.connect();
     let before = patient.scraper.text();
@@ -159,7 +162,7 @@ fn stuck_handler() -> (String, String) {
 }
 
 /// More newcomers than the process has descriptors left. Their own were made before, so that none is missing here.
-fn descriptors_exhausted() -> (String, String) {
+fn descriptors_exhausted() -> Texts {
     let mut patient = Patient::of(builder().shards(2));
     let before = patient.scraper.text();
     let make = || Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
@@ -187,7 +190,7 @@ fn descriptors_exhausted() -> (String, String) {
 }
 
 /// Frames of half a megabyte that stop halfway, in a server with 4 MiB.
-fn memory_at_limit() -> (String, String) {
+fn memory_at_limit() -> Texts {
     let mut patient = Patient::of(builder().shards(1).memory(4 << 20));
     let before = patient.scraper.text();
     let half = &frame(ECHO, &[7; 512 << 10])[..200 << 10];
@@ -210,7 +213,7 @@ fn memory_at_limit() -> (String, String) {
 }
 
 /// Six peers with more requests than may be open, to a service that does not answer.
-fn open_requests_full() -> (String, String) {
+fn open_requests_full() -> Texts {
     let limits = Limits { open_requests: 4, ..Limits::default() };
     let mut patient = Patient::of(builder().shards(2).limits(limits));
     let before = patient.scraper.text();
@@ -232,7 +235,7 @@ fn open_requests_full() -> (String, String) {
 }
 
 /// Connection after connection is used and then reset.
-fn reset_storm() -> (String, String) {
+fn reset_storm() -> Texts {
     let mut patient = Patient::of(builder().shards(2));
     let texts = around(&mut patient, |patient| {
         let mut client = patient.serving.connect();
@@ -246,7 +249,7 @@ fn reset_storm() -> (String, String) {
 }
 
 /// A drain that waits for an answer.
-fn draining() -> (String, String) {
+fn draining() -> Texts {
     let mut patient = Patient::of(builder().shards(2));
     let mut client = patient.serving.connect();
     let before = patient.scraper.text();
@@ -267,7 +270,7 @@ fn draining() -> (String, String) {
 }
 
 /// What is injected, and the name that must be given to it.
-const FAULTS: &[(&str, fn() -> (String, String))] = &[
+const FAULTS: &[(&str, fn() -> Texts)] = &[
     (HEALTHY, healthy),
     ("bad_checksums", bad_checksums),
     ("slow_readers", slow_readers),

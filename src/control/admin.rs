@@ -22,7 +22,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::watch as signal;
-use tracing::{error, warn};
+use tracing::error;
 
 /// What the control thread's niceness is raised by on Linux: the loops go first.
 #[cfg(target_os = "linux")]
@@ -306,7 +306,7 @@ impl Control {
 fn give_way() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICER) {
-        warn!(%error, "the control thread has the same priority as the event loops");
+        tracing::warn!(%error, "the control thread has the same priority as the event loops");
     }
 }
 
