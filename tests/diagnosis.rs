@@ -269,8 +269,11 @@ fn draining() -> Texts {
     (before, after)
 }
 
-/// What is injected, and the name that must be given to it.
-const FAULTS: &[(&str, fn() -> Texts)] = &[
+/// The name that must be given to it, and how it is made.
+type Injection = (&'static str, fn() -> Texts);
+
+/// All of them.
+const FAULTS: &[Injection] = &[
     (HEALTHY, healthy),
     ("bad_checksums", bad_checksums),
     ("slow_readers", slow_readers),

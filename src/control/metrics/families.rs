@@ -77,8 +77,8 @@ pub(super) const fn of_counter(counter: Counter) -> Option<Place> {
         Counter::PausedOutput => Place::among(&PAUSES, "pause", "output"),
         Counter::PausedMemory => Place::among(&PAUSES, "pause", "memory"),
         Counter::PausedSlots => Place::among(&PAUSES, "pause", "slots"),
-        Counter::Heartbeats => Place::among(&HEARTBEATS, "end", "sent"),
-        Counter::HeartbeatsAnswered => Place::among(&HEARTBEATS, "end", "answered"),
+        Counter::Heartbeats => Place::alone(&HEARTBEATS_SENT),
+        Counter::HeartbeatsAnswered => Place::alone(&HEARTBEATS_ANSWERED),
         Counter::UnaskedPongs => Place::alone(&UNASKED_PONGS),
         // With the reason: connections closed for memory.
         Counter::Evicted => None,
@@ -266,8 +266,8 @@ families! {
     PAUSES = counter("tidegate_pauses",
         "Times that reading a connection was paused. Some for output are usual where peers ask for more than they read; \
          any for memory means that buffers are at their limit.");
-    HEARTBEATS = counter("tidegate_heartbeats",
-        "Heartbeats sent to peers that said HELLO and then nothing, and those that were answered.");
+    HEARTBEATS_SENT = counter("tidegate_heartbeats_sent", "Heartbeats sent to peers that said HELLO and then nothing.");
+    HEARTBEATS_ANSWERED = counter("tidegate_heartbeats_answered", "Heartbeats that were answered.");
     UNASKED_PONGS = counter("tidegate_unasked_pongs", "PONG frames that answered nothing.");
     STALE_EVENTS = counter("tidegate_stale_events",
         "Events for connections that were gone already. Harmless.");
