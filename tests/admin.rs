@@ -101,7 +101,7 @@ fn the_root_lists_the_paths() {
         // Each row tells the truth: its methods are taken, and no other.
         let wants = if row.contains("POST") { ["POST", "DELETE"] } else { ["GET", "PUT"] };
         if !["/drain", "/log"].contains(&path) {
-            assert_eq!(ask(at, wants[0], path, &[BEARER], "").status == 405, false, "{row}");
+            assert_ne!(ask(at, wants[0], path, &[BEARER], "").status, 405, "{row}");
         }
         let refused = ask(at, wants[1], path, &[BEARER], "");
         assert_eq!(refused.status, 405, "{row}");
