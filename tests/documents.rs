@@ -17,17 +17,20 @@ const GUIDE: &str = include_str!("../docs/GUIDE.md");
 const ARCHITECTURE: &str = include_str!("../docs/ARCHITECTURE.md");
 
 /// Every document of the repository.
-const DOCUMENTS: [&str; 16] = [
+const DOCUMENTS: [&str; 19] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "benches/README.md",
+    "docs/ADMIN.md",
     "docs/ARCHITECTURE.md",
     "docs/BENCH.md",
     "docs/CLI.md",
     "docs/CLIENTS.md",
     "docs/CONFIG.md",
     "docs/GUIDE.md",
+    "docs/METRICS.md",
+    "docs/OPERATIONS.md",
     "docs/PERFORMANCE.md",
     "docs/PROTOCOL.md",
     "docs/RELIABILITY.md",

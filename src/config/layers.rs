@@ -5,7 +5,7 @@
 
 use super::judge::{Raw, nearest};
 use super::report::{Mistake, Origin, Place};
-use super::schema::{NOT_THERE, SECTIONS, Section, section};
+use super::schema::{Kind, NOT_THERE, Only, SECTIONS, Section, section};
 use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -52,6 +52,21 @@ impl Written {
         &mut self.lists.entry(name).or_insert_with(|| (Origin::Default, Vec::new())).1
     }
 
+    /// Where in the file secrets are.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = Place> {
+        let is_secret = |section: &str, name: &str| {
+            let key = SECTIONS.iter().find(|known| known.name == section)?.key(name, Only::All)?;
+            Some(matches!(key.kind, Kind::Secret { .. }))
+        };
+        let entries = self.tables.iter().flat_map(|(section, table)| {
+            table.entries.iter().map(move |(name, (_, origin))| (section, name, origin))
+        });
+        entries.filter_map(move |(section, name, origin)| match origin {
+            Origin::File(place) if is_secret(section, name) == Some(true) => Some(*place),
+            Origin::File(_) | Origin::Variable { .. } | Origin::Flag(_) | Origin::Default => None,
+        })
+    }
+
     /// Nobody gave any of this.
     pub(super) fn into_default(mut self) -> Written {
         let lists = self.lists.values_mut().flat_map(|(origin, list)| {
@@ -87,6 +102,28 @@ pub(super) fn read(root: &DeTable<'_>, mistakes: &mut Vec<Mistake>) -> Written {
         reader.read_top(key.get_ref(), key.span().into(), value);
     }
     reader.written
+}
+
+/// What stands behind the names of secrets, line by line: in a file that could not be read as a whole, one may be in what
+/// was left out.
+pub(super) fn damaged_secrets(text: &str) -> Vec<Place> {
+    let is_secret = |name: &str| {
+        let keys = SECTIONS.iter().flat_map(|section| section.keys);
+        keys.filter(|key| matches!(key.kind, Kind::Secret { .. })).any(|key| key.name == name)
+    };
+    let (mut places, mut start) = (Vec::new(), 0);
+    for line in text.split_inclusive('\n') {
+        if let Some((name, value)) = line.split_once('=') {
+            let name = name.rsplit('.').next().unwrap_or(name).trim().trim_matches(['"', '\'']);
+            let end = start + line.trim_end().len();
+            let value = end.min(start + line.len() - value.trim_start().len());
+            if is_secret(name) {
+                places.push(Place { start: value, end });
+            }
+        }
+        start += line.len();
+    }
+    places
 }
 
 struct Reader<'a> {

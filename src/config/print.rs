@@ -48,7 +48,7 @@ fn listeners(out: &mut String, section: &Section) {
     for (place, (address, protocol)) in LISTENERS.into_iter().enumerate() {
         let _ = writeln!(out, "{}{}", if place == 0 { "" } else { "\n" }, section.header());
         if place == 0 {
-            defaults(out, section, |key| (key.name == "address").then(|| Value::Address(address.to_owned())));
+            defaults(out, section, |key| (key.name == "address").then(|| Value::Address(address.into())));
             continue;
         }
         let _ = writeln!(out, "address = \"{address}\"\nprotocol = \"{protocol}\"");
@@ -201,8 +201,13 @@ one further on is a mistake. Values are written as in the file, without the quot
 ## Flags
 
 `--frames` and `--lines` give the first listener of frames, or of lines, another address; if the file has none, it
-becomes one. `--route` adds a route. The others are `server.shards`, `server.pin`, `server.drain.grace`, `timeouts.idle`
-and `log.format` under shorter names; their times are in seconds.
+becomes one. `--route` adds a route. The others are `server.shards`, `server.pin`, `server.drain.grace`,
+`timeouts.idle`, `admin.address` and `log.format` under shorter names; their times are in seconds.
+
+## Secrets
+
+`admin.token` is nowhere shown: in the effective configuration it is `\"***\"`, which is no token and is refused if it is read
+back. Where a mistake is told of the line that it is in, it is covered.
 ";
 
 const REFERENCE_TAIL: &str = "

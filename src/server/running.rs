@@ -80,6 +80,7 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub(super) struct Figures {
     pub(super) metrics: Vec<Arc<ShardMetrics>>,
+    pub(super) thread_ids: Vec<Option<u32>>,
     /// What the workers do, if there are any.
     pub(super) jobs: Option<Arc<Queue<Job>>>,
     pub(super) capacity: Capacity,
@@ -214,6 +215,12 @@ impl Handle {
         self.shared.figures.metrics.len()
     }
 
+    /// The system's number of each loop's thread, by the loop's number; `None` where the system does not tell it (all
+    /// but Linux).
+    pub fn thread_ids(&self) -> &[Option<u32>] {
+        &self.shared.figures.thread_ids
+    }
+
     /// The figures of now, of all loops together.
     pub fn snapshot(&self) -> Snapshot {
         self.shared.snapshot()
@@ -256,13 +263,13 @@ impl Handle {
                     in_hand.map(|turn| start.elapsed().saturating_sub(Duration::from_micros(turn.since.0)));
                 let visiting = in_hand.and_then(|turn| turn.visiting);
                 let visiting = visiting.map(|Token { generation, slot }| ConnId { shard, generation, slot });
-                LoopState { commands, answers, turn, visiting }
+                LoopState { commands, answers, turns: metrics.turns(), turn, visiting }
             })
             .collect()
     }
 
-    /// Makes every loop take a turn, as soon as it can: one whose count of [turns](crate::metrics::Counter::Turns) then
-    /// stays where it was is stuck, or dead.
+    /// Makes every loop take a turn, as soon as it can: one whose count of [turns](LoopState::turns) then stays where it
+    /// was is stuck, or has ended.
     pub fn knock(&self) {
         self.shared.group.mailboxes().for_each(|mailbox| mailbox.knock());
     }

@@ -10,9 +10,12 @@
 #[cfg(feature = "admin")]
 pub mod admin;
 pub mod chaos;
+pub mod balance;
 pub mod clerk;
 pub mod client;
+pub mod diagnosis;
 pub mod errant;
+pub mod exposition;
 pub mod extended;
 pub mod hand;
 pub mod ledger;
@@ -20,6 +23,8 @@ pub mod parking;
 #[cfg(feature = "cli")]
 pub mod process;
 pub mod rounds;
+#[cfg(feature = "admin")]
+pub mod scraper;
 pub mod serving;
 #[cfg(feature = "cli")]
 pub mod transcript;
