@@ -252,6 +252,22 @@ pub const WORKERS_MAX: u16 = 256;
 /// The most that a server may say of how many offloaded jobs may wait for a worker.
 pub const JOBS_WAITING_MAX: usize = 1 << 20;
 
+/// Slots of a loop's table that an inspection looks at in one turn: about 20 µs of work, a tenth of
+/// [`BATCH_US_MAX`], so that it costs traffic less than one more busy connection would.
+pub const INSPECTED_PER_TURN: u32 = 1024;
+
+/// Connections that one inspection of a loop tells of at most.
+pub const INSPECTED_MAX: usize = 100;
+
+/// Ended connections that a loop remembers, of each of two kinds: the ordinary, and the notable.
+pub const ENDS_KEPT: usize = 128;
+
+/// Connections on their way out whose last words a loop remembers until they are closed.
+pub const LEAVING_KEPT: usize = 128;
+
+/// Events that a loop remembers.
+pub const EVENTS_KEPT: usize = 1024;
+
 /// Loops of one server at most.
 pub const SHARDS_MAX: u16 = 256;
 

@@ -13,6 +13,7 @@ pub mod planted;
 pub mod rng;
 pub mod text;
 pub mod time;
+pub mod u48;
 
 pub use address::Address;
 pub use close::CloseReason;
@@ -21,3 +22,4 @@ pub use id::{ConnId, Token};
 pub use rng::Rng;
 pub use text::Text;
 pub use time::{Ms, Time};
+pub use u48::U48;

@@ -10,6 +10,7 @@
 mod builder;
 mod error;
 mod figures;
+mod inspection;
 mod launch;
 mod pool;
 mod report;
@@ -23,6 +24,9 @@ pub use crate::turn::{OTHER_ROUTES, RouteLabel};
 pub use builder::{Builder, Listener, shards_for};
 pub use error::Error;
 pub use figures::{Capacity, LoopState};
+pub use inspection::{
+    By, Closed, Connection, Happened, Inspection, LoopEvent, NoReport, Only, Question, Report,
+};
 pub use pool::WorkerFigures;
 pub use report::DrainReport;
 pub use running::{Handle, Running, Unreached};
