@@ -47,6 +47,7 @@ const ONLY_IN: &[(&[&str], &[&str])] = &[
     (&["mio"], &["net", "shard", "load"]),
     (&["socket2"], &["net"]),
     (&["nix"], &["net"]),
+    (&["subtle"], &["control"]),
     (&["tokio"], &["control"]),
     (&["axum"], &["control"]),
     (&["hyper"], &["control"]),

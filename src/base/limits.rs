@@ -289,6 +289,56 @@ pub const BACKLOG: i32 = 4096;
 /// The longest accept queue that a listener may ask for: 16 bits, which is all that older kernels keep of it.
 pub const BACKLOG_MAX: i32 = 65_535;
 
+// ---- the admin port ---------------------------------------------------------------------------------------------
+
+/// Connections of the admin port at once. Beyond it the one that has been waiting for a request longest makes room. A
+/// few tools look at a server; each costs a descriptor that a client does not have.
+pub const ADMIN_CONNECTIONS_MAX: usize = 32;
+
+/// Descriptors that the admin port needs: its connections, its socket, its poller with a waker, and one for a drain.
+pub const ADMIN_DESCRIPTORS: u64 = ADMIN_CONNECTIONS_MAX as u64 + 8;
+
+/// Largest head of a request, in bytes; the least that hyper takes.
+pub const ADMIN_HEAD_BYTES_MAX: usize = 8 << 10;
+
+/// Largest body of a request, in bytes: a filter of the log is the longest that there is.
+pub const ADMIN_BODY_BYTES_MAX: usize = 4 << 10;
+
+/// How long a connection may take to send the head of a request, counted from its start or from the answer before:
+/// so it may be idle as long.
+pub const ADMIN_HEAD_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long an answer may take, the request's body included.
+pub const ADMIN_ANSWER_WITHIN: Duration = Duration::from_secs(15);
+
+/// How long a connection of the admin port may live: what bounds a peer that does not read. It ends behind the answer
+/// that is on its way then, if that is taken within [`ADMIN_ANSWER_WITHIN`].
+pub const ADMIN_CONNECTION_LIFE: Duration = Duration::from_secs(300);
+
+/// First and longest wait after a failed accept of the admin port, in milliseconds.
+pub const ADMIN_BACKOFF_MS: (u64, u64) = (10, 1_000);
+
+/// Shortest and longest token of the admin port, in bytes: 16 of letters and digits can't be guessed.
+pub const ADMIN_TOKEN_BYTES: (usize, usize) = (16, 256);
+
+/// Names that the admin port may be asked by, at most.
+pub const ADMIN_HOSTS_MAX: usize = 16;
+
+/// How long a health check waits for the loops, in milliseconds, if it is not told otherwise ...
+pub const HEALTH_WITHIN_MS: u64 = 1_000;
+
+/// ... and the most that it may be told, which leaves time for the answer.
+pub const HEALTH_WITHIN_MS_MAX: u64 = 10_000;
+
+/// Health checks make a loop take a turn once in this time at most, however many there are. Milliseconds.
+pub const KNOCK_EVERY_MS: u64 = 10;
+
+/// How often the loops are looked at from outside ...
+pub const WATCHDOG_EVERY: Duration = Duration::from_millis(250);
+
+/// ... and the turn that is told of because the loop itself can't tell: twice what a person notices.
+pub const WATCHDOG_TURN: Duration = Duration::from_secs(1);
+
 // ---- the client -------------------------------------------------------------------------------------------------
 
 /// How long connecting, sending a request and receiving a reply may take each, unless a client's options say otherwise.
@@ -323,6 +373,10 @@ const _: () = {
     assert!(SOCKET_BUFFER_BYTES_MIN <= SOCKET_BUFFER_BYTES && SOCKET_BUFFER_BYTES <= SOCKET_BUFFER_BYTES_MAX);
     assert!(CONNECTIONS_PER_SHARD_MAX as usize + DIALED_PER_SHARD <= 1 << 24, "all slots have a name");
     assert!(OPEN_REQUESTS <= OPEN_REQUESTS_MAX);
+    assert!(HEALTH_WITHIN_MS <= HEALTH_WITHIN_MS_MAX);
+    assert!(Duration::from_millis(HEALTH_WITHIN_MS_MAX).as_millis() < ADMIN_ANSWER_WITHIN.as_millis());
+    assert!(ADMIN_BACKOFF_MS.0 < ADMIN_BACKOFF_MS.1);
+    assert!(ADMIN_TOKEN_BYTES.1 < ADMIN_HEAD_BYTES_MAX, "a token fits the head of a request");
     assert!(OPEN_REQUESTS_MAX as usize <= LATERS_PER_SHARD, "one connection's requests all fit the mailbox");
     assert!(EFFECT_BYTES_MAX > PAYLOAD_BYTES_DEFAULT as usize + EXTENSION_BYTES_MAX as usize);
 };

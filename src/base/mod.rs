@@ -1,4 +1,5 @@
-//! What every other module may know: limits, fault classes, ids, addresses, time, a seeded generator.
+//! What every other module may know: limits, fault classes, ids, addresses, time, units, a seeded
+//! generator.
 //!
 //! Always holds: nothing here depends on another module of this crate, and nothing here has an effect.
 //! Never: sockets, clocks, the environment. Time is a value that somebody above hands in.
@@ -14,6 +15,7 @@ pub mod rng;
 pub mod text;
 pub mod time;
 pub mod u48;
+pub mod units;
 
 pub use address::Address;
 pub use close::CloseReason;

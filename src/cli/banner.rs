@@ -6,21 +6,34 @@ use crate::net::Endpoint;
 use crate::service::BuiltIn;
 use std::fmt::Write as _;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
 /// Ranges of routes that are shown; of more only the number.
 const ROUTES_SHOWN: usize = 8;
 
 /// Prints where the server is, how to try it, and what it may use at most.
-pub(super) fn print(config: &Config, addresses: &[Endpoint], shards: u16, connections: u32) {
-    let text = text(config, addresses, shards, connections);
+pub(super) fn print(
+    config: &Config,
+    addresses: &[Endpoint],
+    admin: Option<SocketAddr>,
+    shards: u16,
+    connections: u32,
+) {
+    let text = text(config, addresses, admin, shards, connections);
     let mut out = std::io::stdout().lock();
     // A closed standard output is no reason not to serve.
     let _ = out.write_all(text.as_bytes());
     let _ = out.flush();
 }
 
-fn text(config: &Config, addresses: &[Endpoint], shards: u16, connections: u32) -> String {
+fn text(
+    config: &Config,
+    addresses: &[Endpoint],
+    admin: Option<SocketAddr>,
+    shards: u16,
+    connections: u32,
+) -> String {
     let mut out = format!("tidegate {}\n", env!("CARGO_PKG_VERSION"));
     let mut is_first = true;
     for (listen, address) in config.listeners.iter().zip(addresses) {
@@ -33,6 +46,9 @@ fn text(config: &Config, addresses: &[Endpoint], shards: u16, connections: u32) 
             Speaks::Frames { .. } | Speaks::BareFrames => "the same routes".to_owned(),
         };
         let _ = writeln!(out, "  {:<9}{address}   {routes}", words_of(listen.speaks));
+    }
+    if let Some(at) = admin {
+        let _ = writeln!(out, "  admin    http://{at}   /healthz /readyz /config");
     }
     let _ = writeln!(out, "  shards   {shards} event loop{}", if shards == 1 { "" } else { "s" });
     let budget = size_text(config.memory_bytes);
@@ -147,7 +163,8 @@ mod tests {
         let loaded = load(Sources { file, ..Sources::default() }, &host).expect("it is right");
         let addresses: Vec<_> =
             addresses.iter().map(|text| Endpoint::parse(text).expect("an address")).collect();
-        text(&loaded.config, &addresses, shards, 100)
+        let admin = loaded.config.admin.as_ref().and_then(|admin| admin.address.parse().ok());
+        text(&loaded.config, &addresses, admin, shards, 100)
     }
 
     #[test]
@@ -156,6 +173,7 @@ mod tests {
         for line in [
             "  frames   127.0.0.1:7411   route 0 ack, 1 echo, 2 discard, 3 flip",
             "  lines    127.0.0.1:7412   route 0 ack",
+            "  admin    http://127.0.0.1:7413   /healthz /readyz /config",
             "  shards   2 event loops",
             "           the kernel adds at most 1MiB for a connection with both queues full",
         ] {

@@ -1,5 +1,6 @@
 //! `tidegate check`: whether a configuration is right, what it says, and what there is to say.
 
+use super::admin;
 use super::banner::{routes_in_words, words_of};
 use super::sources::{configuration, count_line, tell};
 use crate::config::{Config, Host, default_text, reference, size_text};
@@ -39,6 +40,10 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         }
         Ok((loaded, _)) if options.print_effective => Ok(print(&loaded.effective_text())),
         Ok((loaded, host)) => {
+            if let Some(port) = &loaded.config.admin {
+                admin::token(port)?;
+                admin::warnings(port).iter().for_each(|warning| tell(&format!("warning: {warning}\n")));
+            }
             let name = options
                 .file
                 .as_ref()
@@ -53,6 +58,8 @@ fn summary(name: &str, config: &Config, host: &Host) -> String {
     for listen in &config.listeners {
         let _ = writeln!(out, "  {:<11}{}", words_of(listen.speaks), listen.address);
     }
+    let admin = config.admin.as_ref().map_or("off", |port| &port.address);
+    let _ = writeln!(out, "  admin      {admin}");
     let _ = writeln!(out, "  routes     {}", routes_in_words(&config.routes));
     let shards = config.shards_on(host);
     let chosen = if config.shards.is_none() { " (auto, on this host)" } else { "" };

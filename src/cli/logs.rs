@@ -4,8 +4,11 @@
 //! it full are dropped.
 
 use super::colours;
+use crate::control::LogFilter;
 use clap::ValueEnum;
+use std::fmt;
 use std::io::IsTerminal;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::EnvFilter;
 
@@ -33,16 +36,58 @@ impl LogFormat {
 
 /// Starts logging to standard error, in this [format](LogFormat::name). `RUST_LOG` chooses what; without it, everything
 /// from this level up. Lines are written until the guard is dropped.
-pub(super) fn start(format: &str, level: &str) -> WorkerGuard {
+pub(super) fn start(format: &str, level: &str) -> (WorkerGuard, Arc<Filter>) {
     let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let shown = Mutex::new(filter.to_string());
     let is_terminal = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt().with_writer(writer).with_env_filter(filter).with_target(false);
     let is_json = format == LogFormat::Json.name() || format == LogFormat::Auto.name() && !is_terminal;
-    if is_json {
-        builder.json().flatten_event(true).init();
+    let reload: Reload = if is_json {
+        let builder = builder.json().flatten_event(true).with_filter_reloading();
+        let handle = builder.reload_handle();
+        builder.init();
+        Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
     } else {
-        builder.with_ansi(colours::are_wanted(&std::io::stderr())).init();
+        let builder = builder.with_ansi(colours::are_wanted(&std::io::stderr())).with_filter_reloading();
+        let handle = builder.reload_handle();
+        builder.init();
+        Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
+    };
+    (guard, Arc::new(Filter { reload, shown }))
+}
+
+/// Puts a filter in the place of the one before.
+type Reload = Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>;
+
+/// Which lines are written. Changing it holds up who writes a line for the moment of an exchange.
+pub(super) struct Filter {
+    reload: Reload,
+    shown: Mutex<String>,
+}
+
+impl Filter {
+    fn text(&self) -> MutexGuard<'_, String> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    guard
+}
+
+impl fmt::Debug for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Filter").field(&*self.text()).finish()
+    }
+}
+
+impl LogFilter for Filter {
+    fn shown(&self) -> String {
+        self.text().clone()
+    }
+
+    fn change(&self, to: &str) -> Result<(), String> {
+        let filter = EnvFilter::builder().parse(to).map_err(|error| error.to_string())?;
+        let text = filter.to_string();
+        (self.reload)(filter)?;
+        *self.text() = text;
+        Ok(())
+    }
 }

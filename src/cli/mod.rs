@@ -3,6 +3,7 @@
 //! Always holds: a mistake gets one line that says what to do, and an exit code that says what kind it was.
 //! Never: anything that a library user would miss.
 
+mod admin;
 mod banner;
 pub mod bench;
 mod check;
@@ -17,6 +18,7 @@ mod serve;
 mod shell;
 mod sources;
 
+use crate::control::AdminError;
 use crate::wire::Header;
 use anyhow::{anyhow, bail};
 use clap::error::ErrorKind;
@@ -103,9 +105,9 @@ pub fn run() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             complain(&error);
-            let code =
-                error.downcast_ref::<crate::server::Error>().map_or(2, crate::server::Error::exit_code);
-            ExitCode::from(code)
+            let of_server = error.downcast_ref::<crate::server::Error>().map(crate::server::Error::exit_code);
+            let of_admin = || error.downcast_ref::<AdminError>().map(AdminError::exit_code);
+            ExitCode::from(of_server.or_else(of_admin).unwrap_or(2))
         }
     }
 }

@@ -1,9 +1,10 @@
 //! `tidegate serve`: a server as the file, the environment and the flags want it; without any, the embedded default.
 
 use super::sources::{configuration, count_line, tell};
-use super::{banner, logs, seconds};
+use super::{admin, banner, logs, seconds};
 use crate::base::limits::DRAIN_GRACE;
-use crate::config::{Changes, Config, Flag, Host, time_text};
+use crate::config::{Changes, Flag, Host, Loaded, time_text};
+use crate::control::Admin;
 use crate::server::{Error, drain_on_signals};
 use anyhow::bail;
 use clap::Args;
@@ -14,6 +15,9 @@ use tracing::{info, warn};
 
 /// With fewer than these for connections it is not worth starting.
 const CONNECTIONS_MIN: u64 = 16;
+
+/// What the admin port's answers may take to leave when the server has ended: who asked for the drain hears of it.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -26,6 +30,9 @@ pub(super) struct Options {
     /// Where to listen for lines of text: IP:PORT or unix:PATH [default: 127.0.0.1:7412]
     #[arg(long, value_name = "ADDRESS")]
     lines: Option<String>,
+    /// Where to listen for HTTP: figures, health, a drain; or off [default: 127.0.0.1:7413]
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Option<String>,
     /// How many event loops run side by side; auto: one for each processor [default: auto]
     #[arg(long, value_name = "NUMBER", value_parser = number_or_auto)]
     shards: Option<String>,
@@ -58,21 +65,32 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(2));
         }
     };
-    serve(&loaded.config, &host)
+    serve(&loaded, &host)
 }
 
-fn serve(config: &Config, host: &Host) -> anyhow::Result<ExitCode> {
-    let _written_until_here = logs::start(config.log_format, config.log_level);
+fn serve(loaded: &Loaded, host: &Host) -> anyhow::Result<ExitCode> {
+    let config = &loaded.config;
+    let (_written_until_here, filter) = logs::start(config.log_format, config.log_level);
     let (shards, connections) = (config.shards_on(host), config.connections_on(host));
     // Addresses first: that somebody else is there is told even on a host that has too little.
     let builder = config.builder(host)?;
-    check_descriptors(host, shards, config.listeners.len())?;
+    let admin = admin::bind(loaded, filter)?;
+    check_descriptors(host, shards, config.listeners.len(), admin.is_some())?;
     let router = config.router();
     let running = builder.start(move || router.clone())?;
     // The banner promises that Ctrl-C drains.
     drain_on_signals(&running, config.grace)?;
-    banner::print(config, running.local_addrs(), shards, connections);
-    let report = running.join()?;
+    let admin_at = admin.as_ref().map(Admin::local_addr).transpose()?;
+    let control = admin.map(|admin| admin.start(running.handle())).transpose()?;
+    for warning in config.admin.iter().flat_map(admin::warnings) {
+        warn!("{warning}");
+    }
+    banner::print(config, running.local_addrs(), admin_at, shards, connections);
+    let report = running.join();
+    if let Some(control) = control {
+        control.finish(LAST_ANSWERS);
+    }
+    let report = report?;
     if report.is_clean() {
         info!(drained = report.drained, forced = 0, lost = 0, "{report}");
         return Ok(ExitCode::SUCCESS);
@@ -94,6 +112,9 @@ fn flags(options: &Options) -> anyhow::Result<Vec<Flag>> {
     }
     if let Some(shards) = &options.shards {
         flags.push(flag(format!("--shards {shards}"), Changes::Key("server", "shards"), shards));
+    }
+    if let Some(address) = &options.admin {
+        flags.push(flag(format!("--admin {address}"), Changes::Key("admin", "address"), address));
     }
     if options.pin {
         flags.push(flag("--pin".to_owned(), Changes::Key("server", "pin"), "true"));
@@ -131,15 +152,15 @@ fn number_or_auto(text: &str) -> Result<String, String> {
     Err("give it a whole number, or auto".to_owned())
 }
 
-fn check_descriptors(host: &Host, shards: u16, listeners: usize) -> anyhow::Result<()> {
-    if host.connections(shards, listeners) >= CONNECTIONS_MIN {
+fn check_descriptors(host: &Host, shards: u16, listeners: usize, has_admin: bool) -> anyhow::Result<()> {
+    if host.connections(shards, listeners, has_admin) >= CONNECTIONS_MIN {
         return Ok(());
     }
     let error = std::io::Error::other(format!(
         "{} descriptors are too few, {} are needed for {shards} event loops; raise the limit with ulimit -n, or take \
          fewer loops",
         host.descriptors,
-        Host::kept(shards, listeners) + CONNECTIONS_MIN
+        Host::kept(shards, listeners, has_admin) + CONNECTIONS_MIN
     ));
     bail!(Error::Host(error))
 }

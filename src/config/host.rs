@@ -1,6 +1,6 @@
 //! What the host gives, as values: whoever knows the host fills them in.
 
-use crate::base::limits::CONNECTIONS_PER_SHARD_MAX;
+use crate::base::limits::{ADMIN_DESCRIPTORS, CONNECTIONS_PER_SHARD_MAX};
 
 /// A host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,13 +24,16 @@ impl Host {
     const KEPT_PER_LISTENER: u64 = 2;
 
     /// Descriptors that a server of so many loops needs besides its connections.
-    pub fn kept(shards: u16, listeners: usize) -> u64 {
+    pub fn kept(shards: u16, listeners: usize, has_admin: bool) -> u64 {
         let per_loop = Self::KEPT_PER_LOOP + Self::KEPT_PER_LISTENER * listeners as u64;
-        Self::KEPT + per_loop * u64::from(shards)
+        let of_admin = if has_admin { ADMIN_DESCRIPTORS } else { 0 };
+        Self::KEPT + of_admin + per_loop * u64::from(shards)
     }
 
     /// Connections that there are descriptors for.
-    pub fn connections(&self, shards: u16, listeners: usize) -> u64 {
-        self.descriptors.saturating_sub(Self::kept(shards, listeners)).min(CONNECTIONS_PER_SHARD_MAX.into())
+    pub fn connections(&self, shards: u16, listeners: usize, has_admin: bool) -> u64 {
+        self.descriptors
+            .saturating_sub(Self::kept(shards, listeners, has_admin))
+            .min(CONNECTIONS_PER_SHARD_MAX.into())
     }
 }

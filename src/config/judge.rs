@@ -4,8 +4,8 @@
 //! Never: several keys at once; what they mean together is judged in `meaning`.
 
 use super::schema::{Key, Kind};
-use super::units::{parse_size, parse_time, size_text, time_text};
-use super::value::Value;
+use super::value::{Secret, Value};
+use crate::base::units::{parse_size, parse_time, size_text, time_text};
 use crate::wire::Header;
 use std::time::Duration;
 
@@ -46,6 +46,10 @@ impl Key {
             Kind::Switch => ("true or false".to_owned(), None),
             Kind::Choice(words) => (one_of(words), None),
             Kind::Address => ("IP:PORT, HOST:PORT or unix:PATH".to_owned(), None),
+            Kind::Port => ("IP:PORT or HOST:PORT".to_owned(), Some("off")),
+            Kind::Secret { least, most } => (format!("{least} to {most} visible ASCII characters"), Some("")),
+            Kind::Path => ("the path of a file".to_owned(), Some("")),
+            Kind::Hosts { most } => (format!("at most {most} names, separated by commas"), Some("")),
             Kind::Headers => {
                 (format!("a route or a range of routes, each from 0 to {}", Header::ROUTE_MAX), None)
             }
@@ -93,6 +97,14 @@ impl Key {
                 })
             }
             Kind::Address => address(text).map_err(|title| self.refuse(title)),
+            Kind::Port if text == "off" => Ok(Value::Word("off")),
+            Kind::Port => port(text).map_err(|title| self.refuse(title)),
+            Kind::Secret { least, most } => {
+                secret(text, least, most).map_err(|why| self.refuse(format!("`{}` {why}", self.name)))
+            }
+            Kind::Path if text.contains('\0') => Err(self.refuse(format!("{} has a NUL", shown(text)))),
+            Kind::Path => Ok(Value::Text(text.to_owned().into())),
+            Kind::Hosts { most } => hosts(text, most).map_err(|title| self.refuse(title)),
             Kind::Headers => headers(text),
         }
     }
@@ -124,7 +136,8 @@ impl Key {
                 number,
                 natural.map(|seconds| time_text(Duration::from_secs(seconds.min(1 << 40)))),
             )),
-            Kind::Switch | Kind::Choice(_) | Kind::Address => {
+            Kind::Secret { .. } => Err(self.wrong_type("a number")),
+            Kind::Switch | Kind::Choice(_) | Kind::Address | Kind::Port | Kind::Path | Kind::Hosts { .. } => {
                 Err(self.wrong_type(&format!("the number {}", in_words(number))))
             }
         }
@@ -221,6 +234,10 @@ impl Key {
             | Kind::Switch
             | Kind::Choice(_)
             | Kind::Address
+            | Kind::Port
+            | Kind::Secret { .. }
+            | Kind::Path
+            | Kind::Hosts { .. }
             | Kind::Headers => String::new(),
         };
         let bound = if is_less { format!("at least {least}") } else { format!("at most {most}") };
@@ -248,8 +265,14 @@ impl Key {
                 format!("give it a duration such as {such}, at most {}{word}", time_text(most))
             }
             Kind::Address => "write it as IP:PORT, such as 127.0.0.1:7411, or unix:PATH".to_owned(),
+            Kind::Port => "write it as IP:PORT, such as 127.0.0.1:7413, or \"off\"".to_owned(),
+            Kind::Hosts { .. } => {
+                "write names as \"metrics.example,localhost.example\", without ports".to_owned()
+            }
             Kind::Headers => HEADERS_ADVICE.to_owned(),
-            Kind::Count { .. } | Kind::Switch | Kind::Choice(_) => format!("give it {}", self.takes()),
+            Kind::Secret { .. } | Kind::Path | Kind::Count { .. } | Kind::Switch | Kind::Choice(_) => {
+                format!("give it {}", self.takes())
+            }
         }
     }
 }
@@ -304,11 +327,11 @@ fn address(text: &str) -> Result<Value, String> {
         return match path {
             "" => Err(format!("{given} has no path")),
             path if path.contains('\0') => Err(format!("{given} has a path with a NUL")),
-            _ => Ok(Value::Address(text.to_owned())),
+            _ => Ok(Value::Address(text.to_owned().into())),
         };
     }
     if text.parse::<core::net::SocketAddr>().is_ok() {
-        return Ok(Value::Address(text.to_owned()));
+        return Ok(Value::Address(text.to_owned().into()));
     }
     let Some((host, port)) = text.rsplit_once(':') else {
         return Err(format!("{given} is not an address to listen on: it has no port"));
@@ -316,15 +339,49 @@ fn address(text: &str) -> Result<Value, String> {
     if !port.chars().all(|digit| digit.is_ascii_digit()) || port.parse::<u16>().is_err() {
         return Err(format!("{given} is not an address to listen on: ports are 0 to 65535"));
     }
-    let is_name = !host.is_empty()
-        && host.len() <= HOST_BYTES_MAX
-        && host.chars().all(|character| character.is_ascii_alphanumeric() || "-._".contains(character))
-        && host.chars().any(|character| character.is_ascii_alphabetic());
-    if is_name {
-        Ok(Value::Address(text.to_owned()))
+    if is_name(host) {
+        Ok(Value::Address(text.to_owned().into()))
     } else {
         Err(format!("{given} is not an address to listen on"))
     }
+}
+
+/// As [`address`], and no path.
+fn port(text: &str) -> Result<Value, String> {
+    if text.starts_with("unix:") {
+        return Err(format!("{} is a path, but HTTP is on a port", shown(text)));
+    }
+    address(text)
+}
+
+/// What is wrong with a secret, without a byte of it.
+fn secret(text: &str, least: usize, most: usize) -> Result<Value, String> {
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("has a character that is not visible ASCII".to_owned());
+    }
+    if !text.is_empty() && !(least..=most).contains(&text.len()) {
+        return Err(format!("has {} bytes, but must have {least} to {most}", text.len()));
+    }
+    Ok(Value::Secret(Secret(text.to_owned().into())))
+}
+
+fn hosts(text: &str, most: usize) -> Result<Value, String> {
+    let names = || text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    if let Some(wrong) = names().find(|name| !is_name(name)) {
+        return Err(format!("{} is no name of a host", shown(wrong)));
+    }
+    match names().count() {
+        count if count > most => Err(format!("{count} names are too many; there may be {most}")),
+        _ => Ok(Value::Text(names().collect::<Vec<_>>().join(",").into())),
+    }
+}
+
+/// The name of a host, without a port.
+fn is_name(host: &str) -> bool {
+    !host.is_empty()
+        && host.len() <= HOST_BYTES_MAX
+        && host.chars().all(|character| character.is_ascii_alphanumeric() || "-._".contains(character))
+        && host.chars().any(|character| character.is_ascii_alphabetic())
 }
 
 /// RFC 1035 2.3.4.

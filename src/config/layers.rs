@@ -5,7 +5,7 @@
 
 use super::judge::{Raw, nearest};
 use super::report::{Mistake, Origin, Place};
-use super::schema::{NOT_THERE, SECTIONS, Section, section};
+use super::schema::{Kind, NOT_THERE, Only, SECTIONS, Section, section};
 use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -50,6 +50,21 @@ impl Written {
 
     pub(super) fn list_mut(&mut self, name: &'static str) -> &mut Vec<RawTable> {
         &mut self.lists.entry(name).or_insert_with(|| (Origin::Default, Vec::new())).1
+    }
+
+    /// Where in the file secrets are.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = Place> {
+        let is_secret = |section: &str, name: &str| {
+            let key = SECTIONS.iter().find(|known| known.name == section)?.key(name, Only::All)?;
+            Some(matches!(key.kind, Kind::Secret { .. }))
+        };
+        let entries = self.tables.iter().flat_map(|(section, table)| {
+            table.entries.iter().map(move |(name, (_, origin))| (section, name, origin))
+        });
+        entries.filter_map(move |(section, name, origin)| match origin {
+            Origin::File(place) if is_secret(section, name) == Some(true) => Some(*place),
+            Origin::File(_) | Origin::Variable { .. } | Origin::Flag(_) | Origin::Default => None,
+        })
     }
 
     /// Nobody gave any of this.

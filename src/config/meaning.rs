@@ -7,8 +7,8 @@ use super::host::Host;
 use super::judge::shown;
 use super::report::{Mistake, Origin};
 use super::settings::{Part, Setting};
-use super::units::size_text;
 use crate::base::limits::{BUDGET_BYTES_MIN, LISTENERS_MAX};
+use crate::base::units::size_text;
 use crate::server::shards_for;
 use crate::wire::Header;
 use core::net::SocketAddr;
@@ -31,8 +31,13 @@ pub(super) fn check(parts: &[Part], listed: &Origin, host: &Host, mistakes: &mut
     let whole = |name: &str| of(name).filter(|part| !part.is_partial);
     let Some(limits) = whole("limits") else { return };
     check_watermarks(limits, mistakes);
+    let admin = whole("admin");
+    if let Some(admin) = admin {
+        check_admin(admin, &listeners, mistakes);
+    }
     let Some(server) = whole("server") else { return };
-    check_host(server, limits, listeners.len(), host, mistakes);
+    let has_admin = admin.is_none_or(|admin| admin.word("address").is_none());
+    check_host(server, limits, (listeners.len(), has_admin), host, mistakes);
     if let Some(share) = share(server, host, mistakes) {
         check_shares(&share, limits, &listeners, mistakes);
     }
@@ -171,7 +176,38 @@ fn check_watermarks(limits: &Part, mistakes: &mut Vec<Mistake>) {
     mistakes.push(Mistake::new(&change.origin, title, advice).with(&keep.origin, is_there(keep)));
 }
 
-fn check_host(server: &Part, limits: &Part, listeners: usize, host: &Host, mistakes: &mut Vec<Mistake>) {
+fn check_admin(admin: &Part, listeners: &[&Part], mistakes: &mut Vec<Mistake>) {
+    if let (Some((token, _)), Some((file, _))) = (admin.find("token"), admin.find("token_file"))
+        && admin.secret("token").is_some_and(|token| !token.reveal().is_empty())
+        && admin.text("token_file").is_some_and(|file| !file.is_empty())
+    {
+        let title = "the token is given twice, as `token` and by `token_file`";
+        let mistake = Mistake::new(&file.origin, title, "take one of the two out");
+        mistakes.push(mistake.with(&token.origin, "the other one"));
+    }
+    let Some((at, address)) = admin.find("address").zip(admin.address()) else { return };
+    let same = listeners.iter().find_map(|listener| {
+        let (setting, _) = listener.find("address")?;
+        is_same_place(listener.address()?, address).then_some(setting)
+    });
+    if let Some(other) = same {
+        let (change, keep) = to_change(at.0, other);
+        let title = format!("the admin port and a listener are both at {}", shown(address));
+        let mistake = Mistake::new(&change.origin, title, "give one of the two another port");
+        mistakes.push(mistake.with(&keep.origin, "the other one"));
+    }
+}
+
+/// What is beside the loops: how many listeners, and whether there is an admin port.
+type Beside = (usize, bool);
+
+fn check_host(
+    server: &Part,
+    limits: &Part,
+    (listeners, has_admin): Beside,
+    host: &Host,
+    mistakes: &mut Vec<Mistake>,
+) {
     if let (Some((setting, _)), Some(memory), Some(most)) =
         (server.find("memory"), server.size("memory"), host.memory_bytes)
         && memory > most
@@ -186,7 +222,7 @@ fn check_host(server: &Part, limits: &Part, listeners: usize, host: &Host, mista
     else {
         return;
     };
-    let most = host.connections(shards, listeners);
+    let most = host.connections(shards, listeners, has_admin);
     if wanted > most {
         let title = format!(
             "`max_connections` is {wanted}, but {} descriptors leave room for {most}",

@@ -24,15 +24,14 @@ mod report;
 pub mod schema;
 mod settings;
 mod syntax;
-mod units;
 mod value;
 
+pub use crate::base::units::{size_text, time_text};
 pub use host::Host;
 pub use outside::{Changes, Flag, PREFIX, variable};
 pub use print::{default_text, reference};
 pub use report::{File, Mistakes};
-pub use units::{size_text, time_text};
-pub use value::Value;
+pub use value::{Secret, Value};
 
 use crate::base::limits::{BACKLOG, Limits, ROUTE_LABELS_MAX};
 use crate::net::{Keepalive, ListenOptions};
@@ -42,6 +41,7 @@ use layers::Written;
 use report::{Mistake, Origin};
 use settings::Part;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 use toml::de::DeTable;
 
@@ -66,10 +66,25 @@ pub struct Config {
     pub limits: Limits,
     /// Probes by the kernel.
     pub keepalive: Option<Keepalive>,
+    /// The admin port; `None`: there is none.
+    pub admin: Option<AdminPort>,
     /// How the log is written: auto, text or json.
     pub log_format: &'static str,
     /// From which level on.
     pub log_level: &'static str,
+}
+
+/// The admin port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminPort {
+    /// Where.
+    pub address: String,
+    /// What a change wants, if it is in the configuration itself.
+    pub token: Option<Secret>,
+    /// The file that it is in, else.
+    pub token_file: Option<PathBuf>,
+    /// Names that it may be asked by.
+    pub hosts: Vec<String>,
 }
 
 /// One listener.
@@ -138,13 +153,14 @@ impl Loaded {
 ///
 /// Everything that is wrong, at once.
 pub fn load(sources: Sources, host: &Host) -> Result<Loaded, Mistakes> {
-    let Sources { file, variables, flags } = sources;
+    let Sources { mut file, variables, flags } = sources;
     let mut mistakes = Vec::new();
     let mut written = read(&default_text(), &mut mistakes).0.into_default();
     debug_assert!(mistakes.is_empty(), "the default is right: {mistakes:?}");
     let mut is_partial = false;
-    if let Some(file) = &file {
+    if let Some(file) = &mut file {
         let (of_file, is_damaged) = read(&file.text, &mut mistakes);
+        of_file.secrets().for_each(|place| file.hide(place));
         written = written.under(of_file);
         is_partial = is_damaged;
     }
@@ -194,6 +210,7 @@ fn config(parts: &[Part]) -> Option<Config> {
             ..Limits::default()
         },
         keepalive: keepalive(of("keepalive")?)?,
+        admin: admin(of("admin")?)?,
         log_format: log.word("format")?,
         log_level: log.word("level")?,
     })
@@ -202,6 +219,18 @@ fn config(parts: &[Part]) -> Option<Config> {
 fn keepalive(part: &Part) -> Option<Option<Keepalive>> {
     let (interval, count) = (part.time("interval")?, u32::try_from(part.count("count")?).ok()?);
     Some(part.time("idle").map(|idle| Keepalive { idle, interval, count }))
+}
+
+fn admin(part: &Part) -> Option<Option<AdminPort>> {
+    let Some(address) = part.address() else { return part.word("address").map(|_off| None) };
+    let (token, file) = (part.secret("token")?, part.text("token_file")?);
+    let hosts = part.text("hosts")?.split(',').filter(|name| !name.is_empty());
+    Some(Some(AdminPort {
+        address: address.to_owned(),
+        token: (!token.reveal().is_empty()).then(|| token.clone()),
+        token_file: (!file.is_empty()).then(|| PathBuf::from(file)),
+        hosts: hosts.map(str::to_owned).collect(),
+    }))
 }
 
 fn listen(part: &Part) -> Option<Listen> {
@@ -234,7 +263,7 @@ impl Config {
 
     /// The connections that it takes on this host.
     pub fn connections_on(&self, host: &Host) -> u32 {
-        let most = host.connections(self.shards_on(host), self.listeners.len());
+        let most = host.connections(self.shards_on(host), self.listeners.len(), self.admin.is_some());
         self.max_connections.unwrap_or_else(|| u32::try_from(most).unwrap_or(u32::MAX))
     }
 

@@ -6,7 +6,8 @@
 use super::judge::{Raw, nearest, shown};
 use super::layers::{RawTable, Written};
 use super::report::{Mistake, Origin};
-use super::schema::{Key, SECTIONS, Section};
+use super::schema::{Key, Kind, SECTIONS, Section};
+use super::value::HIDDEN;
 use crate::base::limits::LISTENERS_MAX;
 use crate::wire::Header;
 
@@ -99,7 +100,17 @@ pub(super) fn overlay_variables(
                 &mut list[index]
             }
         };
-        table.entries.insert(key.name, (Raw::Bare(text.clone()), origin));
+        table.entries.insert(key.name, (Raw::Bare(text.clone()), hiding(key, origin)));
+    }
+}
+
+/// A secret is not told of by its value.
+fn hiding(key: &Key, origin: Origin) -> Origin {
+    match (key.kind, origin) {
+        (Kind::Secret { .. }, Origin::Variable { name, is_known, .. }) => {
+            Origin::Variable { name, text: HIDDEN.to_owned(), is_known }
+        }
+        (_, origin) => origin,
     }
 }
 

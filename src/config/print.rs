@@ -48,7 +48,7 @@ fn listeners(out: &mut String, section: &Section) {
     for (place, (address, protocol)) in LISTENERS.into_iter().enumerate() {
         let _ = writeln!(out, "{}{}", if place == 0 { "" } else { "\n" }, section.header());
         if place == 0 {
-            defaults(out, section, |key| (key.name == "address").then(|| Value::Address(address.to_owned())));
+            defaults(out, section, |key| (key.name == "address").then(|| Value::Address(address.into())));
             continue;
         }
         let _ = writeln!(out, "address = \"{address}\"\nprotocol = \"{protocol}\"");

@@ -64,6 +64,16 @@ pub struct File {
     pub text: String,
 }
 
+impl File {
+    /// Makes what is at this place unreadable, but for its first and last byte, which are quotes.
+    pub(super) fn hide(&mut self, place: Place) {
+        let (Some(start), Some(end)) = (place.start.checked_add(1), place.end.checked_sub(1)) else { return };
+        if start < end && self.text.is_char_boundary(start) && self.text.is_char_boundary(end) {
+            self.text.replace_range(start..end, &"*".repeat(end - start));
+        }
+    }
+}
+
 /// Everything that is wrong with a configuration; never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistakes {

@@ -3,16 +3,17 @@
 //! Parsing, errors, environment names, the printed default and docs/CONFIG.md are all made from this table. Always
 //! holds: a default lies in its key's range, and is the one that the running server has. Never: a key without effect.
 
-use super::value::Value;
+use super::value::{Secret, Value};
 use crate::base::limits::{
-    BACKLOG, BACKLOG_MAX, BUDGET_BYTES_DEFAULT, BUDGET_BYTES_MAX, BUDGET_BYTES_MIN,
-    CONNECTIONS_PER_SHARD_MAX, DEADLINE_MS_MAX, DRAIN_GRACE, FRAME_DEADLINE_BASE, HEARTBEAT, KEEPALIVE_IDLE,
-    KEEPALIVE_INTERVAL, KEEPALIVE_PROBES, KEEPALIVE_PROBES_MAX, KEEPALIVE_SECONDS_MAX, LINE_BYTES_DEFAULT,
-    LINE_BYTES_MAX, LINGER, OUTPUT_HIGH_BYTES, OUTPUT_HIGH_BYTES_MAX, OUTPUT_LOW_BYTES,
-    PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, SHARDS_MAX, SOCKET_BUFFER_BYTES, SOCKET_BUFFER_BYTES_MAX,
-    SOCKET_BUFFER_BYTES_MIN, STALL_US, WRITE_STALL,
+    ADMIN_HOSTS_MAX, ADMIN_TOKEN_BYTES, BACKLOG, BACKLOG_MAX, BUDGET_BYTES_DEFAULT, BUDGET_BYTES_MAX,
+    BUDGET_BYTES_MIN, CONNECTIONS_PER_SHARD_MAX, DEADLINE_MS_MAX, DRAIN_GRACE, FRAME_DEADLINE_BASE,
+    HEARTBEAT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES, KEEPALIVE_PROBES_MAX,
+    KEEPALIVE_SECONDS_MAX, LINE_BYTES_DEFAULT, LINE_BYTES_MAX, LINGER, OUTPUT_HIGH_BYTES,
+    OUTPUT_HIGH_BYTES_MAX, OUTPUT_LOW_BYTES, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, SHARDS_MAX,
+    SOCKET_BUFFER_BYTES, SOCKET_BUFFER_BYTES_MAX, SOCKET_BUFFER_BYTES_MIN, STALL_US, WRITE_STALL,
 };
 use crate::wire::Header;
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// A table of the configuration.
@@ -94,6 +95,22 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// `IP:PORT`, `HOST:PORT` or `unix:PATH`.
     Address,
+    /// `IP:PORT`, `HOST:PORT`, or `"off"`.
+    Port,
+    /// A secret of so many bytes, or nothing.
+    Secret {
+        /// The fewest bytes.
+        least: usize,
+        /// The most bytes.
+        most: usize,
+    },
+    /// The path of a file, or nothing.
+    Path,
+    /// Names of hosts, separated by commas, or nothing.
+    Hosts {
+        /// How many at most.
+        most: usize,
+    },
     /// One route, or the first and the last of a range.
     Headers,
 }
@@ -134,7 +151,6 @@ pub const ROUTES: [(u16, &str); 4] = [(0, "ack"), (1, "echo"), (2, "discard"), (
 
 /// What people may look for and does not exist: the name, and what to say.
 pub const NOT_THERE: &[(&str, &str)] = &[
-    ("admin", "this version has no admin port; figures are in the log and in the library's `Handle`"),
     ("connect_deadline", "no built-in service dials; in the library it is `Limits::connect_deadline`"),
     ("delay", "a drain begins at once in this version"),
     ("open_requests", "the built-in services answer at once; in the library it is `Limits::open_requests`"),
@@ -168,7 +184,7 @@ const fn deadline(word: Option<&'static str>) -> Kind {
 const KEEPALIVE_TIME_MAX: Duration = Duration::from_secs(KEEPALIVE_SECONDS_MAX);
 
 /// All tables, in the order in which they are shown.
-pub static SECTIONS: [Section; 8] = [
+pub static SECTIONS: [Section; 9] = [
     Section {
         name: "",
         is_list: false,
@@ -202,6 +218,12 @@ pub static SECTIONS: [Section; 8] = [
         is_list: false,
         about: "Probes by the kernel, for peers that vanish without a word. Not for unix sockets.",
         keys: &KEEPALIVE,
+    },
+    Section {
+        name: "admin",
+        is_list: false,
+        about: "The admin port: HTTP for figures, health and a drain. docs/ADMIN.md has its paths.",
+        keys: &ADMIN,
     },
     Section { name: "log", is_list: false, about: "What is logged to standard error, and how.", keys: &LOG },
 ];
@@ -439,6 +461,42 @@ static KEEPALIVE: [Key; 3] = [
         default: Some(Value::Count(KEEPALIVE_PROBES as u64)),
         meaning: "Unanswered probes after which the connection is reset.",
         why: "One may get lost, and another one.",
+    },
+];
+
+static ADMIN: [Key; 4] = [
+    Key {
+        name: "address",
+        only: Only::All,
+        kind: Kind::Port,
+        default: Some(Value::Address(Cow::Borrowed("127.0.0.1:7413"))),
+        meaning: "Where to listen for HTTP. Port 0 takes a free one; \"off\": no admin port.",
+        why: "Whoever reaches it can read figures and the addresses of peers, so nobody outside of this host.",
+    },
+    Key {
+        name: "token",
+        only: Only::All,
+        kind: Kind::Secret { least: ADMIN_TOKEN_BYTES.0, most: ADMIN_TOKEN_BYTES.1 },
+        default: Some(Value::Secret(Secret(Cow::Borrowed("")))),
+        meaning: "Who changes something must send it, `Authorization: Bearer TOKEN`. Empty: nothing can be changed.",
+        why: "There is no secret that everybody knows.",
+    },
+    Key {
+        name: "token_file",
+        only: Only::All,
+        kind: Kind::Path,
+        default: Some(Value::Text(Cow::Borrowed(""))),
+        meaning: "A file that holds the token, instead of `token`. It is read at the start; the end of its line does not \
+                  count.",
+        why: "A file can be kept from other users, a configuration often is not.",
+    },
+    Key {
+        name: "hosts",
+        only: Only::All,
+        kind: Kind::Hosts { most: ADMIN_HOSTS_MAX },
+        default: Some(Value::Text(Cow::Borrowed(""))),
+        meaning: "Names by which the port may be asked, beside IP addresses and localhost, separated by commas.",
+        why: "A page in a browser could reach the port by a name of its own.",
     },
 ];
 

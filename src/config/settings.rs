@@ -7,7 +7,7 @@ use super::judge::Raw;
 use super::layers::{RawTable, Written};
 use super::report::{Mistake, Origin};
 use super::schema::{Key, Only, SECTIONS, Section};
-use super::value::Value;
+use super::value::{Secret, Value};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -45,6 +45,8 @@ impl Part {
             | Value::Switch(_)
             | Value::Word(_)
             | Value::Address(_)
+            | Value::Text(_)
+            | Value::Secret(_)
             | Value::Headers(_) => None,
         }
     }
@@ -57,6 +59,8 @@ impl Part {
             | Value::Switch(_)
             | Value::Word(_)
             | Value::Address(_)
+            | Value::Text(_)
+            | Value::Secret(_)
             | Value::Headers(_) => None,
         }
     }
@@ -69,6 +73,8 @@ impl Part {
             | Value::Switch(_)
             | Value::Word(_)
             | Value::Address(_)
+            | Value::Text(_)
+            | Value::Secret(_)
             | Value::Headers(_) => None,
         }
     }
@@ -85,6 +91,8 @@ impl Part {
             | Value::Time(_)
             | Value::Switch(_)
             | Value::Address(_)
+            | Value::Text(_)
+            | Value::Secret(_)
             | Value::Headers(_) => None,
         }
     }
@@ -97,6 +105,36 @@ impl Part {
             | Value::Time(_)
             | Value::Switch(_)
             | Value::Word(_)
+            | Value::Text(_)
+            | Value::Secret(_)
+            | Value::Headers(_) => None,
+        }
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        match self.find(name)?.1 {
+            Value::Text(text) => Some(text),
+            Value::Count(_)
+            | Value::Size(_)
+            | Value::Time(_)
+            | Value::Switch(_)
+            | Value::Word(_)
+            | Value::Address(_)
+            | Value::Secret(_)
+            | Value::Headers(_) => None,
+        }
+    }
+
+    pub(super) fn secret(&self, name: &str) -> Option<&Secret> {
+        match self.find(name)?.1 {
+            Value::Secret(secret) => Some(secret),
+            Value::Count(_)
+            | Value::Size(_)
+            | Value::Time(_)
+            | Value::Switch(_)
+            | Value::Word(_)
+            | Value::Address(_)
+            | Value::Text(_)
             | Value::Headers(_) => None,
         }
     }
@@ -109,7 +147,9 @@ impl Part {
             | Value::Time(_)
             | Value::Switch(_)
             | Value::Word(_)
-            | Value::Address(_) => None,
+            | Value::Address(_)
+            | Value::Text(_)
+            | Value::Secret(_) => None,
         }
     }
 }

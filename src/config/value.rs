@@ -1,9 +1,10 @@
 //! Values as they are meant, whatever they were written as.
 //!
-//! Always holds: the text of a [`Value`] is read back as the same value. Never: which values a key takes; that is judged
+//! Always holds: the text of a [`Value`] is read back as the same value, but for a secret, which is never shown. Never: which values a key takes; that is judged
 //! in `judge`.
 
-use super::units::{size_text, time_text};
+use crate::base::units::{size_text, time_text};
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -21,13 +22,37 @@ pub enum Value {
     Switch(bool),
     /// Of [`Kind::Choice`](super::schema::Kind::Choice), or the word of another kind.
     Word(&'static str),
-    /// Of [`Kind::Address`](super::schema::Kind::Address).
-    Address(String),
+    /// Of [`Kind::Address`](super::schema::Kind::Address) and [`Kind::Port`](super::schema::Kind::Port).
+    Address(Cow<'static, str>),
+    /// Of [`Kind::Path`](super::schema::Kind::Path) and [`Kind::Hosts`](super::schema::Kind::Hosts).
+    Text(Cow<'static, str>),
+    /// Of [`Kind::Secret`](super::schema::Kind::Secret).
+    Secret(Secret),
     /// Of [`Kind::Headers`](super::schema::Kind::Headers).
     Headers(RangeInclusive<u16>),
 }
 
-/// As it is written in a file.
+/// A text that is shown to nobody. Empty: there is none.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub(super) Cow<'static, str>);
+
+/// What is shown in its place.
+pub(super) const HIDDEN: &str = "***";
+
+impl Secret {
+    /// The text itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "none" } else { HIDDEN })
+    }
+}
+
+/// As it is written in a file; a secret as [`HIDDEN`].
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -36,7 +61,8 @@ impl fmt::Display for Value {
             Value::Time(time) => write!(f, "\"{}\"", time_text(*time)),
             Value::Switch(on) => on.fmt(f),
             Value::Word(word) => write!(f, "\"{word}\""),
-            Value::Address(text) => f.write_str(&quoted(text)),
+            Value::Address(text) | Value::Text(text) => f.write_str(&quoted(text)),
+            Value::Secret(Secret(text)) => f.write_str(&quoted(if text.is_empty() { "" } else { HIDDEN })),
             Value::Headers(routes) if routes.start() == routes.end() => {
                 write!(f, "\"{:#06x}\"", routes.start())
             }

@@ -1,20 +1,115 @@
 //! The admin port: bound before the server starts, served by a thread of its own afterwards.
 //!
-//! Always holds: an address that can't be had is told before anything else begins. Never: TLS, HTTP/2.
+//! Always holds: an address that can't be had is told before anything else begins; whatever becomes of the thread, the
+//! server runs on. Never: TLS, HTTP/2; a proxy in front has them.
 
 use super::api::{self, Context};
-use crate::server::Handle;
-use hyper::server::conn::http1;
-use hyper_util::rt::TokioIo;
-use hyper_util::service::TowerToHyperService;
+use super::guard::Guard;
+use super::serve::serve;
+use super::watchdog::{Watchdog, watch};
+use crate::base::limits::{
+    ADMIN_ANSWER_WITHIN, ADMIN_CONNECTION_LIFE, ADMIN_CONNECTIONS_MAX, ADMIN_HEAD_WITHIN, ADMIN_HOSTS_MAX,
+    ADMIN_TOKEN_BYTES, DRAIN_GRACE, WATCHDOG_TURN,
+};
+use crate::base::text::panic_text;
+use crate::server::{self, Endpoint, Handle};
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use tokio::sync::watch as signal;
+use tracing::{error, warn};
+
+/// What the control thread's niceness is raised by on Linux: the loops go first.
+#[cfg(target_os = "linux")]
+const NICER: i32 = 10;
 
 /// An admin port that is bound and not served yet.
+///
+/// ```
+/// use tidegate::control::Admin;
+/// use tidegate::{Router, Server};
+///
+/// let admin = Admin::bind("127.0.0.1:0")?.token("a secret of sixteen bytes or more")?;
+/// let address = admin.local_addr()?; // http://{address}/healthz
+/// let running = Server::builder().listen("127.0.0.1:0")?.start(Router::embedded)?;
+/// let control = admin.start(running.handle())?;
+///
+/// running.handle().drain(std::time::Duration::from_secs(1));
+/// running.join()?;
+/// control.finish(std::time::Duration::from_millis(100));
+/// # assert_ne!(address.port(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Admin {
     listener: TcpListener,
+    guard: Guard,
+    bounds: Bounds,
+    config: Option<String>,
+    grace: Duration,
+    log: Option<Arc<dyn LogFilter>>,
+    own: Vec<OwnPath>,
+}
+
+/// What the admin port allows. The defaults are for tools that look at a server now and then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Connections at once. Beyond them the one that has been waiting for a request longest makes room. Default: 32
+    /// ([`ADMIN_CONNECTIONS_MAX`]).
+    pub connections: usize,
+    /// How long a connection may take to send the head of a request, and so how long it may be idle. Default: 5 s
+    /// ([`ADMIN_HEAD_WITHIN`]).
+    pub head_within: Duration,
+    /// How long an answer may take, the request's body included. Default: 15 s ([`ADMIN_ANSWER_WITHIN`]).
+    pub answer_within: Duration,
+    /// How long a connection may live; then it ends behind the answer that is on its way. Default: 5 min
+    /// ([`ADMIN_CONNECTION_LIFE`]).
+    pub life: Duration,
+}
+
+const _: () = assert!(ADMIN_CONNECTIONS_MAX == 32 && ADMIN_HEAD_WITHIN.as_secs() == 5, "`Bounds` says so");
+const _: () = assert!(ADMIN_ANSWER_WITHIN.as_secs() == 15 && ADMIN_CONNECTION_LIFE.as_secs() == 300);
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds {
+            connections: ADMIN_CONNECTIONS_MAX,
+            head_within: ADMIN_HEAD_WITHIN,
+            answer_within: ADMIN_ANSWER_WITHIN,
+            life: ADMIN_CONNECTION_LIFE,
+        }
+    }
+}
+
+/// What decides which lines of the log are written, and can be changed while the server runs.
+pub trait LogFilter: fmt::Debug + Send + Sync {
+    /// The filter of now, as it would be given to [`LogFilter::change`].
+    fn shown(&self) -> String;
+
+    /// Another one from now on.
+    ///
+    /// # Errors
+    ///
+    /// Why the text is no filter, in words; then nothing has changed.
+    fn change(&self, to: &str) -> Result<(), String>;
+}
+
+/// A path that its answer is called for, on the control thread.
+#[derive(Clone)]
+pub(super) struct OwnPath {
+    pub(super) path: &'static str,
+    pub(super) answer: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
+impl fmt::Debug for OwnPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OwnPath").field(&self.path).finish()
+    }
 }
 
 /// Why there is no admin port.
@@ -22,29 +117,127 @@ pub struct Admin {
 #[non_exhaustive]
 pub enum AdminError {
     /// The address can't be listened on.
-    #[error("cannot listen on {address} for the admin port: {source}")]
-    Listen {
-        /// As it was given.
-        address: String,
-        /// What the system says.
-        source: io::Error,
+    #[error("the admin port: {0}")]
+    Listen(#[source] server::Error),
+    /// A token that could be guessed, or does not fit a header.
+    #[error("the admin port's token has {got} bytes, but must have {least} to {most}, all of them visible ASCII", least = ADMIN_TOKEN_BYTES.0, most = ADMIN_TOKEN_BYTES.1)]
+    Token {
+        /// How many it has.
+        got: usize,
     },
-    /// The thread could not be started.
+    /// More names than anybody has.
+    #[error("the admin port has {got} names, but may have at most {ADMIN_HOSTS_MAX}")]
+    Hosts {
+        /// How many were given.
+        got: usize,
+    },
+    /// The thread or its poller can't be had.
     #[error("cannot start the control thread: {0}")]
-    Thread(io::Error),
+    Thread(#[source] io::Error),
+}
+
+impl AdminError {
+    /// The exit code of a process that ends for it, as [`server::Error::exit_code`] has them.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            AdminError::Listen(error) => error.exit_code(),
+            AdminError::Token { .. } | AdminError::Hosts { .. } => 2,
+            AdminError::Thread(_) => 78,
+        }
+    }
 }
 
 impl Admin {
-    /// Listens on this address, `IP:PORT`.
+    /// Listens on this address: `127.0.0.1:7413`, `[::1]:7413`, `localhost:7413`; port 0 takes a free one. Whoever reaches
+    /// it can read the server's figures and its peers' addresses.
     ///
     /// # Errors
     ///
     /// [`AdminError::Listen`].
     pub fn bind(address: &str) -> Result<Admin, AdminError> {
-        let failed = |source| AdminError::Listen { address: address.to_owned(), source };
-        let listener = TcpListener::bind(address).map_err(failed)?;
+        let wrong = |why| server::Error::Address { text: address.to_owned(), why };
+        let endpoint = Endpoint::parse(address).map_err(|why| AdminError::Listen(wrong(why)))?;
+        let unix = || AdminError::Listen(wrong("the admin port is no unix socket".to_owned()));
+        let at = endpoint.ip().ok_or_else(unix)?;
+        let failed = |source| AdminError::Listen(server::Error::listen(Endpoint::Ip(at), source));
+        let listener = TcpListener::bind(at).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
-        Ok(Admin { listener })
+        Ok(Admin {
+            listener,
+            guard: Guard::default(),
+            bounds: Bounds::default(),
+            config: None,
+            grace: DRAIN_GRACE,
+            log: None,
+            own: Vec::new(),
+        })
+    }
+
+    /// Lets those change something who send this token, `Authorization: Bearer TOKEN`. Without one nobody can.
+    ///
+    /// # Errors
+    ///
+    /// [`AdminError::Token`] if it has not 16 to 256 bytes, all of them visible ASCII.
+    pub fn token(mut self, token: impl Into<String>) -> Result<Admin, AdminError> {
+        let token = token.into();
+        let (least, most) = ADMIN_TOKEN_BYTES;
+        let is_plain = token.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+        if !(least..=most).contains(&token.len()) || !is_plain || token.trim() != token {
+            return Err(AdminError::Token { got: token.len() });
+        }
+        self.guard.token = Some(token);
+        Ok(self)
+    }
+
+    /// Names, beside `localhost` and IP addresses, by which the port may be asked: at most 16. A request for another name is
+    /// refused, so that no page in a browser can reach the port by a name of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`AdminError::Hosts`] if there are more.
+    pub fn hosts<H: Into<String>>(mut self, hosts: impl IntoIterator<Item = H>) -> Result<Admin, AdminError> {
+        self.guard.hosts = hosts.into_iter().map(|host| host.into().to_ascii_lowercase()).collect();
+        match self.guard.hosts.len() {
+            0..=ADMIN_HOSTS_MAX => Ok(self),
+            got => Err(AdminError::Hosts { got }),
+        }
+    }
+
+    /// What `/config` shows: TOML, without secrets. Without it that path answers 404.
+    pub fn config(mut self, text: impl Into<String>) -> Admin {
+        self.config = Some(text.into());
+        self
+    }
+
+    /// How long a drain may take that is asked for without a grace. Default: 30 s
+    /// ([`DRAIN_GRACE`]).
+    pub const fn grace(mut self, grace: Duration) -> Admin {
+        self.grace = grace;
+        self
+    }
+
+    /// What `/log` shows and changes. Without it that path answers 404.
+    pub fn log(mut self, filter: Arc<dyn LogFilter>) -> Admin {
+        self.log = Some(filter);
+        self
+    }
+
+    /// Other bounds than the default.
+    pub const fn bounds(mut self, bounds: Bounds) -> Admin {
+        self.bounds = bounds;
+        self
+    }
+
+    /// A path of the caller's own, which must not be one of the port's. For tests that want an answer which blocks the
+    /// thread, or panics.
+    #[doc(hidden)]
+    pub fn own_path(
+        mut self,
+        path: &'static str,
+        answer: impl Fn() -> String + Send + Sync + 'static,
+    ) -> Admin {
+        self.own.push(OwnPath { path, answer: Arc::new(answer) });
+        self
     }
 
     /// Where it listens, with the port that port 0 became.
@@ -56,33 +249,127 @@ impl Admin {
         self.listener.local_addr()
     }
 
-    /// Serves it from now on, for as long as the process lives.
+    /// Serves it from now on, on a thread of its own, and watches the loops from there.
     ///
     /// # Errors
     ///
     /// [`AdminError::Thread`].
-    pub fn start(self, handle: Handle) -> Result<(), AdminError> {
+    pub fn start(self, handle: Handle) -> Result<Control, AdminError> {
+        let Admin { listener, guard, bounds, config, grace, log, own } = self;
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AdminError::Thread)?;
-        let context = Arc::new(Context { handle });
-        let serve = move || {
-            if let Err(error) = runtime.block_on(serve(self.listener, context)) {
-                tracing::error!(%error, "the admin port is gone");
-            }
+        let listener = {
+            let _context = runtime.enter();
+            tokio::net::TcpListener::from_std(listener).map_err(AdminError::Thread)?
         };
+        let watchdog = Watchdog::new(handle.capacity().stall.max(WATCHDOG_TURN));
+        let watching = watch(handle.clone(), watchdog);
+        let (knocks, drains) = Default::default();
+        let router =
+            api::router(Arc::new(Context { handle, guard, bounds, config, grace, log, own, knocks, drains }));
+        let end = Arc::new(signal::Sender::new(false));
+        let serving = serve(listener, router, bounds, Arc::clone(&end));
+        let work = async move {
+            tokio::spawn(watching);
+            serving.await;
+        };
+        let (living, ended) = channel::<()>();
         let thread = std::thread::Builder::new().name("tidegate-control".to_owned());
-        thread.spawn(serve).map_err(AdminError::Thread).map(drop)
+        let thread = thread.spawn(move || {
+            let _living = living;
+            give_way();
+            live(runtime, work);
+        });
+        thread.map(drop).map_err(AdminError::Thread)?;
+        Ok(Control { end, ended })
     }
 }
 
-async fn serve(listener: TcpListener, context: Arc<Context>) -> io::Result<()> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    let service = TowerToHyperService::new(api::router(context));
-    loop {
-        let (stream, _) = listener.accept().await?;
-        let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service.clone());
-        tokio::spawn(async move {
-            let _ = connection.await;
+/// The control thread, while it runs. Dropping this lets it run on, for as long as the process lives.
+#[derive(Debug)]
+pub struct Control {
+    end: Arc<signal::Sender<bool>>,
+    /// Closed when the thread is over, in whatever way.
+    ended: Receiver<()>,
+}
+
+impl Control {
+    /// Ends the port: no more requests; the answers that are on their way leave, for at most this long. Whoever ends the
+    /// process waits for that, so that who asked for a drain hears that it was begun.
+    pub fn finish(self, within: Duration) {
+        self.end.send_replace(true);
+        let _ = self.ended.recv_timeout(within);
+    }
+}
+
+/// Lets the loops go first, where the system has priorities of threads.
+fn give_way() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICER) {
+        warn!(%error, "the control thread has the same priority as the event loops");
+    }
+}
+
+/// The thread's life. Its death is told, and is nobody else's.
+fn live(runtime: Runtime, work: impl Future<Output = ()>) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| runtime.block_on(work))) {
+        error!(why = panic_text(panic.as_ref()), "the control thread died: no admin port; traffic goes on");
+    }
+    // Not a wait for its tasks.
+    runtime.shutdown_background();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_dies_takes_nobody_with_it() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let thread = std::thread::spawn(move || {
+            live(runtime, async {
+                tokio::spawn(std::future::pending::<()>());
+                panic!("asked to");
+            });
         });
+        thread.join().expect("the panic was caught and told");
+    }
+
+    #[test]
+    fn tokens_that_could_be_guessed_are_refused() {
+        let taken = |token: &str| Admin::bind("127.0.0.1:0").expect("a free port").token(token).is_ok();
+        #[rustfmt::skip]
+        let table = [
+            ("0123456789abcde",   false), ("0123456789abcdef",  true), ("", false),
+            ("0123456789abcdef ", false), ("0123456789abcde\u{e9}", false), ("0123456789abcdef\n", false),
+        ];
+        for (token, want) in table {
+            assert_eq!(taken(token), want, "case: {token:?}");
+        }
+        assert!(taken(&"x".repeat(256)) && !taken(&"x".repeat(257)));
+        let error = Admin::bind("127.0.0.1:0").expect("a free port").token("short").expect_err("too short");
+        assert_eq!(
+            error.to_string(),
+            "the admin port's token has 5 bytes, but must have 16 to 256, all of them visible ASCII"
+        );
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_had_is_told() {
+        let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = taken.local_addr().expect("it is bound").to_string();
+        #[rustfmt::skip]
+        let table = [
+            (address.as_str(), 69, "in use by another process"),
+            ("192.0.2.1:0",    69, "is not an address of this host"),
+            ("unix:/tmp/a",     2, "is no unix socket"),
+            ("nonsense",        2, "write it as IP:PORT"),
+        ];
+        for (address, code, words) in table {
+            let error = Admin::bind(address).expect_err("it can't be had");
+            assert_eq!(error.exit_code(), code, "{error}");
+            let text = error.to_string();
+            assert!(text.starts_with("the admin port: ") && text.contains(words), "{text}");
+        }
     }
 }

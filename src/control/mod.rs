@@ -2,6 +2,8 @@
 //!
 //! ```text
 //!   loops --figures, read without a lock--> [ one thread: HTTP on the admin port ] --letters--> loops
+//!
+//!   serve -- accepts, bounds --> guard -- who may ask --> api -- what is answered
 //! ```
 //!
 //! This is the only place with tokio. The thread runs at a lower priority than the loops where the system lets it.
@@ -11,5 +13,9 @@
 
 mod admin;
 mod api;
+mod guard;
+mod places;
+mod serve;
+mod watchdog;
 
-pub use admin::{Admin, AdminError};
+pub use admin::{Admin, AdminError, Bounds, Control, LogFilter};

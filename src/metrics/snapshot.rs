@@ -171,6 +171,11 @@ impl ShardMetrics {
         copy
     }
 
+    /// How many turns the loop has begun: [`Counter::Turns`], without a copy of the rest.
+    pub fn turns(&self) -> u64 {
+        self.counters[Counter::Turns as usize].load(Relaxed)
+    }
+
     /// The turn that runs now, if one does.
     pub fn in_hand(&self) -> Option<TurnInHand> {
         let since = self.busy_since.load(Relaxed).checked_sub(1)?;

@@ -147,7 +147,7 @@ impl Error {
         }
     }
 
-    pub(super) fn listen(address: Endpoint, source: io::Error) -> Error {
+    pub(crate) fn listen(address: Endpoint, source: io::Error) -> Error {
         #[expect(clippy::wildcard_enum_match_arm, reason = "std's list grows")]
         match source.kind() {
             io::ErrorKind::AddrInUse => Error::AddressInUse { address },

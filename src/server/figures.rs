@@ -46,6 +46,8 @@ pub struct LoopState {
     pub commands: usize,
     /// Answers to deferred requests that wait for it.
     pub answers: usize,
+    /// How many turns it has begun.
+    pub turns: u64,
     /// How long its turn has been running; `None` while it waits for events.
     pub turn: Option<Duration>,
     /// The connection that it visited last, while a turn runs.

@@ -256,13 +256,13 @@ impl Handle {
                     in_hand.map(|turn| start.elapsed().saturating_sub(Duration::from_micros(turn.since.0)));
                 let visiting = in_hand.and_then(|turn| turn.visiting);
                 let visiting = visiting.map(|Token { generation, slot }| ConnId { shard, generation, slot });
-                LoopState { commands, answers, turn, visiting }
+                LoopState { commands, answers, turns: metrics.turns(), turn, visiting }
             })
             .collect()
     }
 
-    /// Makes every loop take a turn, as soon as it can: one whose count of [turns](crate::metrics::Counter::Turns) then
-    /// stays where it was is stuck, or dead.
+    /// Makes every loop take a turn, as soon as it can: one whose count of [turns](LoopState::turns) then stays where it
+    /// was is stuck, or has ended.
     pub fn knock(&self) {
         self.shared.group.mailboxes().for_each(|mailbox| mailbox.knock());
     }

@@ -1,21 +1,92 @@
 //! What the admin port answers: one file for each group of paths.
 //!
+//! A path is there when it stands in [`PATHS`] and one of the groups routes it: a `paths() -> Router<Arc<Context>>`,
+//! merged into [`router`]. The row names its methods, and that is all there is to mark: whatever is not GET or HEAD
+//! changes something, and the guard lets it through with the token alone. Who asked is in the request's extensions
+//! ([`Asker`]); to say no, answer with a [`Refusal`].
+//!
 //! Always holds: an answer is made from copies of figures, or by asking a loop through its mailbox. Never: a change of
-//! anything by GET.
+//! anything by GET, or an answer that waits for a loop without a bound.
 
+mod act;
 mod health;
+mod look;
+mod query;
+mod refusal;
 
+pub(super) use refusal::Refusal;
+
+use super::admin::{Bounds, LogFilter, OwnPath};
+use super::guard::{self, Guard};
+use crate::base::limits::ADMIN_BODY_BYTES_MAX;
 use crate::server::Handle;
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::get;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// A path, for the list of them, for who asks in another way, and for the guard.
+#[derive(Debug)]
+pub(super) struct Path {
+    /// As it is routed.
+    pub(super) path: &'static str,
+    /// The methods it takes, as a header says it.
+    pub(super) allow: &'static str,
+    /// What it is for, in a line.
+    pub(super) about: &'static str,
+}
+
+/// Changes nothing.
+const READ: &str = "GET, HEAD";
+/// Changes something: wants the token.
+const CHANGE: &str = "POST";
+/// Shows and changes.
+const BOTH: &str = "GET, HEAD, POST";
+
+/// All paths, in the order in which they are shown.
+#[rustfmt::skip]
+pub(super) const PATHS: &[Path] = &[
+    Path { path: "/",        allow: READ,   about: "this list" },
+    Path { path: "/healthz", allow: READ,   about: "whether every event loop answers; ?within_ms=1000" },
+    Path { path: "/readyz",  allow: READ,   about: "whether newcomers are taken; ?verbose says more" },
+    Path { path: "/config",  allow: READ,   about: "the configuration in effect, its secrets hidden" },
+    Path { path: "/log",     allow: BOTH,   about: "what is logged; POST a filter such as debug to change it" },
+    Path { path: "/drain",   allow: CHANGE, about: "ends the server in order; ?grace=30s" },
+];
 
 /// What every answer may use.
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) handle: Handle,
+    pub(super) guard: Guard,
+    pub(super) bounds: Bounds,
+    /// The configuration as text, if it was handed in.
+    pub(super) config: Option<String>,
+    /// How long a drain may take if its request does not say.
+    pub(super) grace: Duration,
+    pub(super) log: Option<Arc<dyn LogFilter>>,
+    /// Paths of the caller's own.
+    pub(super) own: Vec<OwnPath>,
+    pub(super) knocks: health::Knocks,
+    pub(super) drains: act::Drains,
 }
 
-/// All paths.
+/// Who asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asker(pub(super) SocketAddr);
+
+/// All paths, behind the guard.
 pub(super) fn router(context: Arc<Context>) -> Router {
-    Router::new().merge(health::paths()).with_state(context)
+    let mut router =
+        Router::new().merge(look::paths()).merge(health::paths()).merge(act::paths()).fallback(look::nowhere);
+    for own in &context.own {
+        let answer = Arc::clone(&own.answer);
+        router = router.route(own.path, get(move || async move { answer() }));
+    }
+    router
+        .layer(DefaultBodyLimit::max(ADMIN_BODY_BYTES_MAX))
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&context), guard::answer))
+        .with_state(context)
 }

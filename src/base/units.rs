@@ -56,13 +56,21 @@ const TIME_ALIASES: [(&str, &str); 20] = [
     ("µs", "us"),
 ];
 
-/// Bytes, or what the text probably means, written right.
-pub(super) fn parse_size(text: &str) -> Result<u64, Option<String>> {
+/// Bytes.
+///
+/// # Errors
+///
+/// What the text probably means, written right, if it means anything.
+pub fn parse_size(text: &str) -> Result<u64, Option<String>> {
     exact(text, &SIZES).ok_or_else(|| meant(text, &SIZES, &SIZE_ALIASES).map(size_text))
 }
 
-/// A duration, or what the text probably means, written right.
-pub(super) fn parse_time(text: &str) -> Result<Duration, Option<String>> {
+/// A duration.
+///
+/// # Errors
+///
+/// What the text probably means, written right, if it means anything.
+pub fn parse_time(text: &str) -> Result<Duration, Option<String>> {
     exact(text, &TIMES)
         .map(Duration::from_micros)
         .ok_or_else(|| meant(text, &TIMES, &TIME_ALIASES).map(|us| time_text(Duration::from_micros(us))))
