@@ -265,6 +265,16 @@ pub const ENDS_KEPT: usize = 128;
 /// Connections on their way out whose last words a loop remembers until they are closed.
 pub const LEAVING_KEPT: usize = 128;
 
+/// How long the admin port waits for what loops tell of their connections: a loop with 16 million slots looks at all of
+/// them in less than a second, if it has nothing else to do.
+pub const ADMIN_ASK_WITHIN: Duration = Duration::from_secs(2);
+
+/// Ended connections that one answer of the admin port tells of at most.
+pub const CLOSED_SHOWN_MAX: usize = 1000;
+
+/// Events that are told with an ended connection: its last.
+pub const EVENTS_SHOWN: usize = 32;
+
 /// Events that a loop remembers.
 pub const EVENTS_KEPT: usize = 1024;
 
@@ -375,6 +385,7 @@ const _: () = {
     assert!(OPEN_REQUESTS <= OPEN_REQUESTS_MAX);
     assert!(HEALTH_WITHIN_MS <= HEALTH_WITHIN_MS_MAX);
     assert!(Duration::from_millis(HEALTH_WITHIN_MS_MAX).as_millis() < ADMIN_ANSWER_WITHIN.as_millis());
+    assert!(ADMIN_ASK_WITHIN.as_millis() < ADMIN_ANSWER_WITHIN.as_millis());
     assert!(ADMIN_BACKOFF_MS.0 < ADMIN_BACKOFF_MS.1);
     assert!(ADMIN_TOKEN_BYTES.1 < ADMIN_HEAD_BYTES_MAX, "a token fits the head of a request");
     assert!(OPEN_REQUESTS_MAX as usize <= LATERS_PER_SHARD, "one connection's requests all fit the mailbox");

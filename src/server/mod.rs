@@ -20,7 +20,9 @@ mod signals;
 
 pub use crate::base::limits::Limits;
 pub use crate::net::{Endpoint, Keepalive, ListenOptions};
+pub use crate::session::{Pause, Pauses};
 pub use crate::turn::{OTHER_ROUTES, RouteLabel};
+pub use crate::wire::{ClientId, Status};
 pub use builder::{Builder, Listener, shards_for};
 pub use error::Error;
 pub use figures::{Capacity, LoopState};

@@ -150,8 +150,8 @@ impl History {
     /// The last connections that ended so, the last first.
     pub(super) fn ends(&self, reason: Option<CloseReason>, limit: usize) -> Vec<Closed> {
         let is_asked_for = |closed: &&Closed| reason.is_none_or(|reason| closed.why == reason);
-        let mut ends: Vec<Closed> =
-            self.ordinary.kept.iter().chain(&self.notable.kept).filter(is_asked_for).copied().collect();
+        let (ordinary, notable) = (self.ordinary.kept.iter().rev(), self.notable.kept.iter().rev());
+        let mut ends: Vec<Closed> = ordinary.chain(notable).filter(is_asked_for).copied().collect();
         ends.sort_by_key(|closed| std::cmp::Reverse(closed.closed_ms));
         ends.truncate(limit);
         ends

@@ -131,7 +131,7 @@ async fn change_log(
 }
 
 /// A body that is not too long, and text.
-fn text_of(body: Result<String, StringRejection>) -> Result<String, Refusal> {
+pub(super) fn text_of(body: Result<String, StringRejection>) -> Result<String, Refusal> {
     body.map_err(|rejected| match rejected.status() {
         StatusCode::PAYLOAD_TOO_LARGE => Refusal::new(
             StatusCode::PAYLOAD_TOO_LARGE,

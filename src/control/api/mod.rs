@@ -9,6 +9,7 @@
 //! anything by GET, or an answer that waits for a loop without a bound.
 
 mod act;
+mod connections;
 mod health;
 mod look;
 mod query;
@@ -51,6 +52,10 @@ pub(super) const PATHS: &[Path] = &[
     Path { path: "/",        allow: READ,   about: "this list" },
     Path { path: "/healthz", allow: READ,   about: "whether every event loop answers; ?within_ms=1000" },
     Path { path: "/readyz",  allow: READ,   about: "whether newcomers are taken; ?verbose says more" },
+    Path { path: "/connections",            allow: READ,   about: "the first of them; ?by=bytes|queued|age &limit &state &listener" },
+    Path { path: "/connections/{id}",       allow: READ,   about: "one of them, and what happened to it" },
+    Path { path: "/connections/{id}/close", allow: CHANGE, about: "ends it in order; the body is its last words" },
+    Path { path: "/closed",                 allow: READ,   about: "the last that ended, and why; ?reason &limit &id" },
     Path { path: "/config",  allow: READ,   about: "the configuration in effect, its secrets hidden" },
     Path { path: "/log",     allow: BOTH,   about: "what is logged; POST a filter such as debug to change it" },
     Path { path: "/drain",   allow: CHANGE, about: "ends the server in order; ?grace=30s" },
@@ -71,6 +76,7 @@ pub(super) struct Context {
     pub(super) own: Vec<OwnPath>,
     pub(super) knocks: health::Knocks,
     pub(super) drains: act::Drains,
+    pub(super) asks: connections::Asks,
 }
 
 /// Who asked.
@@ -79,8 +85,12 @@ pub(super) struct Asker(pub(super) SocketAddr);
 
 /// All paths, behind the guard.
 pub(super) fn router(context: Arc<Context>) -> Router {
-    let mut router =
-        Router::new().merge(look::paths()).merge(health::paths()).merge(act::paths()).fallback(look::nowhere);
+    let mut router = Router::new()
+        .merge(look::paths())
+        .merge(health::paths())
+        .merge(act::paths())
+        .merge(connections::paths())
+        .fallback(look::nowhere);
     for own in &context.own {
         let answer = Arc::clone(&own.answer);
         router = router.route(own.path, get(move || async move { answer() }));

@@ -200,8 +200,10 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     pub(in crate::turn) fn unpause(&mut self, pause: Pause) {
         if self.entry.pauses.has(pause) {
             self.shared.metrics.fall(figures_of(pause).1);
-            let (_, resumed) = happenings_of(pause);
-            self.note(resumed, self.waits_for(pause));
+            if self.entry.phase.ending().is_none() {
+                let (_, resumed) = happenings_of(pause);
+                self.note(resumed, self.waits_for(pause));
+            }
         }
         if !self.entry.pauses.clear(pause) {
             return;
