@@ -7,7 +7,7 @@ mod support;
 
 use cases::{Case, RESP, Told, on_frames, on_lines};
 use std::time::Duration;
-use support::client::{Client, ECHO, ERROR, EXT, GOAWAY, IDLE, PING, PROTOCOL, TOO_LARGE, frame};
+use support::client::{Client, ECHO, GOAWAY, IDLE, PING, PROTOCOL, frame};
 use support::pattern;
 use support::serving::{Neighbour, Serving};
 use tidegate::CloseReason;
