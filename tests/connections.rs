@@ -273,7 +273,7 @@ fn text_is_a_table_that_can_be_read() {
     wait_until("its end is told", || get(at, "/closed?format=text").body.contains("too_large (protocol)"));
     let closed = get(at, "/closed?format=text").body;
     assert!(
-        closed.contains("words") && closed.contains("refused") && closed.contains("1 messages"),
+        closed.contains("words") && closed.contains("refused") && closed.contains("in 1 message,"),
         "{closed}"
     );
     serving.end();

@@ -32,8 +32,9 @@ impl Dates {
     }
 }
 
+/// Divided, so that it is the nearest number, and is printed with three digits.
 fn seconds(ms: u64) -> f64 {
-    Duration::from_millis(ms).as_secs_f64()
+    ms as f64 / 1000.0
 }
 
 /// `/connections`.
@@ -278,6 +279,7 @@ mod tests {
         assert_eq!(dates.date(60_000), "1970-01-02T00:00:00.000Z");
         assert_eq!(dates.date(59_990), "1970-01-01T23:59:59.990Z");
         assert_eq!((dates.ago_s(58_500), dates.ago_s(70_000)), (1.5, 0.0));
+        assert_eq!(seconds(1_485).to_string(), "1.485");
         assert_eq!(names_of(Pauses::default()), Vec::<&str>::new());
         let mut pauses = Pauses::default();
         let _ = (pauses.set(Pause::Slots), pauses.set(Pause::Output));

@@ -82,15 +82,19 @@ pub(super) fn one(one: &One) -> String {
     row(
         "in",
         format!(
-            "{} B, {} messages; {} B wait to be handled",
-            live.bytes_in, live.messages_in, live.input_bytes
+            "{} B, {}; {} B wait to be handled",
+            live.bytes_in,
+            count(live.messages_in, "message"),
+            live.input_bytes
         ),
     );
     row(
         "out",
         format!(
-            "{} B; {} B wait to be sent; {} requests open",
-            live.bytes_out, live.queued_bytes, live.open_requests
+            "{} B; {} B wait to be sent; {} open",
+            live.bytes_out,
+            live.queued_bytes,
+            count(live.open_requests, "request")
         ),
     );
     if let Some(rtt_us) = live.rtt_us {
@@ -102,7 +106,11 @@ pub(super) fn one(one: &One) -> String {
 
 pub(super) fn closed(list: &ClosedList) -> String {
     let ClosedList { closed, missing, .. } = list;
-    let mut out = format!("the last {} closed\n", closed.len());
+    let mut out = if closed.len() == 1 {
+        "the last one closed\n".to_owned()
+    } else {
+        format!("the last {} closed\n", closed.len())
+    };
     tell_missing(&mut out, missing);
     for ended in closed {
         out.push('\n');
@@ -133,24 +141,24 @@ fn tell_end(out: &mut String, ended: &Ended) {
     row(
         "then",
         format!(
-            "{}{paused}, {} B queued, {} requests open, {} B not handled; {} until closed",
+            "{}{paused}, {} B queued, {} open, {} B not handled; {} until closed",
             ended.state,
             ended.queued_bytes,
-            ended.open_requests,
+            count(ended.open_requests, "request"),
             ended.input_bytes,
             age(ended.leaving_s)
         ),
     );
-    row("in, out", format!("{} B in {} messages, {} B", ended.bytes_in, ended.messages_in, ended.bytes_out));
+    row(
+        "in, out",
+        format!("{} B in {}, {} B", ended.bytes_in, count(ended.messages_in, "message"), ended.bytes_out),
+    );
     tell_events(out, &ended.events);
 }
 
 fn tell_events(out: &mut String, events: &[Event]) {
     for Event { at, event, number, unit, .. } in events {
-        let number = number.zip(*unit).map_or_else(String::new, |(number, unit)| match unit {
-            "listener" | "status" => format!("{unit} {number}"),
-            _ => format!("{number} {unit}"),
-        });
+        let number = number.zip(*unit).map_or_else(String::new, |(number, unit)| format!("{unit} {number}"));
         let line = format!("  {at}  {event:<18}{number}");
         let _ = writeln!(out, "{}", line.trim_end());
     }
@@ -171,6 +179,11 @@ fn state_in_words(live: &Live) -> String {
         let _ = write!(out, ", paused ({})", live.paused.join(", "));
     }
     out
+}
+
+/// `1 message`, `2 messages`.
+fn count(number: u32, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// An age in at most two units.
