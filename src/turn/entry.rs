@@ -72,7 +72,7 @@ impl<C, St> Entry<C, St> {
 
 /// What is counted of a connection from its beginning on. Packed, since four bytes fewer are eight fewer in the entry.
 #[derive(Clone, Copy, Debug)]
-#[repr(packed(2))]
+#[repr(C, packed(2))]
 pub(super) struct Life {
     /// In milliseconds, and not as [`Ms`], which wraps: connections live for longer than deadlines do.
     pub(super) opened: U48,
