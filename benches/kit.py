@@ -103,6 +103,7 @@ def tidegate_spec(name="tidegate", loops=1):
     command += f" --shards {loops}" if "--shards" in flags else ""
     command += " --route 16-23=flip" if "--route" in flags else ""
     command += " --pin" if loops > 1 and "--pin" in flags else ""
+    command += " --admin off" if "--admin" in flags else ""
     return Spec(name, command, loops=loops)
 
 

@@ -106,6 +106,7 @@ fn help_and_version_are_given() {
             &[
                 "--frames",
                 "--lines",
+                "--admin",
                 "unix:PATH",
                 "--shards",
                 "--pin",

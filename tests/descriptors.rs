@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 use support::client::{Client, ECHO, GOAWAY, OVERLOADED, RECEIVED, frame};
-use support::process::{BINARY, Process, SERVE, run};
+use support::process::{BINARY, NO_ADMIN, Process, SERVE, cpu_ticks, run};
 use support::serving::{Gate, Neighbour, Serving, builder};
 use support::{pattern, wait_until};
 use tidegate::metrics::{Counter, Gauge};
@@ -23,7 +23,7 @@ fn limited(descriptors: u32, held: u32) -> Command {
         "ulimit -n {descriptors}; for ((n = 0; n < {held}; n++)); do exec {{fd}}</dev/null; done; exec \"$@\""
     );
     command.args(["-c", &script, "bash", BINARY]).args(SERVE).args(["--shards", "1", "--log-format", "text"]);
-    command.env_remove("RUST_LOG");
+    command.env_remove("RUST_LOG").env(NO_ADMIN.0, NO_ADMIN.1);
     command
 }
 
@@ -51,15 +51,6 @@ fn try_connect(address: SocketAddr) -> Option<Client> {
     }
     assert_eq!((got.header, &got.payload[..]), (ECHO, &b"room?"[..]));
     Some(client)
-}
-
-/// Processor time of a process until now, in hundredths of a second.
-fn cpu_ticks(id: i32) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).expect("the process is there");
-    // The name in brackets may hold spaces; utime and stime are the 14th and 15th field (proc(5)).
-    let fields: Vec<&str> = stat.rsplit_once(')').expect("a name").1.split_whitespace().collect();
-    let number = |field: usize| fields[field - 3].parse::<u64>().expect("a number");
-    number(14) + number(15)
 }
 
 /// Everything that must hold of a server that has no room for another connection.

@@ -17,11 +17,12 @@ const GUIDE: &str = include_str!("../docs/GUIDE.md");
 const ARCHITECTURE: &str = include_str!("../docs/ARCHITECTURE.md");
 
 /// Every document of the repository.
-const DOCUMENTS: [&str; 15] = [
+const DOCUMENTS: [&str; 16] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "benches/README.md",
+    "docs/ADMIN.md",
     "docs/ARCHITECTURE.md",
     "docs/BENCH.md",
     "docs/CLI.md",

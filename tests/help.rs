@@ -150,7 +150,7 @@ fn on_a_terminal(arguments: &[&str], variables: &[(&str, &str)]) -> String {
 #[test]
 fn colours_are_for_terminals_that_want_them() {
     let wrong: &[&str] = &["check", "tests/data/config/unknown-key.txt"];
-    let serve: &[&str] = &["serve", "--frames", "127.0.0.1:0", "--lines", "127.0.0.1:0"];
+    let serve: &[&str] = &["serve", "--frames", "127.0.0.1:0", "--lines", "127.0.0.1:0", "--admin", "off"];
     for (arguments, word) in [(wrong, "unknown key"), (serve, "draining")] {
         #[rustfmt::skip]
         let table: &[(&[(&str, &str)], bool)] = &[

@@ -5,9 +5,10 @@ mod support;
 
 use std::io::Write;
 use std::process::{Command, Stdio};
-use support::process::Process;
+use support::process::{BINARY, Process, SERVE};
 use support::transcript::{Entry, assert_as_shown, is_as_shown, run_in_shell, sessions};
 
+const ADMIN: &str = include_str!("../docs/ADMIN.md");
 const CLI: &str = include_str!("../docs/CLI.md");
 const README: &str = include_str!("../README.md");
 const PROTOCOL: &str = include_str!("../docs/PROTOCOL.md");
@@ -83,6 +84,30 @@ fn the_command_line_does_what_its_page_shows() {
         play(&session, &server);
     }
     server.end();
+}
+
+/// Every session of the page, in order; the last drain is the server's end.
+#[test]
+fn the_admin_port_does_what_its_page_shows() {
+    let token = std::env::temp_dir().join(format!("tidegate-{}-admin.token", std::process::id()));
+    std::fs::write(&token, "a-token-for-the-page\n").expect("a file can be written");
+    let mut command = Command::new(BINARY);
+    command.args(SERVE).args(["--admin", "127.0.0.1:0"]).env("TIDEGATE_ADMIN__TOKEN_FILE", &token);
+    let server = Process::start(&mut command);
+    let banner = server.banner();
+    let at = banner.lines().find_map(|line| line.strip_prefix("  admin    http://")).expect("it is on");
+    let at = at.split_whitespace().next().expect("an address");
+    let token_file = token.to_str().expect("a plain name");
+    let mut all = sessions(ADMIN).concat();
+    let is_end = |entry: &Entry| entry.output.starts_with("draining");
+    let end = all.remove(all.iter().position(is_end).expect("the page drains"));
+    assert!(all.len() >= 12, "only {} commands were found", all.len());
+    for Entry { command, output } in all.iter().chain([&end]) {
+        let command = command.replace("127.0.0.1:7413", at).replace("admin.token", token_file);
+        assert_as_shown(&command, output, &run_in_shell(&command, 0).0);
+    }
+    assert_eq!(server.ended().code, Some(0));
+    std::fs::remove_file(&token).expect("it is ours");
 }
 
 #[test]

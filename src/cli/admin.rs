@@ -94,14 +94,10 @@ fn is_open_to_all(_path: &Path) -> bool {
 
 /// Who starts a second server for a trial has the same admin port: the line says how to have another one.
 fn in_words(error: AdminError) -> anyhow::Error {
-    match error {
-        AdminError::Listen(Error::AddressInUse { address }) => {
-            let text = format!(
-                "the admin port {address} is in use by another process; stop it, choose another address with --admin \
-                 (port 0 takes a free one), or have none with --admin off"
-            );
-            anyhow::Error::from(Error::AddressInUse { address }).context(text)
-        }
-        error => error.into(),
-    }
+    let AdminError::Listen(Error::AddressInUse { address }) = &error else { return error.into() };
+    let text = format!(
+        "the admin port {address} is in use by another process; stop it, choose another address with --admin (port 0 \
+         takes a free one), or have none with --admin off"
+    );
+    anyhow::Error::from(error).context(text)
 }

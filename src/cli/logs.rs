@@ -78,12 +78,30 @@ impl fmt::Debug for Filter {
     }
 }
 
+/// A filter takes any word for a module, and a misspelt level would silence everything else. So a word alone must be a
+/// level; filters by span, in brackets, are taken as they are.
+fn check_levels(filter: &str) -> Result<(), String> {
+    if filter.contains('[') {
+        return Ok(());
+    }
+    for part in filter.split(',').map(str::trim) {
+        let level = part.split_once('=').map_or(part, |(_, level)| level);
+        if !LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level)) {
+            return Err(format!("{level:?} is no level; there are {}", LEVELS.join(", ")));
+        }
+    }
+    Ok(())
+}
+
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
 impl LogFilter for Filter {
     fn shown(&self) -> String {
         self.text().clone()
     }
 
     fn change(&self, to: &str) -> Result<(), String> {
+        check_levels(to)?;
         let filter = EnvFilter::builder().parse(to).map_err(|error| error.to_string())?;
         let text = filter.to_string();
         (self.reload)(filter)?;

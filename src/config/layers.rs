@@ -104,6 +104,28 @@ pub(super) fn read(root: &DeTable<'_>, mistakes: &mut Vec<Mistake>) -> Written {
     reader.written
 }
 
+/// What stands behind the names of secrets, line by line: in a file that could not be read as a whole, one may be in what
+/// was left out.
+pub(super) fn damaged_secrets(text: &str) -> Vec<Place> {
+    let is_secret = |name: &str| {
+        let keys = SECTIONS.iter().flat_map(|section| section.keys);
+        keys.filter(|key| matches!(key.kind, Kind::Secret { .. })).any(|key| key.name == name)
+    };
+    let (mut places, mut start) = (Vec::new(), 0);
+    for line in text.split_inclusive('\n') {
+        if let Some((name, value)) = line.split_once('=') {
+            let name = name.rsplit('.').next().unwrap_or(name).trim().trim_matches(['"', '\'']);
+            let end = start + line.trim_end().len();
+            let value = end.min(start + line.len() - value.trim_start().len());
+            if is_secret(name) {
+                places.push(Place { start: value, end });
+            }
+        }
+        start += line.len();
+    }
+    places
+}
+
 struct Reader<'a> {
     written: Written,
     mistakes: &'a mut Vec<Mistake>,

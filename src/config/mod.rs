@@ -66,7 +66,7 @@ pub struct Config {
     pub limits: Limits,
     /// Probes by the kernel.
     pub keepalive: Option<Keepalive>,
-    /// The admin port; `None`: there is none.
+    /// The admin port; `None`: there is none. Whoever builds a server of this starts it, with `tidegate::control`.
     pub admin: Option<AdminPort>,
     /// How the log is written: auto, text or json.
     pub log_format: &'static str,
@@ -161,6 +161,9 @@ pub fn load(sources: Sources, host: &Host) -> Result<Loaded, Mistakes> {
     if let Some(file) = &mut file {
         let (of_file, is_damaged) = read(&file.text, &mut mistakes);
         of_file.secrets().for_each(|place| file.hide(place));
+        if is_damaged {
+            layers::damaged_secrets(&file.text).into_iter().for_each(|place| file.hide(place));
+        }
         written = written.under(of_file);
         is_partial = is_damaged;
     }

@@ -201,8 +201,13 @@ one further on is a mistake. Values are written as in the file, without the quot
 ## Flags
 
 `--frames` and `--lines` give the first listener of frames, or of lines, another address; if the file has none, it
-becomes one. `--route` adds a route. The others are `server.shards`, `server.pin`, `server.drain.grace`, `timeouts.idle`
-and `log.format` under shorter names; their times are in seconds.
+becomes one. `--route` adds a route. The others are `server.shards`, `server.pin`, `server.drain.grace`,
+`timeouts.idle`, `admin.address` and `log.format` under shorter names; their times are in seconds.
+
+## Secrets
+
+`admin.token` is nowhere shown: in the effective configuration it is `\"***\"`, which is no token and is refused if it is read
+back. Where a mistake is told of the line that it is in, it is covered.
 ";
 
 const REFERENCE_TAIL: &str = "

@@ -222,7 +222,7 @@ pub static SECTIONS: [Section; 9] = [
     Section {
         name: "admin",
         is_list: false,
-        about: "The admin port: HTTP for figures, health and a drain. docs/ADMIN.md has its paths.",
+        about: "The admin port: HTTP for figures, health and a drain. docs/ADMIN.md describes it.",
         keys: &ADMIN,
     },
     Section { name: "log", is_list: false, about: "What is logged to standard error, and how.", keys: &LOG },

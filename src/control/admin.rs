@@ -22,7 +22,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::watch as signal;
-use tracing::{error, warn};
+use tracing::error;
 
 /// What the control thread's niceness is raised by on Linux: the loops go first.
 #[cfg(target_os = "linux")]
@@ -34,7 +34,7 @@ const NICER: i32 = 10;
 /// use tidegate::control::Admin;
 /// use tidegate::{Router, Server};
 ///
-/// let admin = Admin::bind("127.0.0.1:0")?.token("a secret of sixteen bytes or more")?;
+/// let admin = Admin::bind("127.0.0.1:0")?.token("a-secret-of-sixteen-bytes-or-more")?;
 /// let address = admin.local_addr()?; // http://{address}/healthz
 /// let running = Server::builder().listen("127.0.0.1:0")?.start(Router::embedded)?;
 /// let control = admin.start(running.handle())?;
@@ -181,8 +181,8 @@ impl Admin {
     pub fn token(mut self, token: impl Into<String>) -> Result<Admin, AdminError> {
         let token = token.into();
         let (least, most) = ADMIN_TOKEN_BYTES;
-        let is_plain = token.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
-        if !(least..=most).contains(&token.len()) || !is_plain || token.trim() != token {
+        let is_plain = token.bytes().all(|byte| byte.is_ascii_graphic());
+        if !(least..=most).contains(&token.len()) || !is_plain {
             return Err(AdminError::Token { got: token.len() });
         }
         self.guard.token = Some(token);
@@ -316,7 +316,7 @@ impl Control {
 fn give_way() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICER) {
-        warn!(%error, "the control thread has the same priority as the event loops");
+        tracing::warn!(%error, "the control thread has the same priority as the event loops");
     }
 }
 

@@ -40,6 +40,11 @@ impl Places {
         if self.taken.len() < self.most {
             return true;
         }
+        self.displace()
+    }
+
+    /// Ends the connection that has been waiting for a request longest. Whether there was one.
+    pub(super) fn displace(&mut self) -> bool {
         let waiting = self.taken.iter().enumerate().filter_map(|(at, (_, doing))| {
             let since = doing.waits_since.load(Relaxed);
             (since != 0).then_some((since, at))

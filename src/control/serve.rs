@@ -21,10 +21,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tracing::warn;
+
+/// How long a failing accept is not told of again.
+const TELL_AGAIN: Duration = Duration::from_secs(10);
 
 /// How long to wait for a place while every connection is being answered.
 const FULL_PAUSE: Duration = Duration::from_millis(5);
@@ -46,16 +49,19 @@ pub(super) async fn serve(
 
 async fn accept_all(listener: TcpListener, router: Router, bounds: Bounds, end: watch::Receiver<bool>) {
     let mut places = Places::new(bounds.connections);
-    let mut pause_ms = ADMIN_BACKOFF_MS.0;
+    let (mut pause_ms, mut told) = (ADMIN_BACKOFF_MS.0, None::<Instant>);
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             // Gone before we had it.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
             Err(error) => {
-                if pause_ms == ADMIN_BACKOFF_MS.0 {
+                if told.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
+                    told = Some(Instant::now());
                     warn!(%error, "the admin port cannot accept; it tries again");
                 }
+                // If descriptors have run out, one of its own may serve better.
+                places.displace();
                 tokio::time::sleep(Duration::from_millis(pause_ms)).await;
                 pause_ms = (pause_ms * 2).min(ADMIN_BACKOFF_MS.1);
                 continue;

@@ -14,6 +14,10 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_tidegate");
 /// The arguments of a server on free ports of loopback.
 pub const SERVE: [&str; 5] = ["serve", "--frames", "127.0.0.1:0", "--lines", "127.0.0.1:0"];
 
+/// Servers of tests run beside each other, and there is one default port: who wants the admin port says `--admin`, which
+/// goes above this.
+pub const NO_ADMIN: (&str, &str) = ("TIDEGATE_ADMIN__ADDRESS", "off");
+
 /// A server process with its banner read. Killed when dropped, if it still runs.
 pub struct Process {
     child: Child,
@@ -66,6 +70,7 @@ impl Process {
     pub fn start(command: &mut Command) -> Process {
         let mut child = command
             .env_remove("RUST_LOG")
+            .env(NO_ADMIN.0, NO_ADMIN.1)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -203,4 +208,13 @@ fn lines_of(from: impl Read + Send + 'static) -> Receiver<String> {
         }
     });
     receive
+}
+
+/// Processor time of a process until now, in hundredths of a second.
+pub fn cpu_ticks(id: i32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).expect("the process is there");
+    // The name in brackets may hold spaces; utime and stime are the 14th and 15th field (proc(5)).
+    let fields: Vec<&str> = stat.rsplit_once(')').expect("a name").1.split_whitespace().collect();
+    let number = |field: usize| fields[field - 3].parse::<u64>().expect("a number");
+    number(14) + number(15)
 }
