@@ -10,6 +10,7 @@ mod support;
 use support::client::{ACK, DISCARD, ECHO, EXT, FLIP, PING, PONG, frame};
 use support::extended::{Block, bare_hello};
 use support::hand::Rig;
+use tidegate::CloseReason;
 use tidegate::base::limits::PAYLOAD_BYTES_DEFAULT;
 use tidegate::metrics::Counter;
 use tidegate::service::Router;
@@ -58,6 +59,26 @@ fn an_allocation_would_be_seen() {
         std::hint::black_box(vec![std::hint::black_box(0_u8); 100]);
     });
     assert_eq!((info.count_total, info.bytes_total), (1, 100));
+}
+
+/// Peers come and go, in order and with a fault: what is remembered of them costs nothing either.
+#[test]
+fn ends_and_what_is_remembered_of_them_allocate_nothing() {
+    let mut rig = router(Protocol::Frame, 0, 1, PIPE_BYTES);
+    counted("an end in order", 1_000, || {
+        rig.send(0, &frame(ECHO, b"x"));
+        rig.end(0);
+        rig.taken(0);
+        rig.again(0);
+    });
+    // All ones: a length over the limit.
+    counted("an end for a fault", 1_000, || {
+        rig.send(0, &[0xFF; 64]);
+        rig.end(0);
+        rig.taken(0);
+        rig.again(0);
+    });
+    assert_eq!(rig.figures().closes(CloseReason::TooLarge), 1_050);
 }
 
 #[test]

@@ -15,7 +15,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("buffer", &["base"]),
     ("metrics", &["base"]),
     ("session", &["base", "wire", "buffer", "metrics"]),
-    ("mailbox", &["base", "wire"]),
+    ("mailbox", &["base", "wire", "metrics", "session"]),
     ("service", &["base", "wire", "buffer", "metrics", "session", "mailbox"]),
     ("turn", &["base", "wire", "buffer", "metrics", "session", "mailbox", "service"]),
     ("sim", &["base", "wire", "buffer", "metrics", "session", "mailbox", "service", "turn"]),

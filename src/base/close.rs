@@ -102,6 +102,25 @@ impl CloseReason {
         matches!(self, CloseReason::TlsOnPlain | CloseReason::Http | CloseReason::Resp | CloseReason::Proxy)
     }
 
+    /// Whether an end for this reason is worth a look: not the daily weather of a server.
+    pub const fn is_notable(self) -> bool {
+        match self.fault() {
+            Fault::Protocol | Fault::System => true,
+            Fault::Temporary => matches!(
+                self,
+                CloseReason::RequestFailed
+                    | CloseReason::WriteStall
+                    | CloseReason::SlowConsumer
+                    | CloseReason::DrainForced
+            ),
+        }
+    }
+
+    /// The reason with this name.
+    pub fn named(name: &str) -> Option<CloseReason> {
+        Self::ALL.iter().copied().find(|reason| reason.name() == name)
+    }
+
     /// Its place in [`CloseReason::ALL`].
     pub const fn index(self) -> usize {
         self as usize

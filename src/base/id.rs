@@ -5,6 +5,7 @@
 //! generation, slot). Both go stale when the connection ends, and a stale one finds nothing.
 
 use std::fmt;
+use std::str::FromStr;
 
 /// The shard-local name of a registered event source: 32 bits of generation, 32 bits of slot.
 ///
@@ -52,6 +53,29 @@ impl fmt::Display for ConnId {
     }
 }
 
+impl FromStr for ConnId {
+    type Err = NoConnId;
+
+    /// Reads what [`ConnId`] is printed as.
+    fn from_str(text: &str) -> Result<ConnId, NoConnId> {
+        let mut parts = text.split('-');
+        let mut next = || parts.next().filter(|part| part.bytes().all(|byte| byte.is_ascii_digit()));
+        let id = (next(), next(), next());
+        let (Some(shard), Some(slot), Some(generation), None) = (id.0, id.1, id.2, parts.next()) else {
+            return Err(NoConnId);
+        };
+        match (shard.parse(), slot.parse(), generation.parse()) {
+            (Ok(shard), Ok(slot), Ok(generation)) => Ok(ConnId { shard, generation, slot }),
+            (Err(_), _, _) | (_, Err(_), _) | (_, _, Err(_)) => Err(NoConnId),
+        }
+    }
+}
+
+/// A text that names no connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a connection is named by three numbers, shard-slot-generation, as in 0-17-4711")]
+pub struct NoConnId;
+
 impl fmt::Debug for ConnId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ConnId({self})")
@@ -67,6 +91,29 @@ mod tests {
         for (generation, slot) in [(0, 0), (0, u32::MAX), (1, 0), (u32::MAX, 7), (u32::MAX, u32::MAX)] {
             let token = Token { generation, slot };
             assert_eq!(Token::from_bits(token.to_bits()), token, "case: {token:?}");
+        }
+    }
+
+    #[test]
+    fn ids_are_read_as_they_are_printed() {
+        for (shard, slot, generation) in [(0, 0, 1), (255, 16_777_215, u32::MAX), (u16::MAX, u32::MAX, 0)] {
+            let id = ConnId { shard, generation, slot };
+            assert_eq!(id.to_string().parse(), Ok(id), "case: {id}");
+        }
+        for text in [
+            "",
+            "1",
+            "1-2",
+            "1-2-3-4",
+            "1-2-",
+            "-1-2-3",
+            "+1-2-3",
+            "1-2-x",
+            "65536-0-1",
+            "0-4294967296-1",
+            "0-1-2 ",
+        ] {
+            assert_eq!(text.parse::<ConnId>(), Err(NoConnId), "case: {text:?}");
         }
     }
 

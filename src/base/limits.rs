@@ -252,6 +252,32 @@ pub const WORKERS_MAX: u16 = 256;
 /// The most that a server may say of how many offloaded jobs may wait for a worker.
 pub const JOBS_WAITING_MAX: usize = 1 << 20;
 
+/// Slots of a loop's table that an inspection looks at in one turn: about 20 µs of work, a tenth of
+/// [`BATCH_US_MAX`], so that it costs traffic less than one more busy connection would.
+pub const INSPECTED_PER_TURN: u32 = 1024;
+
+/// Connections that one inspection of a loop tells of at most.
+pub const INSPECTED_MAX: usize = 100;
+
+/// Ended connections that a loop remembers, of each of two kinds: the ordinary, and the notable.
+pub const ENDS_KEPT: usize = 128;
+
+/// Connections on their way out whose last words a loop remembers until they are closed.
+pub const LEAVING_KEPT: usize = 128;
+
+/// How long the admin port waits for what loops tell of their connections: a loop with 16 million slots looks at all of
+/// them in less than a second, if it has nothing else to do.
+pub const ADMIN_ASK_WITHIN: Duration = Duration::from_secs(2);
+
+/// Ended connections that one answer of the admin port tells of at most.
+pub const CLOSED_SHOWN_MAX: usize = 1000;
+
+/// Events that are told with an ended connection: its last.
+pub const EVENTS_SHOWN: usize = 32;
+
+/// Events that a loop remembers.
+pub const EVENTS_KEPT: usize = 1024;
+
 /// Loops of one server at most.
 pub const SHARDS_MAX: u16 = 256;
 
@@ -311,7 +337,10 @@ pub const ADMIN_HOSTS_MAX: usize = 16;
 /// How long a health check waits for the loops, in milliseconds, if it is not told otherwise ...
 pub const HEALTH_WITHIN_MS: u64 = 1_000;
 
-/// ... and the most that it may be told, which leaves time for the answer.
+/// ... the least that it may be told, which is several of [`KNOCK_EVERY_MS`] ...
+pub const HEALTH_WITHIN_MS_MIN: u64 = 50;
+
+/// ... and the most, which leaves time for the answer.
 pub const HEALTH_WITHIN_MS_MAX: u64 = 10_000;
 
 /// Health checks make a loop take a turn once in this time at most, however many there are. Milliseconds.
@@ -357,8 +386,13 @@ const _: () = {
     assert!(SOCKET_BUFFER_BYTES_MIN <= SOCKET_BUFFER_BYTES && SOCKET_BUFFER_BYTES <= SOCKET_BUFFER_BYTES_MAX);
     assert!(CONNECTIONS_PER_SHARD_MAX as usize + DIALED_PER_SHARD <= 1 << 24, "all slots have a name");
     assert!(OPEN_REQUESTS <= OPEN_REQUESTS_MAX);
-    assert!(HEALTH_WITHIN_MS <= HEALTH_WITHIN_MS_MAX);
+    assert!(
+        2 * KNOCK_EVERY_MS < HEALTH_WITHIN_MS_MIN,
+        "who waits for the next knock has time for its answer"
+    );
+    assert!(HEALTH_WITHIN_MS_MIN <= HEALTH_WITHIN_MS && HEALTH_WITHIN_MS <= HEALTH_WITHIN_MS_MAX);
     assert!(Duration::from_millis(HEALTH_WITHIN_MS_MAX).as_millis() < ADMIN_ANSWER_WITHIN.as_millis());
+    assert!(ADMIN_ASK_WITHIN.as_millis() < ADMIN_ANSWER_WITHIN.as_millis());
     assert!(ADMIN_BACKOFF_MS.0 < ADMIN_BACKOFF_MS.1);
     assert!(ADMIN_TOKEN_BYTES.1 < ADMIN_HEAD_BYTES_MAX, "a token fits the head of a request");
     assert!(OPEN_REQUESTS_MAX as usize <= LATERS_PER_SHARD, "one connection's requests all fit the mailbox");

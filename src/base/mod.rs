@@ -14,6 +14,7 @@ pub mod planted;
 pub mod rng;
 pub mod text;
 pub mod time;
+pub mod u48;
 pub mod units;
 
 pub use address::Address;
@@ -23,3 +24,4 @@ pub use id::{ConnId, Token};
 pub use rng::Rng;
 pub use text::Text;
 pub use time::{Ms, Time};
+pub use u48::U48;

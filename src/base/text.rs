@@ -4,10 +4,10 @@ use std::any::Any;
 use std::fmt;
 
 /// Longest text, in bytes; what is more is cut at a character.
-const TEXT_BYTES_MAX: usize = 160;
+pub const TEXT_BYTES_MAX: usize = 160;
 
 /// A bounded text. Writing to it never fails and never allocates.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Text {
     bytes: [u8; TEXT_BYTES_MAX],
     len: u8,
@@ -16,9 +16,12 @@ pub struct Text {
 const _: () = assert!(TEXT_BYTES_MAX <= u8::MAX as usize);
 
 impl Text {
+    /// No text.
+    pub const EMPTY: Text = Text { bytes: [0; TEXT_BYTES_MAX], len: 0 };
+
     /// The text of `args`: `Text::of(format_args!("{} of {}", 3, 4))`.
     pub fn of(args: fmt::Arguments<'_>) -> Text {
-        let mut text = Text { bytes: [0; TEXT_BYTES_MAX], len: 0 };
+        let mut text = Text::EMPTY;
         // Cannot fail: our `write_str` cuts instead; what a Display of a caller's returns is of no use here.
         let _ = fmt::Write::write_fmt(&mut text, args);
         text

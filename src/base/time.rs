@@ -20,6 +20,11 @@ impl Time {
         Ms((self.0 / 1000) as u32)
     }
 
+    /// This moment in milliseconds.
+    pub const fn whole_ms(self) -> u64 {
+        self.0 / 1000
+    }
+
     /// The moment `micros` later.
     pub const fn plus_us(self, micros: u64) -> Time {
         Time(self.0.saturating_add(micros))

@@ -264,9 +264,19 @@ impl Admin {
         };
         let watchdog = Watchdog::new(handle.capacity().stall.max(WATCHDOG_TURN));
         let watching = watch(handle.clone(), watchdog);
-        let (knocks, drains) = Default::default();
-        let router =
-            api::router(Arc::new(Context { handle, guard, bounds, config, grace, log, own, knocks, drains }));
+        let (knocks, drains, asks) = Default::default();
+        let router = api::router(Arc::new(Context {
+            handle,
+            guard,
+            bounds,
+            config,
+            grace,
+            log,
+            own,
+            knocks,
+            drains,
+            asks,
+        }));
         let end = Arc::new(signal::Sender::new(false));
         let serving = serve(listener, router, bounds, Arc::clone(&end));
         let work = async move {

@@ -1,9 +1,10 @@
-//! How other threads reach a loop: two bounded queues and a bell.
+//! How other threads reach a loop: two bounded queues, a place for a question, and a bell.
 //!
 //! ```text
 //!   Handle, other loops --post-->   [ commands: bounded, may refuse    ] --+
 //!                                                                          +--> the loop, at the end of its turn
 //!   Later, worker pool  --answer--> [ answers: as many places as credits ] --+
+//!   who looks at it     --ask---->  [ one inquiry: others are refused    ] --+
 //!            `----- the first letter since the loop looked rings the bell, and that wakes the loop -----'
 //! ```
 //!
@@ -14,8 +15,12 @@
 
 mod answer;
 pub mod bell;
+mod inquiry;
+mod report;
 
 pub use answer::{Answer, Body, Inline, Ticket};
+pub use inquiry::{Awaited, By, Fate, Inquiry, Only, Question, Report};
+pub use report::{Closed, Connection, Happened, LoopEvent};
 
 use crate::base::Token;
 use crate::base::limits::{LATERS_PER_SHARD, MAILBOX_COMMANDS};
@@ -24,6 +29,8 @@ use bell::Bell;
 use bytes::Bytes;
 use crossbeam_queue::ArrayQueue;
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Release};
 use std::time::Duration;
 
 /// What another thread may ask of a loop.
@@ -67,10 +74,23 @@ pub enum Whom {
     Dialed,
 }
 
+/// Why a question is not asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotAsked {
+    /// An earlier one is not answered yet.
+    Busy,
+    /// The loop is over.
+    Over,
+}
+
 /// A loop's letter box, shared by everybody who may write to the loop.
 pub struct Mailbox {
     commands: ArrayQueue<Command>,
     answers: ArrayQueue<Answer>,
+    inquiry: ArrayQueue<Inquiry>,
+    /// Closed while there is an inquiry, here or in the loop's hands.
+    turnstile: Arc<AtomicBool>,
+    is_over: AtomicBool,
     bell: Bell,
     wake: Box<dyn Fn() + Send + Sync>,
 }
@@ -82,6 +102,9 @@ impl Mailbox {
         Mailbox {
             commands: ArrayQueue::new(MAILBOX_COMMANDS),
             answers: ArrayQueue::new(LATERS_PER_SHARD),
+            inquiry: ArrayQueue::new(1),
+            turnstile: Arc::default(),
+            is_over: AtomicBool::new(false),
             bell: Bell::new(),
             wake: Box::new(wake),
         }
@@ -107,6 +130,29 @@ impl Mailbox {
             tracing::error!(ticket = ?lost.ticket, "an answer found no place in its loop's mailbox");
         }
         self.ring_and_wake();
+    }
+
+    /// Asks the loop about its connections, and wakes it. In a place of its own, so that who asks takes no room from
+    /// commands.
+    ///
+    /// # Errors
+    ///
+    /// [`NotAsked`]; then the loop hears nothing of it.
+    pub fn ask(&self, question: Question) -> Result<Awaited, NotAsked> {
+        if self.is_over.load(Acquire) {
+            return Err(NotAsked::Over);
+        }
+        let (inquiry, awaited) = Inquiry::new(question, &self.turnstile).ok_or(NotAsked::Busy)?;
+        let put = self.inquiry.push(inquiry);
+        debug_assert!(put.is_ok(), "there is one at a time");
+        self.ring_and_wake();
+        Ok(awaited)
+    }
+
+    /// The loop is over: it answers nothing any more.
+    pub fn end_inquiries(&self) {
+        self.is_over.store(true, Release);
+        drop(self.inquiry.pop());
     }
 
     fn ring_and_wake(&self) {
@@ -145,6 +191,11 @@ impl Mailbox {
     /// The oldest answer. For the loop, after [`Mailbox::begin_drain`].
     pub fn take_answer(&self) -> Option<Answer> {
         self.answers.pop()
+    }
+
+    /// The inquiry that waits. For the loop, after [`Mailbox::begin_drain`].
+    pub fn take_inquiry(&self) -> Option<Inquiry> {
+        self.inquiry.pop()
     }
 
     /// The loop leaves letters behind for its next turn. Wakes nobody: the loop must not wait while its bell is rung.
@@ -205,6 +256,19 @@ mod tests {
         assert_eq!(mailbox.take_answer().map(|answer| answer.ticket.serial), Some(8));
         assert_eq!(mailbox.post(Command::Arrived), Ok(()));
         assert_eq!(wakes.load(Relaxed), 2);
+    }
+
+    #[test]
+    fn a_loop_that_is_over_is_asked_nothing() {
+        let (mailbox, wakes) = counted();
+        let question = || Question::Closed { limit: 1, reason: None };
+        let awaited = mailbox.ask(question()).expect("nobody asks");
+        assert_eq!(mailbox.ask(question()).err(), Some(NotAsked::Busy));
+        assert_eq!((mailbox.is_rung(), wakes.load(Relaxed)), (true, 1));
+        mailbox.end_inquiries();
+        assert!(matches!(awaited.take(), Fate::Dropped));
+        assert_eq!(mailbox.ask(question()).err(), Some(NotAsked::Over));
+        assert!(mailbox.take_inquiry().is_none());
     }
 
     #[test]

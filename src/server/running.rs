@@ -33,7 +33,7 @@ pub struct Running {
 /// Speaks to a running server, from any thread.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 /// Why a connection could not be reached. That it is gone already is no error: it may always be gone a moment later.
@@ -62,7 +62,7 @@ pub enum Unreached {
 #[derive(Debug)]
 pub(super) struct Shared {
     local_addrs: Vec<Endpoint>,
-    group: Arc<Group>,
+    pub(super) group: Arc<Group>,
     figures: Figures,
     /// Second descriptors of the listening sockets, so that a loop that dies resets nobody in its accept queue.
     held: Mutex<Vec<Held>>,

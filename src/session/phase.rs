@@ -184,6 +184,17 @@ impl Phase {
         }
     }
 
+    /// Why it is on its way out, or over, once that is decided.
+    pub const fn ending(self) -> Option<CloseReason> {
+        match self {
+            Phase::Connecting { .. } | Phase::Open | Phase::Draining { .. } => None,
+            Phase::Answering { why, .. }
+            | Phase::Flushing { why, .. }
+            | Phase::Lingering { why, .. }
+            | Phase::Closed(why) => Some(why),
+        }
+    }
+
     /// Whether messages are read in this phase.
     #[inline]
     pub const fn is_serving(self) -> bool {

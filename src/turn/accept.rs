@@ -4,11 +4,12 @@
 //! the next turn; one that failed for want of descriptors is tried again when a connection ends, or after a pause
 //! that doubles from 10 ms to 1 s. Meanwhile newcomers are told by way of a spare descriptor (see [`Io::refuse`]).
 
-use super::entry::{Entry, Flag, Flags, PeerAddress};
+use super::entry::{Entry, Flag, Flags, Life, PeerAddress};
 use super::{Accepted, Io, Turn, slot_of};
 use crate::base::limits::{ACCEPT_BACKOFF_MS, ACCEPTS_PER_DRAIN, ACCEPTS_PER_VISIT};
 use crate::base::planted::{Bug, is_planted};
 use crate::base::{Address, ConnId, Ms, Text, Token};
+use crate::mailbox::Happened;
 use crate::metrics::{Counter, Gauge};
 use crate::service::{Origin, Peer, Service};
 use crate::session::{Pauses, Phase, Protocol};
@@ -136,6 +137,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         }
         let retry_ms = self.back_off(listener);
         self.shared.journal.exhausted(self.shared.ms, error, retry_ms);
+        self.shared.history.note_loop(self.shared.now, Happened::AcceptExhausted, retry_ms.into());
     }
 
     fn back_off(&mut self, listener: u32) -> u32 {
@@ -208,6 +210,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             heard: self.shared.ms,
             paused_at: self.shared.ms,
             lingered: 0,
+            life: Life::new(self.shared.now),
             input: None,
             output: None,
             slots: None,
@@ -216,6 +219,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         });
         self.slots_used = self.slots_used.max(slot + 1);
         self.shared.metrics.add(Counter::Accepted, 1);
+        self.shared.note(token, Happened::Accepted, listener.into());
         self.shared.metrics.opened(usize::from(listener), true);
         self.shared.metrics.rise(Gauge::Serving);
         self.arm(slot);

@@ -8,6 +8,7 @@ use super::visit::DRAINED;
 use super::{Io, Turn};
 use crate::base::planted::{Bug, is_planted};
 use crate::base::{CloseReason, Ms};
+use crate::mailbox::Happened;
 use crate::service::Service;
 use crate::session::{Event, Phase};
 use crate::wire::{Control, Status};
@@ -16,6 +17,7 @@ impl<S: Service, I: Io> Turn<S, I> {
     /// Stops taking connections, answers what has been received, and ends each connection in order, by `until` at
     /// the latest. Call between [`Turn::begin`] and [`Turn::end`].
     pub fn begin_drain(&mut self, io: &mut I, until: Ms) {
+        self.shared.history.note_loop(self.shared.now, Happened::DrainBegan, self.table.len() as u64);
         self.shared.drain_until = Some(match self.shared.drain_until {
             Some(before) => before.min(until),
             None => until,
@@ -35,7 +37,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             return;
         }
         let is_told = matches!(entry.phase, Phase::Draining { .. }) || is_planted(Bug::DrainUntold);
-        self.shared.step(&mut entry.phase, Event::DrainBy(until));
+        self.shared.step(entry.token(slot), &mut entry.phase, Event::DrainBy(until));
         entry.flags.set(Flag::Readable);
         self.wheel.arm(slot, until, self.shared.ms);
         if entry.greeting.is_some() && !is_told && entry.phase.is_serving() {

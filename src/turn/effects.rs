@@ -3,13 +3,13 @@
 //! Always holds: in the order in which they were asked for; a connection that got something is on the hot list, and is
 //! flushed once. Never: more than [`EFFECTS_PER_TURN`] in one go. Effects of effects come behind all others.
 
-use super::entry::{Entry, Flags, PeerAddress};
+use super::entry::{Entry, Flags, Life, PeerAddress};
 use super::visit::{Said, Verdict};
 use super::{Io, Turn, slot_of};
 use crate::base::limits::{EFFECTS_PER_TURN, TIMERS_PER_TURN};
 use crate::base::planted::{Bug, is_planted};
 use crate::base::{Address, CloseReason, ConnId, Text, Token};
-use crate::mailbox::{Command, Ticket, Whom};
+use crate::mailbox::{Command, Connection, Happened, Ticket, Whom};
 use crate::metrics::{Counter, Gauge, Outcome};
 use crate::service::{Effect, Origin, Peer, Service};
 use crate::session::{Leave, Pauses, Phase, Role};
@@ -140,7 +140,9 @@ impl<S: Service, I: Io> Turn<S, I> {
             status: Some(status),
             text: Text::of(format_args!("{text}")),
         };
-        let verdict = self.begin_visit(io, slot).finish_with(leave);
+        let mut visit = self.begin_visit(io, slot);
+        visit.note(Happened::ClosedByService, status.code().into());
+        let verdict = visit.finish_with(leave);
         self.settle(io, slot, verdict);
     }
 
@@ -251,6 +253,8 @@ impl<S: Service, I: Io> Turn<S, I> {
         let Some(stream) = self.connect(io, to, token) else {
             self.shared.effects.server_lost(id);
             self.shared.metrics.closed(CloseReason::DialFailed);
+            let end = Connection::new(id, peer.address, self.accepting.len(), self.shared.now);
+            self.shared.history.ended(self.shared.now, end, CloseReason::DialFailed);
             let mut cx = self.shared.cx(id);
             let why = CloseReason::DialFailed;
             let told = catch_unwind(AssertUnwindSafe(|| self.service.on_close(&mut conn, why, &mut cx)));
@@ -272,6 +276,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             heard: self.shared.ms,
             paused_at: self.shared.ms,
             lingered: 0,
+            life: Life::new(self.shared.now),
             input: None,
             output: None,
             slots: None,
@@ -280,6 +285,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         });
         self.dialed += 1;
         self.shared.metrics.opened(self.accepting.len(), false);
+        self.shared.note(token, Happened::Dialed, 0);
         self.shared.metrics.rise(Gauge::Connecting);
         self.slots_used = self.slots_used.max(token.slot + 1);
         self.arm(token.slot);

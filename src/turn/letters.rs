@@ -6,6 +6,7 @@
 //! number, and one that leaves some behind is not followed by a wait; a letter for a connection that is gone finds
 //! nothing and is counted. Never: more trust in a letter than in its token's generation.
 
+use super::inspect::Scan;
 use super::visit::Said;
 use super::{Io, Turn};
 use crate::base::limits::LETTERS_PER_TURN;
@@ -21,6 +22,9 @@ impl<S: Service, I: Io> Turn<S, I> {
     pub(super) fn take_letters(&mut self, io: &mut I) {
         let mailbox = Arc::clone(&self.shared.mailbox);
         mailbox.begin_drain();
+        if let Some(inquiry) = mailbox.take_inquiry() {
+            self.inspection = Some(Scan::new(inquiry));
+        }
         for _ in 0..LETTERS_PER_TURN {
             // At every ring: the letter that tells of newcomers may have found no place.
             let newcomer = io.take_handed();

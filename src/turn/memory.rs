@@ -10,6 +10,7 @@ use super::{Io, Turn};
 use crate::base::limits::{EVICT_SCAN, MEMORY_PATIENCE_MS, MEMORY_RETRY_MS, STARVED_PER_TURN};
 use crate::base::{CloseReason, Ms, Text, Token};
 use crate::buffer::Ring;
+use crate::mailbox::Happened;
 use crate::metrics::Counter;
 use crate::service::Service;
 use crate::session::Pause;
@@ -89,6 +90,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         let Some((slot, _)) = greediest else { return };
         self.shared.metrics.add(Counter::Evicted, 1);
         let mut visit = self.begin_visit(io, slot);
+        visit.note(Happened::Evicted, 0);
         let verdict = if visit.entry.output.is_some() {
             visit.lost(CloseReason::Memory)
         } else {

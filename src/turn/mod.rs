@@ -22,6 +22,8 @@ mod batch;
 mod drain;
 mod effects;
 mod entry;
+mod history;
+mod inspect;
 mod io;
 mod journal;
 mod labels;
@@ -34,6 +36,7 @@ mod visit;
 mod wheel;
 
 pub use balance::{deals_away, wants_hand_off};
+pub use history::HISTORY_BYTES;
 pub use io::{Accepted, Io, Readiness};
 pub use labels::{OTHER_ROUTES, RouteLabel, label_of};
 pub use seats::Seats;
@@ -46,13 +49,15 @@ use crate::base::planted::{Bug, is_planted};
 use crate::base::time::whole_ms;
 use crate::base::{CloseReason, ConnId, Ms, Rng, Time, Token};
 use crate::buffer::{Side, Spares};
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Happened, Mailbox};
 use crate::metrics::{Counter, Gauge, Recorder, ShardMetrics, Timing};
 use crate::service::{AfterPanic, Desk, Effects, NoWorkers, Service, Workers};
 use crate::session::{Framing, Phase};
 use crate::wire::frame::OVERHEAD_BYTES;
 use accept::ListenerState;
 use entry::{Entry, Flag};
+use history::{History, describe};
+use inspect::Scan;
 use journal::Journal;
 use memory::Starved;
 use shared::Shared;
@@ -165,6 +170,8 @@ pub struct Turn<S: Service, I: Io> {
     dialed: usize,
     peers: Vec<Arc<Mailbox>>,
     seats: Arc<Seats>,
+    /// The inquiry that is worked on.
+    inspection: Option<Scan>,
 }
 
 impl<S: Service, I: Io> Turn<S, I> {
@@ -211,6 +218,7 @@ impl<S: Service, I: Io> Turn<S, I> {
                 rng: Rng::new(config.seed),
                 metrics: Recorder::new(accepting_count, config.labels.len()),
                 journal: Journal::default(),
+                history: History::new(),
                 desk,
                 effects: Effects::new(server_bytes_max),
                 mailbox: config.mailbox,
@@ -243,6 +251,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             dialed: 0,
             peers: config.peers,
             seats: config.seats,
+            inspection: None,
         };
         turn.start_service();
         turn
@@ -327,6 +336,9 @@ impl<S: Service, I: Io> Turn<S, I> {
             }
             self.visit(io, token.slot);
         }
+        if self.inspection.is_some() {
+            self.inspect();
+        }
         let is_slow = self.shared.now.since_us(self.shared.turn_began) >= self.shared.stall_us;
         if !is_slow || std::mem::replace(&mut self.timers_waited, true) {
             self.timers_waited = false;
@@ -367,6 +379,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             || !self.shared.effects.is_empty()
             || !self.hot.is_empty()
             || !self.graves.is_empty()
+            || self.inspection.is_some()
             || self.shared.panics > 0
     }
 
@@ -376,9 +389,11 @@ impl<S: Service, I: Io> Turn<S, I> {
         if std::mem::take(&mut self.shared.has_stalled) {
             return;
         }
-        let Shared { metrics, journal, now, turn_began, ms, .. } = &mut self.shared;
+        let Shared { metrics, journal, history, now, turn_began, ms, .. } = &mut self.shared;
         metrics.add(Counter::SlowTurns, 1);
-        journal.slow_turn(*ms, self.shard, now.since_us(*turn_began));
+        let took_us = now.since_us(*turn_began);
+        journal.slow_turn(*ms, self.shard, took_us);
+        history.note_loop(*now, Happened::SlowTurn, took_us);
     }
 
     /// The moment, as it was last read from the clock.
@@ -393,6 +408,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         if !self.hot.is_empty()
             || self.shared.mailbox.is_rung()
             || !self.shared.effects.is_empty()
+            || self.inspection.is_some()
             || (self.accept_again && self.accepting.iter().any(ListenerState::is_hot))
         {
             return Wait::Not;
@@ -451,6 +467,8 @@ impl<S: Service, I: Io> Turn<S, I> {
     fn close(&mut self, io: &mut I, slot: u32) {
         let mut visit = self.begin_visit(io, slot);
         let Phase::Closed(why) = visit.entry.phase else { return };
+        let end = describe(visit.entry, visit.id, visit.shared.ms);
+        visit.shared.history.ended(visit.shared.now, end, why);
         if let Some(input) = visit.entry.input.take() {
             visit.count_dropped(&input, why);
             visit.release(input);
@@ -500,6 +518,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         if after == AfterPanic::Keep {
             return;
         }
+        self.shared.history.note_loop(self.shared.now, Happened::ServiceRebuilt, 0);
         self.service = (self.make_service)();
         self.shared.effects.forget_timers();
         self.start_service();

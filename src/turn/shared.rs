@@ -5,11 +5,12 @@
 
 use super::RouteLabel;
 use super::entry::{Inbound, Outbound};
+use super::history::History;
 use super::journal::Journal;
 use crate::base::limits::{HANDLER_SAMPLE, Limits};
-use crate::base::{ConnId, Ms, Rng, Time};
+use crate::base::{ConnId, Ms, Rng, Time, Token};
 use crate::buffer::Spares;
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Happened, Mailbox};
 use crate::metrics::{Counter, Gauge, Recorder};
 use crate::service::{Cx, Desk, Effects};
 use crate::session::{Event, Phase};
@@ -23,6 +24,7 @@ pub(super) struct Shared {
     pub(super) rng: Rng,
     pub(super) metrics: Recorder,
     pub(super) journal: Journal,
+    pub(super) history: History,
     pub(super) desk: Desk,
     pub(super) effects: Effects,
     pub(super) mailbox: Arc<Mailbox>,
@@ -74,14 +76,23 @@ impl Shared {
     }
 
     /// Moves a connection's life on, and with it the figures of how many stand where.
-    pub(super) fn step(&self, phase: &mut Phase, event: Event) {
+    pub(super) fn step(&mut self, token: Token, phase: &mut Phase, event: Event) {
         let before = *phase;
         *phase = before.step(event);
         let (from, to) = (gauge_of(before), gauge_of(*phase));
         if from != to {
             from.inspect(|gauge| self.metrics.fall(*gauge));
             to.inspect(|gauge| self.metrics.rise(*gauge));
+            if let Some(what) = happened(*phase) {
+                self.note(token, what, 0);
+            }
         }
+    }
+
+    /// Remembers what happened to a connection. For what is rare.
+    #[inline]
+    pub(super) fn note(&mut self, token: Token, what: Happened, number: u32) {
+        self.history.note(self.now, token, what, number);
     }
 
     /// A callback panicked that had no request in hand.
@@ -96,8 +107,15 @@ impl Shared {
     }
 }
 
+/// The loop is over: who asks about it hears that, instead of waiting.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.mailbox.end_inquiries();
+    }
+}
+
 /// Which figure counts the connections that stand there.
-const fn gauge_of(phase: Phase) -> Option<Gauge> {
+pub(super) const fn gauge_of(phase: Phase) -> Option<Gauge> {
     match phase {
         Phase::Connecting { .. } => Some(Gauge::Connecting),
         Phase::Open => Some(Gauge::Serving),
@@ -106,5 +124,17 @@ const fn gauge_of(phase: Phase) -> Option<Gauge> {
         Phase::Flushing { .. } => Some(Gauge::Flushing),
         Phase::Lingering { .. } => Some(Gauge::Lingering),
         Phase::Closed(_) => None,
+    }
+}
+
+/// What is remembered of a connection that comes to stand there; that it is closed is written down with its end.
+const fn happened(phase: Phase) -> Option<Happened> {
+    match phase {
+        Phase::Open => Some(Happened::Connected),
+        Phase::Draining { .. } => Some(Happened::Draining),
+        Phase::Answering { .. } => Some(Happened::Answering),
+        Phase::Flushing { .. } => Some(Happened::Flushing),
+        Phase::Lingering { .. } => Some(Happened::Lingering),
+        Phase::Connecting { .. } | Phase::Closed(_) => None,
     }
 }

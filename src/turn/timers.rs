@@ -115,7 +115,8 @@ impl<S: Service, I: Io> Turn<S, I> {
         let verdict = match due {
             Due::Phase if visit.is_done() => visit.finish(CloseReason::Drained, DRAINED),
             Due::Phase => {
-                visit.shared.step(&mut visit.entry.phase, Event::Tick(now));
+                visit.remember(Text::EMPTY);
+                visit.step(Event::Tick(now));
                 super::Verdict::Closed
             }
             Due::Frame => {

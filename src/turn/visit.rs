@@ -26,9 +26,10 @@ use crate::base::limits::{DRAIN_READS, INTERRUPTED_RETRIES, PAYLOAD_BYTES_MAX};
 use crate::base::planted::{Bug, is_planted};
 use crate::base::{CloseReason, ConnId, Ms, Text, Token};
 use crate::buffer::Side;
+use crate::mailbox::Happened;
 use crate::metrics::{Counter, Outcome};
 use crate::service::Service;
-use crate::session::{Framing, Inputs, Phase, Role, Step};
+use crate::session::{Event, Framing, Inputs, Phase, Role, Step};
 use crate::wire::Control;
 pub(super) use answering::Said;
 use std::io::{self, ErrorKind, IoSlice};
@@ -66,6 +67,21 @@ enum Got {
 }
 
 impl<S: Service, I: Io> Visit<'_, S, I> {
+    #[inline]
+    pub(super) const fn token(&self) -> Token {
+        Token { generation: self.id.generation, slot: self.id.slot }
+    }
+
+    /// Moves its life on.
+    pub(super) fn step(&mut self, event: Event) {
+        self.shared.step(self.token(), &mut self.entry.phase, event);
+    }
+
+    /// Remembers what happened to it.
+    pub(super) fn note(&mut self, what: Happened, number: u32) {
+        self.shared.note(self.token(), what, number);
+    }
+
     #[inline]
     pub(super) fn run(&mut self) -> Verdict {
         match self.entry.phase {
@@ -146,8 +162,8 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         run: impl FnOnce(&mut Batch<'_, S, I>) -> R,
     ) -> (Counts, R) {
         let framing = self.prepare_outbox();
+        let token = self.token();
         let shared = &mut *self.shared;
-        let token = Token { generation: self.id.generation, slot: self.id.slot };
         shared.batch_began = shared.now;
         shared.desk.begin_batch(token, shared.now, room.hold_bytes);
         let is_draining = matches!(self.entry.phase, Phase::Draining { .. });
@@ -216,12 +232,14 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             metrics.ended(Outcome::Panicked, u64::from(counts.answered_for));
         }
         if counts.panics > 0 {
-            self.shared.panics += counts.panics;
             metrics.add(Counter::Panics, u64::from(counts.panics));
+            self.shared.panics += counts.panics;
+            self.note(Happened::HandlerPanicked, counts.panics);
         }
         let unheard = if is_planted(Bug::PongUnheard) { counts.others } else { 0 };
         if counts.frames > unheard {
             self.entry.heard = self.shared.ms;
+            self.entry.life.messages_in = self.entry.life.messages_in.saturating_add(counts.frames);
             self.entry.flags.clear(Flag::Fresh);
         }
         if self.shared.desk.outbox.unheard().is_some() {
@@ -269,6 +287,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         metrics.stalled(seen.label());
         *has_stalled = true;
         journal.stall(*ms, self.id, took_us, counts.frames, seen.service(labels), seen.route());
+        self.note(Happened::Stalled, u32::try_from(took_us).unwrap_or(u32::MAX));
     }
 
     /// Refusals that nobody heard are counted, and a peer that said HELLO is told of the last one now and then.

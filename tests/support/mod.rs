@@ -9,8 +9,8 @@
 
 #[cfg(feature = "admin")]
 pub mod admin;
-pub mod chaos;
 pub mod balance;
+pub mod chaos;
 pub mod clerk;
 pub mod client;
 pub mod diagnosis;

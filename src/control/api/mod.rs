@@ -9,6 +9,7 @@
 //! anything by GET, or an answer that waits for a loop without a bound.
 
 mod act;
+mod connections;
 mod health;
 mod look;
 mod metrics;
@@ -49,13 +50,17 @@ const BOTH: &str = "GET, HEAD, POST";
 /// All paths, in the order in which they are shown.
 #[rustfmt::skip]
 pub(super) const PATHS: &[Path] = &[
-    Path { path: "/",        allow: READ,   about: "this list" },
-    Path { path: "/healthz", allow: READ,   about: "whether every event loop answers; ?within_ms=1000" },
-    Path { path: "/readyz",  allow: READ,   about: "whether newcomers are taken; ?verbose says more" },
-    Path { path: "/metrics", allow: READ,   about: "all figures, for Prometheus and its like" },
-    Path { path: "/config",  allow: READ,   about: "the configuration in effect, its secrets hidden" },
-    Path { path: "/log",     allow: BOTH,   about: "what is logged; POST a filter such as debug to change it" },
-    Path { path: "/drain",   allow: CHANGE, about: "ends the server in order; ?grace=30s" },
+    Path { path: "/",                       allow: READ,   about: "this list" },
+    Path { path: "/healthz",                allow: READ,   about: "whether every event loop answers; ?within_ms=1000" },
+    Path { path: "/readyz",                 allow: READ,   about: "whether newcomers are taken; ?verbose says more" },
+    Path { path: "/metrics",                allow: READ,   about: "all figures, for Prometheus and its like" },
+    Path { path: "/connections",            allow: READ,   about: "those that are open; ?by=bytes|queued|age &limit &state &listener" },
+    Path { path: "/connections/{id}",       allow: READ,   about: "one of them, and what happened to it" },
+    Path { path: "/connections/{id}/close", allow: CHANGE, about: "ends it in order; the body is its last words" },
+    Path { path: "/closed",                 allow: READ,   about: "those that ended last, and why; ?reason &limit &id" },
+    Path { path: "/config",                 allow: READ,   about: "the configuration in effect, its secrets hidden" },
+    Path { path: "/log",                    allow: BOTH,   about: "what is logged; POST a filter such as debug to change it" },
+    Path { path: "/drain",                  allow: CHANGE, about: "ends the server in order; ?grace=30s" },
 ];
 
 /// What every answer may use.
@@ -73,6 +78,7 @@ pub(super) struct Context {
     pub(super) own: Vec<OwnPath>,
     pub(super) knocks: health::Knocks,
     pub(super) drains: act::Drains,
+    pub(super) asks: connections::Asks,
 }
 
 /// Who asked.
@@ -86,6 +92,7 @@ pub(super) fn router(context: Arc<Context>) -> Router {
         .merge(health::paths())
         .merge(act::paths())
         .merge(metrics::paths())
+        .merge(connections::paths())
         .fallback(look::nowhere);
     for own in &context.own {
         let answer = Arc::clone(&own.answer);

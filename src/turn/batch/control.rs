@@ -4,7 +4,8 @@
 
 use super::{Batch, Stop};
 use crate::base::limits::PAYLOAD_BYTES_MAX;
-use crate::base::{CloseReason, Text};
+use crate::base::{CloseReason, Text, Token};
+use crate::mailbox::Happened;
 use crate::metrics::{Counter, Timing};
 use crate::service::{Incoming, Service, Welcomed};
 use crate::session::{Greeting, Step};
@@ -112,6 +113,8 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
         }));
         self.framing = self.framing.welcomed();
         self.shared.metrics.add(Counter::Welcomed, 1);
+        let token = Token { generation: id.generation, slot: id.slot };
+        self.shared.note(token, Happened::Welcomed, 0);
         if self.state.is_draining {
             // It came too late to be told with the others.
             let (status, text) = (Status::DRAINING, DRAINED);

@@ -17,6 +17,7 @@ use crate::base::limits::{FAILURE_BYTES_SPARE, SCRATCH_BYTES};
 use crate::base::planted::{Bug, is_planted};
 use crate::base::{CloseReason, Text};
 use crate::buffer::Side;
+use crate::mailbox::Happened;
 use crate::metrics::{Counter, Outcome};
 use crate::service::{Desk, Service};
 use crate::session::{
@@ -388,7 +389,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         }
         match self.io.finish_connect(&mut self.entry.stream) {
             Ok(true) => {
-                self.shared.step(&mut self.entry.phase, Event::Connected);
+                self.step(Event::Connected);
                 self.entry.heard = self.shared.ms;
                 Verdict::Again
             }
@@ -405,8 +406,12 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         let (heard, now) = (self.entry.heard, self.shared.now);
         let Some(greeting) = self.entry.greeting.as_mut() else { return Verdict::Wait };
         match greeting.beat(heard, now) {
-            Beat::Lost => self.finish(CloseReason::Heartbeat, "no answer to a heartbeat"),
+            Beat::Lost => {
+                self.note(Happened::HeartbeatMissed, 0);
+                self.finish(CloseReason::Heartbeat, "no answer to a heartbeat")
+            }
             Beat::Ping(payload) => {
+                self.note(Happened::HeartbeatSent, 0);
                 self.shared.metrics.add(Counter::Heartbeats, 1);
                 self.tell(&Control::Ping(&payload))
             }

@@ -8,11 +8,13 @@ use super::{Got, Verdict, Visit};
 use crate::base::limits::{FLUSH_GRACE, LINGER_BYTES_MAX};
 use crate::base::planted::{Bug, is_planted};
 use crate::base::{CloseReason, Text};
+use crate::mailbox::Happened;
 use crate::metrics::Counter;
 use crate::service::Service;
 use crate::session::{Event, Inputs, Leave, Phase, Role};
 use crate::turn::Io;
 use crate::turn::entry::Flag;
+use crate::turn::history::describe;
 use std::fmt;
 use std::io::IoSliceMut;
 
@@ -24,6 +26,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     #[cold]
     pub(super) fn accuse(&mut self, why: CloseReason, at: &[u8]) {
         self.look_at_clock();
+        self.note(Happened::Refused, 0);
         let refusal = self.shared.desk.refusal.take();
         let text = if let Some(text) = refusal {
             Text::of(format_args!("{text}"))
@@ -39,10 +42,19 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         self.take_leave(Leave::new(why, text.as_str()));
     }
 
+    /// Its end is decided now, if it was not before: what it waits for at this moment may tell why.
+    pub(in crate::turn) fn remember(&mut self, words: Text) {
+        if self.entry.phase.ending().is_none() {
+            let last = describe(self.entry, self.id, self.shared.ms);
+            self.shared.history.leaves(self.shared.now, last, words);
+        }
+    }
+
     /// From here on nothing is read. What is open is answered first, if that is still wanted, else given up, since
     /// nothing follows the last words; then what is due leaves.
     fn take_leave(&mut self, leave: Leave) {
         let why = leave.why;
+        self.remember(leave.text);
         if self.entry.phase.is_serving() {
             let address = self.entry.address.get();
             self.shared.journal.leave(self.shared.ms, self.id, address, why, leave.text.as_str());
@@ -53,7 +65,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             slots.leave_with(leave);
             // Each request has a deadline of its own, which comes first.
             let until = self.shared.ms.after(self.shared.limits.request_deadline).after(FLUSH_GRACE);
-            self.shared.step(&mut self.entry.phase, Event::Await { why, until });
+            self.step(Event::Await { why, until });
             return;
         }
         self.abandon();
@@ -64,7 +76,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     pub(super) fn say_farewell(&mut self, leave: &Leave) {
         let why = leave.why;
         let until = self.shared.ms.after(FLUSH_GRACE);
-        self.shared.step(&mut self.entry.phase, Event::Finish { why, until });
+        self.step(Event::Finish { why, until });
         // Who said HELLO was told of the drain when it began; a server is told nothing by its clients.
         let is_told = why == CloseReason::Drained && self.entry.greeting.is_some();
         if !is_told && self.listener.framing.role == Role::Server {
@@ -82,7 +94,8 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     pub(in crate::turn) fn finish_with(&mut self, leave: Leave) -> Verdict {
         if !self.entry.phase.is_answering() {
             // It ends already, or was never connected.
-            self.shared.step(&mut self.entry.phase, Event::Finish { why: leave.why, until: self.shared.ms });
+            self.remember(leave.text);
+            self.step(Event::Finish { why: leave.why, until: self.shared.ms });
             return if matches!(self.entry.phase, Phase::Closed(_)) {
                 Verdict::Closed
             } else {
@@ -126,7 +139,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             return self.lost(CloseReason::Reset);
         }
         let until = self.shared.linger_until();
-        self.shared.step(&mut self.entry.phase, Event::Flushed { peer_ended, until });
+        self.step(Event::Flushed { peer_ended, until });
         if matches!(self.entry.phase, Phase::Closed(_)) {
             return Verdict::Closed;
         }
@@ -169,6 +182,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     }
 
     pub(in crate::turn) fn lost(&mut self, why: CloseReason) -> Verdict {
+        self.remember(Text::EMPTY);
         if self.entry.phase.is_serving() {
             self.shared.journal.leave(self.shared.ms, self.id, self.entry.address.get(), why, "");
         }
@@ -176,7 +190,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     }
 
     fn end(&mut self, event: Event) -> Verdict {
-        self.shared.step(&mut self.entry.phase, event);
+        self.step(event);
         debug_assert!(matches!(self.entry.phase, Phase::Closed(_)), "{event:?} ends a connection");
         Verdict::Closed
     }

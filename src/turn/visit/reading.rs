@@ -410,6 +410,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
                 }
                 Ok(count) => {
                     self.shared.metrics.add(Counter::BytesIn, count as u64);
+                    self.entry.life.bytes_in.add(count as u64);
                     return Got::Bytes { count, all_offered: count == offered };
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

@@ -8,6 +8,7 @@ use crate::base::limits::{FAILURE_BYTES_SPARE, SLICES_PER_WRITE};
 use crate::base::planted::{Bug, is_planted};
 use crate::base::{CloseReason, Ms};
 use crate::buffer::{OutQueue, QueueError};
+use crate::mailbox::Happened;
 use crate::metrics::{Counter, Gauge};
 use crate::service::Service;
 use crate::session::{Inputs, Outbox, Pause, Phase, Role, Unwritten};
@@ -51,6 +52,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             None => write_pieces(self.io, &mut self.entry.stream, outbox, inputs)?,
         };
         self.shared.metrics.add(Counter::BytesOut, wrote.bytes as u64);
+        self.entry.life.bytes_out.add(wrote.bytes as u64);
         if wrote.is_full {
             self.entry.flags.clear(Flag::Writable);
         }
@@ -63,6 +65,8 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         self.look_at_clock();
         let now = self.shared.ms;
         if self.entry.output.is_none() {
+            let waits = self.shared.desk.outbox.bytes() - wrote.bytes;
+            self.note(Happened::OutputQueued, u32::try_from(waits).unwrap_or(u32::MAX));
             let mut output = self.shared.outbound.take().unwrap_or_else(|| {
                 Box::new(Outbound { queue: OutQueue::new(), moved: now, since: now, taken: 0 })
             });
@@ -112,6 +116,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             let wrote = write_some(self.io, &mut self.entry.stream, &slices[..count])?;
             output.queue.consume(&mut self.shared.desk.pool, wrote.bytes);
             self.shared.metrics.add(Counter::BytesOut, wrote.bytes as u64);
+            self.entry.life.bytes_out.add(wrote.bytes as u64);
             if wrote.is_full {
                 self.entry.flags.clear(Flag::Writable);
             }
@@ -160,6 +165,8 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             let (times, now) = figures_of(pause);
             self.shared.metrics.add(times, 1);
             self.shared.metrics.rise(now);
+            let (paused, _) = happenings_of(pause);
+            self.note(paused, self.waits_for(pause));
         }
         if self.entry.pauses.set(pause) {
             self.entry.paused_at = self.shared.ms;
@@ -180,10 +187,23 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         }
     }
 
+    /// How much of it there is that is waited for.
+    fn waits_for(&self, pause: Pause) -> u32 {
+        match pause {
+            Pause::Output => self.entry.queued_bytes(),
+            Pause::Memory => 0,
+            Pause::Slots => self.entry.open_requests(),
+        }
+    }
+
     /// Ends a pause. With the last one reading goes on, and the deadlines that stood still with it.
     pub(in crate::turn) fn unpause(&mut self, pause: Pause) {
         if self.entry.pauses.has(pause) {
             self.shared.metrics.fall(figures_of(pause).1);
+            if self.entry.phase.ending().is_none() {
+                let (_, resumed) = happenings_of(pause);
+                self.note(resumed, self.waits_for(pause));
+            }
         }
         if !self.entry.pauses.clear(pause) {
             return;
@@ -208,6 +228,15 @@ const fn figures_of(pause: Pause) -> (Counter, Gauge) {
         Pause::Output => (Counter::PausedOutput, Gauge::WaitingForOutput),
         Pause::Memory => (Counter::PausedMemory, Gauge::WaitingForMemory),
         Pause::Slots => (Counter::PausedSlots, Gauge::WaitingForSlots),
+    }
+}
+
+/// What is remembered of a pause for this, and of its end.
+const fn happenings_of(pause: Pause) -> (Happened, Happened) {
+    match pause {
+        Pause::Output => (Happened::PausedOutput, Happened::ResumedOutput),
+        Pause::Memory => (Happened::PausedMemory, Happened::ResumedMemory),
+        Pause::Slots => (Happened::PausedSlots, Happened::ResumedSlots),
     }
 }
 
