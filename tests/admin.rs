@@ -6,6 +6,8 @@ mod support;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use support::admin::{BEARER, admin_of, admin_with, answer, ask, connect, get, post};
 use support::client::ECHO;
@@ -14,6 +16,7 @@ use support::wait_until;
 use tidegate::base::limits::{ADMIN_BODY_BYTES_MAX, ADMIN_HEAD_BYTES_MAX, KNOCK_EVERY_MS};
 use tidegate::control::Bounds;
 use tidegate::metrics::Counter;
+use tidegate::service::{AfterPanic, Cx, Frame, Peer, Replied, Reply, Service};
 
 /// Short enough for a test to wait for, long enough for nothing else to take.
 const SHORT: Duration = Duration::from_millis(300);
@@ -156,12 +159,57 @@ fn a_server_that_drains_is_healthy() {
     let mut client = serving.connect();
     client.echo(b"here");
     serving.handle.drain(support::PATIENCE);
-    // A deferred end: the client reads its GOAWAY and stays, so its loop lingers.
+    // The client stays, so its loop lingers; the other one has nothing to wait for.
     for _ in 0..20 {
         assert_eq!(get(at, "/healthz").status, 200);
     }
     drop((client, gate));
     serving.join();
+}
+
+/// Panics at every request, and can't be made anew: where a loop can't go on.
+struct Mortal;
+
+impl Service for Mortal {
+    type Conn = ();
+
+    fn on_open(&mut self, _peer: &Peer, _cx: &mut Cx<'_>) {}
+
+    fn on_frame(
+        &mut self,
+        _conn: &mut (),
+        _frame: Frame<'_>,
+        _reply: Reply<'_>,
+        _cx: &mut Cx<'_>,
+    ) -> Replied {
+        panic!("asked to");
+    }
+
+    fn on_panic(&mut self) -> AfterPanic {
+        AfterPanic::Rebuild
+    }
+}
+
+#[test]
+fn a_loop_that_died_is_told() {
+    let made = Arc::new(AtomicU32::new(0));
+    let make = move || {
+        assert!(made.fetch_add(1, Relaxed) < 2, "no more services");
+        Mortal
+    };
+    let serving = Serving::of(builder().shards(2).start(make).expect("a server"));
+    let at = admin_of(&serving);
+    assert_eq!((get(at, "/healthz").status, get(at, "/readyz").status), (200, 200));
+    serving.connect().request(ECHO, b"die");
+    wait_until("a loop died", || serving.handle.dead_shard().is_some());
+    let died = serving.handle.dead_shard().expect("waited for");
+    for path in ["/healthz", "/readyz"] {
+        let answer = get(at, path);
+        let want = format!("event loop {died} died; the others drain\n");
+        assert_eq!((answer.status, answer.body), (503, want), "{path}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&get(at, "/readyz?verbose").body).expect("JSON");
+    assert_eq!((&json["dead_loop"], &json["ready"]), (&died.into(), &false.into()));
 }
 
 #[test]

@@ -58,7 +58,9 @@ pub(super) fn token(port: &AdminPort) -> anyhow::Result<Option<String>> {
     };
     let name = path.display();
     let (least, most) = ADMIN_TOKEN_BYTES;
-    let text = read(path, most).map_err(|error| anyhow!("the token file {name} cannot be read: {error}"))?;
+    let text = read(path, most).map_err(|error| {
+        anyhow!("the token file {name} cannot be read: {error}; make it, or take token_file out of [admin]")
+    })?;
     let token = text.strip_suffix("\n").unwrap_or(&text);
     let token = token.strip_suffix("\r").unwrap_or(token);
     match token.len() {
