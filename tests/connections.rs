@@ -50,7 +50,7 @@ fn list<'a>(value: &'a Value, name: &str) -> &'a Vec<Value> {
     value[name].as_array().unwrap_or_else(|| panic!("{name} is a list: {value}"))
 }
 
-fn names<'a>(events: &'a Value) -> Vec<&'a str> {
+fn names(events: &Value) -> Vec<&str> {
     list(events, "events").iter().map(|event| event["event"].as_str().expect("a name")).collect()
 }
 
