@@ -67,11 +67,12 @@ def service_of(route):
     return Service((route,), flips=route == ROUTE_FLIP)
 
 
-def build(manifest, *extra):
+def build(manifest, *extra, flags=""):
     """Builds in release mode and returns the paths of the programs by name, wherever the target directory is."""
     argv = ["cargo", "build", "--release", "--message-format=json-render-diagnostics"]
     argv += ["--manifest-path", str(manifest), *extra]
-    done = subprocess.run(argv, stdout=subprocess.PIPE, text=True)
+    environment = {**os.environ, "RUSTFLAGS": flags} if flags else None
+    done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, env=environment)
     if done.returncode != 0:
         raise Failure(f"cargo build failed: {shlex.join(argv)}")
     messages = map(json.loads, done.stdout.splitlines())
@@ -86,6 +87,12 @@ def build_tidegate():
     return build(PROJECT / "Cargo.toml", "--bin", "tidegate")["tidegate"]
 
 
+def build_unmetered():
+    """The server with everything in it but its own figures. In a directory of its own: flags make all crates anew."""
+    extra = ("--bin", "tidegate", "--target-dir", str(PROJECT / "target" / "unmetered"))
+    return build(PROJECT / "Cargo.toml", *extra, flags="--cfg tidegate_unmetered")["tidegate"]
+
+
 def floor_spec(name, program, cpus=(), flips=True):
     """`raw` or `framed`, with a loop on each of `cpus`, or with one where the process is put."""
     command = f"{shlex.quote(program)} 127.0.0.1:{{port}}"
@@ -94,8 +101,8 @@ def floor_spec(name, program, cpus=(), flips=True):
     return Spec(name, f"{command} --loops {len(cpus)} --cpus {','.join(map(str, cpus))}", flips, len(cpus))
 
 
-def tidegate_spec(name="tidegate", loops=1):
-    program = build_tidegate()
+def tidegate_spec(name="tidegate", loops=1, program=None):
+    program = program or build_tidegate()
     command = f"{shlex.quote(program)} serve --frames 127.0.0.1:{{port}} --lines 127.0.0.1:0"
     flags = output(program, "serve", "--help")
     if loops > 1 and "--shards" not in flags:

@@ -302,10 +302,10 @@ type Given<'a> = &'a [(&'a str, &'a str)];
 #[test]
 fn the_environment_changes_and_appends() {
     let config = |given: &[(&str, &str)]| right(variables(Sources::default(), given)).config;
-    assert_eq!(
-        config(&[("TIDEGATE_SERVER__SHARDS", "1"), ("HOME", "/"), ("TIDEGATE_SIM_SEED", "4")]).shards,
-        Some(1)
-    );
+    // Variables of the tests, and others' own, change nothing.
+    let others =
+        [("HOME", "/"), ("TIDEGATE_SIM_SEED", "4"), ("TIDEGATE_SOAK", "2h"), ("TIDEGATE_TEST_CHILD", "")];
+    assert_eq!(config(&[&others[..], &[("TIDEGATE_SERVER__SHARDS", "1")]].concat()).shards, Some(1));
     assert!(config(&[("TIDEGATE_SERVER__PIN", "true")]).pin);
     assert_eq!(config(&[("TIDEGATE_SERVER__DRAIN__GRACE", "1s")]).grace, Duration::from_secs(1));
     assert_eq!(config(&[("TIDEGATE_LISTENER__1__ADDRESS", "[::1]:9")]).listeners[1].address, "[::1]:9");

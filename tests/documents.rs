@@ -17,7 +17,7 @@ const GUIDE: &str = include_str!("../docs/GUIDE.md");
 const ARCHITECTURE: &str = include_str!("../docs/ARCHITECTURE.md");
 
 /// Every document of the repository.
-const DOCUMENTS: [&str; 16] = [
+const DOCUMENTS: [&str; 19] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -29,8 +29,11 @@ const DOCUMENTS: [&str; 16] = [
     "docs/CLIENTS.md",
     "docs/CONFIG.md",
     "docs/GUIDE.md",
+    "docs/METRICS.md",
+    "docs/OPERATIONS.md",
     "docs/PERFORMANCE.md",
     "docs/PROTOCOL.md",
+    "docs/RELIABILITY.md",
     "docs/STABILITY.md",
     "docs/TESTING.md",
     "fuzz/README.md",
@@ -124,7 +127,13 @@ fn paths_in(text: &str) -> Vec<&str> {
 #[test]
 fn paths_in_the_documents_exist() {
     let mut missing = Vec::new();
-    for document in ["docs/ARCHITECTURE.md", "docs/TESTING.md", "docs/STABILITY.md", "CONTRIBUTING.md"] {
+    for document in [
+        "docs/ARCHITECTURE.md",
+        "docs/TESTING.md",
+        "docs/RELIABILITY.md",
+        "docs/STABILITY.md",
+        "CONTRIBUTING.md",
+    ] {
         let text = read(document);
         let paths = paths_in(&text);
         assert!(!paths.is_empty(), "{document}: the reader is blind");

@@ -15,7 +15,7 @@ use crate::wire::Header;
 pub const PREFIX: &str = "TIDEGATE_";
 
 /// Variables of the tests, which start servers with their own environment.
-const OF_TESTS: [&str; 2] = ["TIDEGATE_SIM_", "TIDEGATE_TEST_"];
+const OF_TESTS: [&str; 3] = ["TIDEGATE_SIM_", "TIDEGATE_SOAK", "TIDEGATE_TEST_"];
 
 /// Tables of a list at most.
 fn list_max(section: &Section) -> usize {

@@ -190,7 +190,7 @@ idle = \"5m\"
 - What a flag says goes above the environment, that above the file, that above the default. There is one file, and
   nothing is merged from elsewhere.
 - Unknown keys are mistakes, and so are unknown variables that begin with `TIDEGATE_` (but for those of the tests,
-  `TIDEGATE_SIM_...` and `TIDEGATE_TEST_...`).
+  `TIDEGATE_SIM_...`, `TIDEGATE_SOAK...` and `TIDEGATE_TEST_...`).
 
 ## Environment
 

@@ -14,6 +14,7 @@
 mod admin;
 mod api;
 mod guard;
+mod metrics;
 mod places;
 mod serve;
 mod watchdog;

@@ -277,10 +277,13 @@ impl Recorder {
     pub fn begin_turn(&mut self, now: Time) {
         debug_assert!(!self.in_turn, "a turn begins once");
         self.in_turn = true;
+        if !IS_METERED {
+            return;
+        }
         let sequence = self.shared.sequence.load(Relaxed);
         self.shared.sequence.store(sequence + 1, Relaxed);
         fence(Release);
-        self.shared.busy_since.store(now.0 + 1, Relaxed);
+        store(&self.shared.busy_since, now.0 + 1);
         self.add(Counter::Turns, 1);
     }
 
@@ -289,9 +292,12 @@ impl Recorder {
     pub fn end_turn(&mut self, took_us: u64) {
         debug_assert!(self.in_turn, "only a turn that began can end");
         self.in_turn = false;
+        if !IS_METERED {
+            return;
+        }
         self.add(Counter::BusyUs, took_us);
         self.observe(Timing::Turn, took_us);
-        self.shared.busy_since.store(0, Relaxed);
+        store(&self.shared.busy_since, 0);
         let sequence = self.shared.sequence.load(Relaxed);
         self.shared.sequence.store(sequence + 1, Release);
     }
@@ -299,7 +305,7 @@ impl Recorder {
     /// This connection is visited now: whoever finds the turn too long knows whom to ask.
     #[inline]
     pub fn visiting(&self, connection: Token) {
-        self.shared.visiting.store(connection.to_bits(), Relaxed);
+        store(&self.shared.visiting, connection.to_bits());
     }
 
     /// Adds to a counter.
@@ -323,6 +329,12 @@ impl Recorder {
     #[inline]
     pub fn observe(&self, timing: Timing, us: u64) {
         self.shared.timings[timing as usize].observe(us);
+    }
+
+    /// Whether anything is counted at all: measuring what is not counted would cost for nothing.
+    #[inline]
+    pub const fn is_metered(&self) -> bool {
+        IS_METERED
     }
 
     /// Counts a handler of a route with this label, or of another route, that took so long.
@@ -359,7 +371,7 @@ impl Recorder {
     /// Sets a gauge.
     #[inline]
     pub fn set(&self, gauge: Gauge, now: u64) {
-        self.shared.gauges[gauge as usize].store(now, Relaxed);
+        store(&self.shared.gauges[gauge as usize], now);
     }
 
     /// One more, of a gauge that is counted and not set.
@@ -369,13 +381,30 @@ impl Recorder {
 
     /// One less.
     pub fn fall(&self, gauge: Gauge) {
-        debug_assert!(self.shared.gauges[gauge as usize].load(Relaxed) > 0, "{gauge:?} falls below zero");
+        debug_assert!(
+            !IS_METERED || self.shared.gauges[gauge as usize].load(Relaxed) > 0,
+            "{gauge:?} falls below zero"
+        );
         add(&self.shared.gauges[gauge as usize], u64::MAX);
     }
 }
 
+/// Built with `--cfg tidegate_unmetered` nothing is counted, so that what counting costs can be measured. Such a server
+/// tells nothing of itself, and is of no other use.
+const IS_METERED: bool = !cfg!(tidegate_unmetered);
+
 /// One writer, so a load and a store are an addition.
 #[inline]
 fn add(figure: &AtomicU64, more: u64) {
+    if !IS_METERED {
+        return;
+    }
     figure.store(figure.load(Relaxed).wrapping_add(more), Relaxed);
+}
+
+#[inline]
+fn store(figure: &AtomicU64, now: u64) {
+    if IS_METERED {
+        figure.store(now, Relaxed);
+    }
 }

@@ -26,8 +26,12 @@ type Sockets = Vec<Option<Listener>>;
 struct Made {
     thread: JoinHandle<()>,
     metrics: Arc<ShardMetrics>,
+    thread_id: Option<u32>,
     go: SyncSender<Arc<Shared>>,
 }
+
+/// What a loop's thread tells when it was made.
+type Ready = (Arc<ShardMetrics>, Option<u32>);
 
 pub(super) fn start<S, F>(builder: Builder, make_service: F) -> Result<Running, Error>
 where
@@ -72,8 +76,9 @@ where
     }
     drop(workers);
     let metrics = made.iter().map(|one| Arc::clone(&one.metrics)).collect();
+    let thread_ids = made.iter().map(|one| one.thread_id).collect();
     let jobs = pool.as_ref().map(|pool| Arc::clone(pool.queue()));
-    let figures = Figures { metrics, jobs, capacity, start };
+    let figures = Figures { metrics, thread_ids, jobs, capacity, start };
     let shared = Arc::new(Shared::new(builder.local_addrs, group, figures, held, builder.grace));
     let threads = made
         .into_iter()
@@ -170,7 +175,7 @@ where
     let thread = std::thread::Builder::new().name(format!("tidegate-{shard}"));
     let thread = thread.spawn(move || run(parts, make_service, &ready, &may_go)).map_err(Error::Host)?;
     match is_ready.recv() {
-        Ok(Ok(metrics)) => Ok(Made { thread, metrics, go }),
+        Ok(Ok((metrics, thread_id))) => Ok(Made { thread, metrics, thread_id, go }),
         Ok(Err(error)) => Err(Error::Host(error)),
         // Nothing was sent: making the service panicked.
         Err(_) => {
@@ -184,7 +189,7 @@ where
 fn run<S: Service>(
     parts: Parts,
     make_service: impl FnMut() -> S + Send + 'static,
-    ready: &SyncSender<io::Result<Arc<ShardMetrics>>>,
+    ready: &SyncSender<io::Result<Ready>>,
     may_go: &Receiver<Arc<Shared>>,
 ) {
     let Parts { config, poller, sockets, group, start, pin } = parts;
@@ -202,7 +207,7 @@ fn run<S: Service>(
             return;
         }
     };
-    let _ = ready.send(Ok(shard.metrics()));
+    let _ = ready.send(Ok((shard.metrics(), thread_id())));
     // Hung up if another loop could not be made.
     let Ok(shared) = may_go.recv() else { return };
     match catch_unwind(AssertUnwindSafe(|| shard.run())) {
@@ -210,6 +215,11 @@ fn run<S: Service>(
         Ok(Err(error)) => shared.shard_died(number, error.to_string()),
         Err(panic) => shared.shard_died(number, panic_text(panic.as_ref())),
     }
+}
+
+/// The system's number of this thread, where there is a /proc that says so: on Linux.
+fn thread_id() -> Option<u32> {
+    std::fs::read_link("/proc/thread-self").ok()?.file_name()?.to_str()?.parse().ok()
 }
 
 /// Ends loops that have not begun.

@@ -80,6 +80,7 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub(super) struct Figures {
     pub(super) metrics: Vec<Arc<ShardMetrics>>,
+    pub(super) thread_ids: Vec<Option<u32>>,
     /// What the workers do, if there are any.
     pub(super) jobs: Option<Arc<Queue<Job>>>,
     pub(super) capacity: Capacity,
@@ -212,6 +213,12 @@ impl Handle {
     /// How many event loops there are.
     pub fn shards(&self) -> usize {
         self.shared.figures.metrics.len()
+    }
+
+    /// The system's number of each loop's thread, by the loop's number; `None` where the system does not tell it (all
+    /// but Linux).
+    pub fn thread_ids(&self) -> &[Option<u32>] {
+        &self.shared.figures.thread_ids
     }
 
     /// The figures of now, of all loops together.

@@ -154,6 +154,8 @@ pub struct Turn<S: Service, I: Io> {
     /// Whether any of them must be tried again without an event.
     accept_again: bool,
     wheel: Wheel,
+    /// A turn was held up, and deadlines were left to the next one: what came meanwhile may be all that they wait for.
+    timers_waited: bool,
     /// When buffers kept for reuse are looked at again.
     trim_at: Option<Ms>,
     /// One more than the largest slot that was ever used.
@@ -237,6 +239,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             accepting,
             accept_again: false,
             wheel: Wheel::new(capacity, now.ms()),
+            timers_waited: false,
             trim_at: None,
             slots_used: 0,
             hot: VecDeque::with_capacity(HOT_PER_TURN),
@@ -336,7 +339,11 @@ impl<S: Service, I: Io> Turn<S, I> {
         if self.inspection.is_some() {
             self.inspect();
         }
-        self.run_timers(io);
+        let is_slow = self.shared.now.since_us(self.shared.turn_began) >= self.shared.stall_us;
+        if !is_slow || std::mem::replace(&mut self.timers_waited, true) {
+            self.timers_waited = false;
+            self.run_timers(io);
+        }
         self.relieve(io);
         self.apply_effects(io);
         if self.shared.panics > 0 {

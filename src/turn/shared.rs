@@ -59,6 +59,9 @@ impl Shared {
     /// Whether the first request of the batch that begins is one of those whose handler is timed.
     #[inline(always)]
     pub(super) fn is_sample(&mut self) -> bool {
+        if !self.metrics.is_metered() {
+            return false;
+        }
         self.sample_in = self.sample_in.wrapping_sub(1);
         let is_due = self.sample_in >= HANDLER_SAMPLE;
         if is_due {

@@ -9,14 +9,22 @@
 
 #[cfg(feature = "admin")]
 pub mod admin;
+pub mod balance;
+pub mod chaos;
 pub mod clerk;
 pub mod client;
+pub mod diagnosis;
 pub mod errant;
+pub mod exposition;
 pub mod extended;
 pub mod hand;
+pub mod ledger;
 pub mod parking;
 #[cfg(feature = "cli")]
 pub mod process;
+pub mod rounds;
+#[cfg(feature = "admin")]
+pub mod scraper;
 pub mod serving;
 #[cfg(feature = "cli")]
 pub mod transcript;

@@ -12,6 +12,7 @@ mod act;
 mod connections;
 mod health;
 mod look;
+mod metrics;
 mod query;
 mod refusal;
 
@@ -52,6 +53,7 @@ pub(super) const PATHS: &[Path] = &[
     Path { path: "/",        allow: READ,   about: "this list" },
     Path { path: "/healthz", allow: READ,   about: "whether every event loop answers; ?within_ms=1000" },
     Path { path: "/readyz",  allow: READ,   about: "whether newcomers are taken; ?verbose says more" },
+    Path { path: "/metrics", allow: READ,   about: "all figures, for Prometheus and its like" },
     Path { path: "/connections",            allow: READ,   about: "those that are open; ?by=bytes|queued|age &limit &state &listener" },
     Path { path: "/connections/{id}",       allow: READ,   about: "one of them, and what happened to it" },
     Path { path: "/connections/{id}/close", allow: CHANGE, about: "ends it in order; the body is its last words" },
@@ -89,6 +91,7 @@ pub(super) fn router(context: Arc<Context>) -> Router {
         .merge(look::paths())
         .merge(health::paths())
         .merge(act::paths())
+        .merge(metrics::paths())
         .merge(connections::paths())
         .fallback(look::nowhere);
     for own in &context.own {

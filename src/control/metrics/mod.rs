@@ -1,0 +1,60 @@
+//! `/metrics`: the figures of the loops, of the workers and of the process, as OpenMetrics text.
+//!
+//! ```text
+//!   loops --copies--> Scrape --collect()--> text --classic()--> the older format, for who wants that
+//! ```
+//!
+//! Always holds: all figures of one loop are of one moment, or the loop is marked torn; every label is one of a list that
+//! is known when the server starts. Never: a wait for a loop.
+
+mod classic;
+mod families;
+mod page;
+mod scrape;
+mod system;
+
+pub(super) use classic::classic;
+
+use crate::server::Handle;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+use scrape::Scrape;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+use system::Files;
+
+/// Makes the text, and remembers what that cost.
+#[derive(Debug, Default)]
+pub(super) struct Exporter {
+    files: OnceLock<Files>,
+    own: Mutex<Own>,
+}
+
+/// What the exporter counts of itself.
+#[derive(Clone, Copy, Debug, Default)]
+struct Own {
+    scrapes: u64,
+    took: Duration,
+}
+
+impl Exporter {
+    /// All families, as OpenMetrics text.
+    pub(super) fn text(&self, handle: &Handle) -> String {
+        let began = Instant::now();
+        let files = self.files.get_or_init(|| Files::open(handle.thread_ids()));
+        let own = *self.lock();
+        let scrape = Scrape::of(handle, files.read(), own);
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(scrape));
+        let mut text = String::new();
+        encode(&mut text, &registry).expect("a string takes everything");
+        let mut own = self.lock();
+        own.scrapes += 1;
+        own.took += began.elapsed();
+        text
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Own> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,312 @@
+//! One scrape: copies of everything, and how they become samples.
+//!
+//! Always holds: the number of samples depends on the numbers of loops, listeners and labeled routes alone.
+
+use super::Own;
+use super::families::{self as f, Family, Measure, Place};
+use super::page::{Labels, Number, Page};
+use super::system::System;
+use crate::base::{CloseReason, Fault};
+use crate::metrics::{Counter, Durations, Gauge, Outcome, Snapshot, Timing};
+use crate::server::{Capacity, Handle, LoopState, OTHER_ROUTES, RouteLabel, WorkerFigures};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+/// What was built, if whoever built it said so.
+const COMMIT: &str = match option_env!("TIDEGATE_COMMIT") {
+    Some(commit) => commit,
+    None => "unknown",
+};
+
+/// Whose routes stalls had that were several's, or nobody's.
+const MIXED_ROUTES: &str = "mixed";
+
+/// The `routes` of samples that are not one label's.
+const NO_RANGE: &str = "";
+
+/// Everything, copied.
+#[derive(Debug)]
+pub(super) struct Scrape {
+    shards: Vec<Snapshot>,
+    sum: Snapshot,
+    states: Vec<LoopState>,
+    dead: Option<u16>,
+    capacity: Capacity,
+    workers: WorkerFigures,
+    /// Where the listeners are; behind them the word for connections that were dialed.
+    listeners: Vec<String>,
+    connections: u32,
+    uptime: Duration,
+    is_draining: bool,
+    system: System,
+    own: Own,
+}
+
+impl Scrape {
+    pub(super) fn of(handle: &Handle, system: System, own: Own) -> Scrape {
+        // Before the figures, which take longer where a loop is stuck.
+        let states = handle.loop_states();
+        let shards = handle.shard_snapshots();
+        let mut sum = Snapshot::zero();
+        shards.iter().for_each(|shard| sum.add(shard));
+        let dialed = std::iter::once("dialed".to_owned());
+        Scrape {
+            sum,
+            states,
+            shards,
+            dead: handle.dead_shard(),
+            capacity: handle.capacity().clone(),
+            workers: handle.workers(),
+            listeners: handle.local_addrs().iter().map(ToString::to_string).chain(dialed).collect(),
+            connections: handle.connections(),
+            uptime: handle.uptime(),
+            is_draining: handle.is_draining(),
+            system,
+            own,
+        }
+    }
+}
+
+impl Collector for Scrape {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut page = Page { encoder };
+        self.server(&mut page)?;
+        self.figures(&mut page)?;
+        self.closes(&mut page)?;
+        self.limits(&mut page)?;
+        self.times(&mut page)?;
+        self.workers(&mut page)?;
+        self.system(&mut page)
+    }
+}
+
+impl Scrape {
+    fn server(&self, page: &mut Page<'_>) -> fmt::Result {
+        let build = [label("version", env!("CARGO_PKG_VERSION")), label("commit", COMMIT)].concat();
+        page.numbers(&f::BUILD, [(build, Number::Whole(1))])?;
+        one(page, &f::UPTIME, Number::duration(self.uptime))?;
+        one(page, &f::DRAINING, Number::Whole(self.is_draining.into()))?;
+        let dead = self.by_shard(|shard, _| Number::Whole((self.dead == u16::try_from(shard).ok()).into()));
+        page.numbers(&f::SHARD_DEAD, dead)?;
+        let torn = self.by_shard(|_, figures| Number::Whole(figures.torn().into()));
+        page.numbers(&f::SNAPSHOT_TORN, torn)
+    }
+
+    /// What the loops count and what is so with them, each figure in its place.
+    fn figures(&self, page: &mut Page<'_>) -> fmt::Result {
+        for (family, counters) in grouped(Counter::ALL, f::of_counter) {
+            let samples = self.shards.iter().enumerate().flat_map(|(shard, figures)| {
+                counters.iter().map(move |(counter, place)| {
+                    let count = figures.counter(*counter);
+                    // What loops time, they time in microseconds.
+                    let is_time = family.measure == Measure::Seconds;
+                    let number = if is_time { Number::seconds(count) } else { Number::Whole(count) };
+                    (of_place(shard, *place), number)
+                })
+            });
+            page.numbers(family, samples)?;
+        }
+        for (family, gauges) in grouped(Gauge::ALL, f::of_gauge) {
+            let samples = self.shards.iter().enumerate().flat_map(|(shard, figures)| {
+                let mailbox = self.mailbox(shard, family);
+                let gauges = gauges.iter().map(move |(gauge, place)| {
+                    (of_place(shard, *place), Number::Whole(figures.gauge(*gauge)))
+                });
+                gauges.chain(mailbox)
+            });
+            page.numbers(family, samples)?;
+        }
+        let ended = self.shards.iter().enumerate().flat_map(|(shard, figures)| {
+            let labels = move |outcome: Outcome| [of_shard(shard), label("outcome", outcome.name())].concat();
+            Outcome::ALL
+                .iter()
+                .map(move |outcome| (labels(*outcome), Number::Whole(figures.outcome(*outcome))))
+        });
+        page.numbers(&f::REQUESTS_ENDED, ended)
+    }
+
+    /// What waits in a loop's mailbox, among the other queues.
+    fn mailbox(&self, shard: usize, family: &Family) -> Vec<(Labels<'static>, Number)> {
+        let Some(state) = self.states.get(shard).filter(|_| family.name == f::QUEUE_LENGTH.name) else {
+            return Vec::new();
+        };
+        [("commands", state.commands), ("answers", state.answers)]
+            .map(|(queue, depth)| (of_queue(shard, queue), Number::size(depth)))
+            .into()
+    }
+
+    fn closes(&self, page: &mut Page<'_>) -> fmt::Result {
+        let closes = CloseReason::ALL.iter().map(|reason| {
+            let labels = [label("reason", reason.name()), label("class", reason.fault().name())].concat();
+            (labels, Number::Whole(self.sum.closes(*reason)))
+        });
+        page.numbers(&f::CLOSED, closes)?;
+        let errors = [Fault::Temporary, Fault::Protocol, Fault::System].map(|class| {
+            let closes = CloseReason::ALL.iter().filter(|reason| f::error_of(**reason) == Some(class));
+            let refusals = f::REFUSALS.iter().filter(|(_, other)| *other == class);
+            let count = closes.map(|reason| self.sum.closes(*reason)).sum::<u64>()
+                + refusals.map(|(counter, _)| self.sum.counter(*counter)).sum::<u64>();
+            (label("class", class.name()), Number::Whole(count))
+        });
+        page.numbers(&f::ERRORS, errors)?;
+        let listeners = self.listeners.iter().zip(self.sum.listeners());
+        let labels = |name: &'_ str| vec![("listener", Cow::Owned(name.to_owned()))];
+        let open = listeners.clone().map(|(name, figures)| (labels(name), Number::Whole(figures.open)));
+        page.numbers(&f::LISTENER_CONNECTIONS, open)?;
+        let accepted = listeners.take(self.listeners.len() - 1);
+        let accepted = accepted.map(|(name, figures)| (labels(name), Number::Whole(figures.accepted)));
+        page.numbers(&f::LISTENER_ACCEPTED, accepted)
+    }
+
+    /// What there is of everything that is limited.
+    fn limits(&self, page: &mut Page<'_>) -> fmt::Result {
+        one(page, &f::CONNECTIONS_USED, Number::Whole(self.connections.into()))?;
+        one(page, &f::CONNECTIONS_LIMIT, Number::Whole(self.capacity.connections.into()))?;
+        let Capacity {
+            dialed_per_shard,
+            input_bytes_per_shard,
+            output_bytes_per_shard,
+            reserve_bytes_per_shard,
+            commands_per_shard,
+            laters_per_shard,
+            ..
+        } = self.capacity;
+        let parts = [
+            ("input", input_bytes_per_shard),
+            ("output", output_bytes_per_shard),
+            ("reserve", reserve_bytes_per_shard),
+        ];
+        let shards = 0..self.shards.len();
+        let limits = shards.clone().flat_map(|shard| {
+            parts.map(|(part, bytes)| ([of_shard(shard), label("part", part)].concat(), Number::size(bytes)))
+        });
+        page.numbers(&f::BUFFER_LIMIT, limits)?;
+        let connections = usize::try_from(self.capacity.connections).unwrap_or(usize::MAX);
+        let queues = [
+            ("hot", connections.saturating_add(dialed_per_shard)),
+            ("laters", laters_per_shard),
+            ("commands", commands_per_shard),
+            // Each right to answer has a place for its answer.
+            ("answers", laters_per_shard),
+        ];
+        let limits =
+            shards.flat_map(|shard| queues.map(|(queue, most)| (of_queue(shard, queue), Number::size(most))));
+        page.numbers(&f::QUEUE_LIMIT, limits)
+    }
+
+    fn times(&self, page: &mut Page<'_>) -> fmt::Result {
+        let running = self.states.iter().enumerate();
+        let running = running
+            .map(|(shard, state)| (of_shard(shard), Number::duration(state.turn.unwrap_or(Duration::ZERO))));
+        page.numbers(&f::TURN_RUNNING, running)?;
+        for timing in Timing::ALL {
+            page.times(f::of_timing(*timing), [(Vec::new(), *self.sum.timing(*timing))])?;
+        }
+        let mut handlers: Vec<(Labels<'_>, Durations)> = Vec::new();
+        for (labels, times) in self.route_labels().zip(self.sum.handlers()) {
+            // A range that is named a second time counts nothing.
+            if !handlers.iter().any(|(before, _)| *before == labels) {
+                handlers.push((labels, *times));
+            }
+        }
+        page.times(&f::HANDLER_DURATION, handlers)?;
+        let mut stalls: Vec<(Labels<'_>, Number)> = Vec::new();
+        for (labels, count) in self.route_labels().zip(self.sum.stalls()) {
+            if !stalls.iter().any(|(before, _)| *before == labels) {
+                stalls.push((labels, Number::Whole(*count)));
+            }
+        }
+        page.numbers(&f::STALLS, stalls)
+    }
+
+    /// In the order of the figures: each label, all other routes, and batches of several.
+    fn route_labels(&self) -> impl Iterator<Item = Labels<'_>> {
+        let named = |RouteLabel { first, last, service }: &'_ RouteLabel| {
+            let range = if first == last { first.to_string() } else { format!("{first}-{last}") };
+            [label("service", service.to_string()), label("routes", range)].concat()
+        };
+        let others = [OTHER_ROUTES, MIXED_ROUTES];
+        let others = others.map(|name| [label("service", name), label("routes", NO_RANGE)].concat());
+        self.capacity.labels.iter().map(named).chain(others)
+    }
+
+    fn workers(&self, page: &mut Page<'_>) -> fmt::Result {
+        let WorkerFigures { waiting, running, run, expired, refused, panicked } = self.workers;
+        one(page, &f::WORKERS, Number::size(self.capacity.workers))?;
+        one(page, &f::JOBS_RUNNING, Number::size(running))?;
+        one(page, &f::JOBS_WAITING, Number::size(waiting))?;
+        one(page, &f::JOBS_WAITING_LIMIT, Number::size(self.capacity.jobs_waiting))?;
+        let ends = [("run", run), ("expired", expired), ("refused", refused), ("panicked", panicked)];
+        page.numbers(&f::JOBS, ends.map(|(end, count)| (label("end", end), Number::Whole(count))))
+    }
+
+    fn system(&self, page: &mut Page<'_>) -> fmt::Result {
+        let threads = self.system.threads.iter().enumerate();
+        let threads = threads.filter_map(|(shard, time)| Some((shard, (*time)?)));
+        let ran = threads.clone().map(|(shard, time)| (of_shard(shard), Number::duration(time.ran)));
+        page.numbers(&f::SHARD_CPU, ran)?;
+        let waited = threads.map(|(shard, time)| (of_shard(shard), Number::duration(time.waited)));
+        page.numbers(&f::SHARD_WAIT, waited)?;
+        one(page, &f::SCRAPES, Number::Whole(self.own.scrapes))?;
+        one(page, &f::SCRAPE_TIME, Number::duration(self.own.took))?;
+        let of_process = [
+            (&f::PROCESS_CPU, self.system.cpu.map(Number::duration)),
+            (&f::PROCESS_START, self.system.started.map(Number::duration)),
+            (&f::PROCESS_RESIDENT, self.system.resident_bytes.map(Number::Whole)),
+            (&f::PROCESS_VIRTUAL, self.system.virtual_bytes.map(Number::Whole)),
+            (&f::PROCESS_OPEN_FDS, self.system.open_fds.map(Number::Whole)),
+            (&f::PROCESS_MAX_FDS, self.system.max_fds.map(Number::Whole)),
+        ];
+        of_process
+            .into_iter()
+            .try_for_each(|(family, number)| page.numbers(family, number.map(|number| (Vec::new(), number))))
+    }
+
+    fn by_shard(
+        &self,
+        value: impl Fn(usize, &Snapshot) -> Number,
+    ) -> impl Iterator<Item = (Labels<'static>, Number)> {
+        let shards = self.shards.iter().enumerate();
+        shards.map(move |(shard, figures)| (of_shard(shard), value(shard, figures)))
+    }
+}
+
+fn one(page: &mut Page<'_>, family: &Family, number: Number) -> fmt::Result {
+    page.numbers(family, [(Vec::new(), number)])
+}
+
+fn label<'a>(name: &'static str, value: impl Into<Cow<'a, str>>) -> Labels<'a> {
+    vec![(name, value.into())]
+}
+
+fn of_shard(shard: usize) -> Labels<'static> {
+    label("shard", shard.to_string())
+}
+
+fn of_queue(shard: usize, queue: &'static str) -> Labels<'static> {
+    [of_shard(shard), label("queue", queue)].concat()
+}
+
+fn of_place(shard: usize, place: Place) -> Labels<'static> {
+    let more = place.label.map(|(name, value)| (name, Cow::Borrowed(value)));
+    of_shard(shard).into_iter().chain(more).collect()
+}
+
+/// Figures by their families, so that each family is written once.
+fn grouped<T: Copy>(
+    all: &[T],
+    place_of: impl Fn(T) -> Option<Place>,
+) -> Vec<(&'static Family, Vec<(T, Place)>)> {
+    let mut families: Vec<(&'static Family, Vec<(T, Place)>)> = Vec::new();
+    for figure in all {
+        let Some(place) = place_of(*figure) else { continue };
+        match families.iter_mut().find(|(family, _)| family.name == place.family.name) {
+            Some((_, figures)) => figures.push((*figure, place)),
+            None => families.push((place.family, vec![(*figure, place)])),
+        }
+    }
+    families
+}
