@@ -21,7 +21,7 @@ use tidegate::server::{Listener, Server};
 use tidegate::service::Router;
 use tidegate::{CloseReason, ConnId, Frame, Reply};
 
-const TOKEN: &str = "sixteen bytes or more";
+const TOKEN: &str = "sixteen-bytes-or-more";
 
 /// Its handler waits before the gate.
 const HELD: u16 = 50;
