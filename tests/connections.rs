@@ -21,7 +21,7 @@ use tidegate::server::{Listener, Server};
 use tidegate::service::Router;
 use tidegate::{CloseReason, ConnId, Frame, Reply};
 
-const TOKEN: &str = "sixteen bytes or more";
+const TOKEN: &str = "sixteen-bytes-or-more";
 
 /// Its handler waits before the gate.
 const HELD: u16 = 50;
@@ -50,7 +50,7 @@ fn list<'a>(value: &'a Value, name: &str) -> &'a Vec<Value> {
     value[name].as_array().unwrap_or_else(|| panic!("{name} is a list: {value}"))
 }
 
-fn names<'a>(events: &'a Value) -> Vec<&'a str> {
+fn names(events: &Value) -> Vec<&str> {
     list(events, "events").iter().map(|event| event["event"].as_str().expect("a name")).collect()
 }
 

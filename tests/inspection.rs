@@ -36,7 +36,7 @@ fn report(rig: &mut Rig<Router>, awaited: &Awaited) -> (u32, Report) {
         match awaited.take() {
             Fate::Answered(report) => return (turns, report),
             Fate::Waiting => {
-                assert_eq!(rig.turn.wait(), Wait::Not, "the loop works on it, and does not wait")
+                assert_eq!(rig.turn.wait(), Wait::Not, "the loop works on it, and does not wait");
             }
             Fate::Dropped => panic!("the question was dropped"),
         }
