@@ -241,3 +241,25 @@ fn the_port_outlives_a_lack_of_descriptors() {
     let told = ended.errors.lines().filter(|line| line.contains("the admin port cannot accept")).count();
     assert_eq!(told, 1, "it is told, and not for each try: {}", ended.errors);
 }
+
+/// The loops go first: the thread that answers is nicer than they are (proc_pid_stat(5): the 19th field).
+#[cfg(target_os = "linux")]
+#[test]
+fn the_control_thread_gives_way_to_the_loops() {
+    let server = Process::start(&mut serve());
+    // It is at work.
+    assert_eq!(get(admin_in(&server.banner()), "/readyz").status, 200);
+    let tasks = fs::read_dir(format!("/proc/{}/task", server.id())).expect("its threads");
+    let niceness = |path: PathBuf| -> Option<(String, i32)> {
+        let stat = fs::read_to_string(path.join("stat")).ok()?;
+        let (name, rest) = stat.split_once('(')?.1.rsplit_once(") ")?;
+        Some((name.to_owned(), rest.split_whitespace().nth(16)?.parse().ok()?))
+    };
+    let all: Vec<_> = tasks.filter_map(|task| niceness(task.ok()?.path())).collect();
+    // Names are cut at 15 bytes.
+    let of = |name: &str| {
+        all.iter().find(|(other, _)| other == name).unwrap_or_else(|| panic!("{name}: {all:?}")).1
+    };
+    assert_eq!(of("tidegate-contro"), of("tidegate-0") + 10, "{all:?}");
+    server.end();
+}

@@ -311,7 +311,10 @@ pub const ADMIN_HOSTS_MAX: usize = 16;
 /// How long a health check waits for the loops, in milliseconds, if it is not told otherwise ...
 pub const HEALTH_WITHIN_MS: u64 = 1_000;
 
-/// ... and the most that it may be told, which leaves time for the answer.
+/// ... the least that it may be told, which is several of [`KNOCK_EVERY_MS`] ...
+pub const HEALTH_WITHIN_MS_MIN: u64 = 50;
+
+/// ... and the most, which leaves time for the answer.
 pub const HEALTH_WITHIN_MS_MAX: u64 = 10_000;
 
 /// Health checks make a loop take a turn once in this time at most, however many there are. Milliseconds.
@@ -357,7 +360,11 @@ const _: () = {
     assert!(SOCKET_BUFFER_BYTES_MIN <= SOCKET_BUFFER_BYTES && SOCKET_BUFFER_BYTES <= SOCKET_BUFFER_BYTES_MAX);
     assert!(CONNECTIONS_PER_SHARD_MAX as usize + DIALED_PER_SHARD <= 1 << 24, "all slots have a name");
     assert!(OPEN_REQUESTS <= OPEN_REQUESTS_MAX);
-    assert!(HEALTH_WITHIN_MS <= HEALTH_WITHIN_MS_MAX);
+    assert!(
+        2 * KNOCK_EVERY_MS < HEALTH_WITHIN_MS_MIN,
+        "who waits for the next knock has time for its answer"
+    );
+    assert!(HEALTH_WITHIN_MS_MIN <= HEALTH_WITHIN_MS && HEALTH_WITHIN_MS <= HEALTH_WITHIN_MS_MAX);
     assert!(Duration::from_millis(HEALTH_WITHIN_MS_MAX).as_millis() < ADMIN_ANSWER_WITHIN.as_millis());
     assert!(ADMIN_BACKOFF_MS.0 < ADMIN_BACKOFF_MS.1);
     assert!(ADMIN_TOKEN_BYTES.1 < ADMIN_HEAD_BYTES_MAX, "a token fits the head of a request");

@@ -66,7 +66,7 @@ pub struct Config {
     pub limits: Limits,
     /// Probes by the kernel.
     pub keepalive: Option<Keepalive>,
-    /// The admin port; `None`: there is none.
+    /// The admin port; `None`: there is none. Whoever builds a server of this starts it, with `tidegate::control`.
     pub admin: Option<AdminPort>,
     /// How the log is written: auto, text or json.
     pub log_format: &'static str,

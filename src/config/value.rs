@@ -52,7 +52,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// As it is written in a file; a secret as [`HIDDEN`].
+/// As it is written in a file; a secret as `"***"`.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

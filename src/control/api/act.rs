@@ -17,11 +17,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 use std::time::Duration;
 use tracing::info;
 
-/// Looks, a millisecond apart, whether the drain has begun.
+/// Looks, a millisecond apart, whether the loops have been told of a drain. Telling takes longer only where a loop takes no
+/// letters; then the drain has begun all the same.
 const LOOKS: u32 = 100;
 
 pub(super) fn paths() -> Router<Arc<Context>> {
@@ -35,6 +36,16 @@ pub(in crate::control) struct Drains {
 }
 
 impl Drains {
+    /// Waits a moment until no loop is being told of a drain any more.
+    async fn told(&self) {
+        for _ in 0..LOOKS {
+            if !self.is_telling.load(Acquire) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     /// Begins a drain on a thread of its own.
     fn begin(&self, handle: Handle, grace: Duration) -> Result<(), Refusal> {
         if self.is_telling.swap(true, Relaxed) {
@@ -45,7 +56,7 @@ impl Drains {
         let thread = std::thread::Builder::new().name("tidegate-drain".to_owned());
         let begun = thread.spawn(move || {
             handle.drain(grace);
-            done.store(false, Relaxed);
+            done.store(false, Release);
         });
         begun.map(drop).map_err(|error| {
             self.is_telling.store(false, Relaxed);
@@ -69,15 +80,11 @@ async fn drain(
             return Err(Refusal::bad("the grace is given twice; give it behind the ? or as the body"));
         }
     };
+    context.drains.told().await;
     let connections = context.handle.connections();
     context.drains.begin(context.handle.clone(), grace)?;
     info!(%asker, grace_s = grace.as_secs_f64(), "draining, as asked on the admin port");
-    for _ in 0..LOOKS {
-        if context.handle.is_draining() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    context.drains.told().await;
     let grace = time_text(grace);
     let text = format!(
         "draining: {connections} connections, each ends in order, within {grace} or what an earlier drain left of \

@@ -9,7 +9,7 @@
 use super::query::query;
 use super::refusal::TEXT;
 use super::{Context, Refusal};
-use crate::base::limits::{HEALTH_WITHIN_MS, HEALTH_WITHIN_MS_MAX, KNOCK_EVERY_MS};
+use crate::base::limits::{HEALTH_WITHIN_MS, HEALTH_WITHIN_MS_MAX, HEALTH_WITHIN_MS_MIN, KNOCK_EVERY_MS};
 use crate::server::LoopState;
 use axum::Router;
 use axum::extract::State;
@@ -85,9 +85,10 @@ fn is_stuck(state: &LoopState, turns_before: u64, is_draining: bool) -> bool {
 
 fn within_ms(text: &str) -> Result<u64, Refusal> {
     match text.parse() {
-        Ok(ms) if (1..=HEALTH_WITHIN_MS_MAX).contains(&ms) => Ok(ms),
+        Ok(ms) if (HEALTH_WITHIN_MS_MIN..=HEALTH_WITHIN_MS_MAX).contains(&ms) => Ok(ms),
         Ok(_) | Err(_) => Err(Refusal::bad(format!(
-            "within_ms is {text:?}, but must be a number from 1 to {HEALTH_WITHIN_MS_MAX}"
+            "within_ms is {text:?}, but must be a number from {HEALTH_WITHIN_MS_MIN} to \
+             {HEALTH_WITHIN_MS_MAX}"
         ))),
     }
 }
