@@ -153,8 +153,16 @@ impl Snapshot {
 impl ShardMetrics {
     /// The loop's figures. Tries to catch it between two turns; says so if it could not.
     pub fn snapshot(&self) -> Snapshot {
+        self.snapshot_while(|| true)
+    }
+
+    /// The same, for a reader whose time is short: it tries for as long as it may.
+    pub fn snapshot_while(&self, mut may_try: impl FnMut() -> bool) -> Snapshot {
         let mut copy = Snapshot::zero();
         for _ in 0..TRIES {
+            if !may_try() {
+                break;
+            }
             let before = self.sequence.load(Acquire);
             if before % 2 == 1 {
                 std::thread::yield_now();
@@ -246,5 +254,19 @@ mod tests {
         let seen = recorder.shared().snapshot();
         assert!(seen.torn());
         assert!(!seen.balances());
+    }
+
+    #[test]
+    fn a_reader_whose_time_is_up_tries_no_more() {
+        let mut recorder = Recorder::new(1, 1);
+        let mut tries = 0;
+        let mut twice = || {
+            tries += 1;
+            tries <= 2
+        };
+        assert!(!recorder.shared().snapshot_while(&mut twice).torn(), "a loop at rest takes one try");
+        recorder.begin_turn(Time(0));
+        assert!(recorder.shared().snapshot_while(&mut twice).torn());
+        assert_eq!(tries, 3);
     }
 }

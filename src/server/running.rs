@@ -19,6 +19,10 @@ use tracing::{error, warn};
 /// How long to wait before a command is left again at a loop whose mailbox was full.
 const FULL_PAUSE: Duration = Duration::from_millis(1);
 
+/// How long loops are waited for that are in a turn. On a busy host, each try may cost a reader with a low priority
+/// milliseconds.
+const SNAPSHOTS_WAIT: Duration = Duration::from_millis(200);
+
 /// The longest grace that is counted, as in the loops.
 const GRACE_MAX: Duration = Duration::from_millis(DEADLINE_MS_MAX as u64);
 
@@ -226,9 +230,12 @@ impl Handle {
         self.shared.snapshot()
     }
 
-    /// The figures of now, of each loop, by its number.
+    /// The figures of now, of each loop, by its number. Takes a fifth of a second at most, however many loops are stuck:
+    /// what is not caught between two turns by then is [torn](Snapshot::torn).
     pub fn shard_snapshots(&self) -> Vec<Snapshot> {
-        self.shared.figures.metrics.iter().map(|metrics| metrics.snapshot()).collect()
+        let began = Instant::now();
+        let may_try = || began.elapsed() < SNAPSHOTS_WAIT;
+        self.shared.figures.metrics.iter().map(|metrics| metrics.snapshot_while(may_try)).collect()
     }
 
     /// How many connections there are now, those included that a loop has accepted and is still placing.
