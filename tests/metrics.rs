@@ -11,10 +11,10 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use support::admin::{admin_of, ask};
-use support::balance::ledger;
 use support::client::{ACK, Client, DISCARD, ECHO, INTERNAL, OVERLOADED, PROTOCOL, RECEIVED, frame};
 use support::diagnosis::{self, RULES, Rule};
 use support::exposition::Exposition;
+use support::ledger::loops_balance;
 use support::scraper::{OPEN_METRICS, Scraper};
 use support::serving::{Gate, Neighbour, Serving, builder};
 use support::wait_until;
@@ -124,7 +124,7 @@ fn known_traffic_gives_exactly_its_figures() {
     // One request in 64 is measured, the first of them.
     assert_eq!(now.sum("tidegate_handler_duration_seconds_count", &[("service", "other")]), 1.0);
     assert!(now.value("tidegate_turn_duration_seconds_count", &[]) >= 7.0);
-    ledger(&now).expect("it balances");
+    loops_balance(&now).expect("it balances");
     drop((client, line));
     serving.end();
 }
@@ -223,7 +223,7 @@ fn where_connections_stand_and_why_they_wait_is_told() {
     }
     let waits = now.value("tidegate_buffer_bytes", &[("shard", "0"), ("part", "output")]);
     assert!(waits >= f64::from(256 << 10), "{waits} bytes of output wait");
-    ledger(&now).expect("it balances");
+    loops_balance(&now).expect("it balances");
     let _ = reader.stream.shutdown(Shutdown::Both);
     sending.over();
     // The right to answer is dropped, and that of the third request, which may start then.
@@ -350,7 +350,7 @@ fn under_traffic_the_ledger_balances_and_counters_only_grow() {
         pause_us = (pause_us * 7919) % 9973;
         std::thread::sleep(Duration::from_micros(pause_us));
         let now = scraper.scrape();
-        checked += ledger(&now).unwrap_or_else(|wrong| panic!("{wrong}"));
+        checked += loops_balance(&now).unwrap_or_else(|wrong| panic!("{wrong}"));
         let counters =
             now.families.iter().filter(|family| ["counter", "histogram"].contains(&family.kind.as_str()));
         for sample in counters.flat_map(|family| &family.samples) {

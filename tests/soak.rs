@@ -188,11 +188,17 @@ fn nobody_gets_what_is_not_due_and_who_goes_direct_notices_nothing() {
     let (mut harmed, mut direct) = (Tally::default(), Tally::default());
     let mut done = [0; Fault::NAMES.len()];
     let mut looks = Looks::default();
+    #[cfg(feature = "admin")]
+    let (admin, mut outside) = (support::admin::admin_of(&serving), Looks::default());
     while let Some(seed) = rounds.next(2) {
         let (watch, answering) = (Watch::of(&serving.handle, seed), Answering::start(&parking, seed));
+        #[cfg(feature = "admin")]
+        let stranger = Watch::at(admin, seed);
         let (through, beside, kinds) = round(&serving, &numbers, seed);
         answering.end();
         looks.add(watch.end());
+        #[cfg(feature = "admin")]
+        outside.add(stranger.end());
         done = std::array::from_fn(|kind| done[kind] + kinds[kind]);
         direct.took_us.clear();
         (harmed.sessions, harmed.cut, harmed.answered) = (
@@ -212,6 +218,8 @@ fn nobody_gets_what_is_not_due_and_who_goes_direct_notices_nothing() {
         assert!(count > 0, "{name} was never done: {done:?}");
     }
     assert!(looks.whole > 200 && looks.torn < looks.whole, "{looks:?}");
+    #[cfg(feature = "admin")]
+    assert!(outside.whole > 50, "seen at /metrics: {outside:?}");
     assert!(harmed.sessions > harmed.cut && harmed.cut > 0, "{} of {} cut", harmed.cut, harmed.sessions);
     check_reached(&serving.snapshot());
     rounds.end(&said(&harmed, &mut direct, &done, looks));

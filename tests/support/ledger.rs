@@ -3,7 +3,12 @@
 //! Always holds: a verdict needs nothing but one loop's figures of one moment, or their sum over loops that stand still;
 //! figures that are not of one moment are passed over, and counted. Never: what the server says of its own ledger.
 
+use super::exposition::Exposition;
+#[cfg(feature = "admin")]
+use super::scraper::Scraper;
 use std::collections::BTreeMap;
+#[cfg(feature = "admin")]
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
@@ -72,6 +77,73 @@ pub fn verdict(figures: &Figures) -> Result<(), String> {
     Ok(())
 }
 
+/// The figures of all loops together, from the text of `/metrics`; `None` if one of them was not of one moment.
+pub fn figures_of_text(scrape: &Exposition) -> Option<Figures> {
+    if scrape.sum("tidegate_shard_snapshot_torn", &[]) > 0.0 {
+        return None;
+    }
+    let sum = |kind, name: &str, of: &str| ((kind, name.to_owned()), whole(scrape.sum(of, &[])));
+    let mut figures = Figures::from([
+        sum(Kind::Counter, "started", "tidegate_requests_started_total"),
+        sum(Kind::Counter, "accepted", "tidegate_connections_accepted_total"),
+        sum(Kind::Counter, "dialed", "tidegate_connections_dialed_total"),
+        sum(Kind::Gauge, "in_flight", "tidegate_requests_in_flight"),
+        sum(Kind::Gauge, "open", "tidegate_connections"),
+    ]);
+    for (kind, label, name) in [
+        (Kind::Outcome, "outcome", "tidegate_requests_ended_total"),
+        (Kind::Close, "reason", "tidegate_connections_closed_total"),
+    ] {
+        for value in scrape.label_values(name, label) {
+            figures.insert((kind, value.to_owned()), whole(scrape.sum(name, &[(label, value)])));
+        }
+    }
+    Some(figures)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts, far below 2^53")]
+fn whole(value: f64) -> u64 {
+    assert!(value >= 0.0 && value.fract() == 0.0, "{value} is no count");
+    value as u64
+}
+
+/// Checks that `started == all outcomes + in flight`, for each loop, and if all were copied at a moment between two turns,
+/// in sum too. The error names the loop and its figures. Returns how many loops could be checked.
+pub fn loops_balance(scrape: &Exposition) -> Result<usize, String> {
+    let shards = scrape.label_values("tidegate_requests_started_total", "shard");
+    if shards.is_empty() {
+        return Err("there is no loop in this text".to_owned());
+    }
+    let mut checked = 0;
+    for shard in &shards {
+        let of = [("shard", *shard)];
+        if scrape.value("tidegate_shard_snapshot_torn", &of) != 0.0 {
+            continue;
+        }
+        balance(scrape, &format!("shard {shard}"), &of)?;
+        let open = scrape.sum("tidegate_connections", &of);
+        let paused = scrape.matching("tidegate_connections_paused", &of);
+        if paused.iter().any(|paused| *paused > open) {
+            return Err(format!("shard {shard}: {paused:?} of {open} connections are paused"));
+        }
+        checked += 1;
+    }
+    if checked == shards.len() {
+        balance(scrape, "all loops", &[])?;
+    }
+    Ok(checked)
+}
+
+fn balance(scrape: &Exposition, whose: &str, of: &[(&str, &str)]) -> Result<(), String> {
+    let started = scrape.sum("tidegate_requests_started_total", of);
+    let ended = scrape.sum("tidegate_requests_ended_total", of);
+    let in_flight = scrape.sum("tidegate_requests_in_flight", of);
+    if started == ended + in_flight {
+        return Ok(());
+    }
+    Err(format!("{whose}: {started} requests started, {ended} ended, {in_flight} in flight"))
+}
+
 /// Which figure fell though it only grows.
 pub fn fallen(before: &Figures, now: &Figures) -> Option<String> {
     let grows = before.iter().filter(|((kind, _), _)| *kind != Kind::Gauge);
@@ -110,6 +182,17 @@ impl Watch {
     pub fn of(handle: &Handle, seed: u64) -> Watch {
         let handle = handle.clone();
         Watch::with(seed, move || handle.shard_snapshots().iter().map(figures).collect())
+    }
+
+    /// Watches a server by its admin port, as a stranger does.
+    #[cfg(feature = "admin")]
+    pub fn at(admin: SocketAddr, seed: u64) -> Watch {
+        let mut scraper = Scraper::connect(admin);
+        Watch::with(seed, move || {
+            let scrape = scraper.scrape();
+            loops_balance(&scrape).unwrap_or_else(|wrong| panic!("{wrong}"));
+            vec![figures_of_text(&scrape)]
+        })
     }
 
     /// Watches what `read` gives for each loop, which is `None` for figures of different moments.

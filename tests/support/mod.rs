@@ -9,7 +9,6 @@
 
 #[cfg(feature = "admin")]
 pub mod admin;
-pub mod balance;
 pub mod chaos;
 pub mod clerk;
 pub mod client;
