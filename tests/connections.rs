@@ -371,3 +371,31 @@ fn a_drain_is_told() {
     let answer = get(at, "/connections");
     assert_eq!((answer.status, answer.body.as_str()), (503, "event loop 0 has ended\n"));
 }
+
+/// Every field and every event is explained, and nothing is that does not exist.
+#[test]
+fn fields_and_events_are_documented() {
+    let page = include_str!("../docs/ADMIN.md");
+    for what in tidegate::server::Happened::ALL {
+        assert!(page.contains(&format!("`{}`", what.name())), "event {} has no doc", what.name());
+    }
+    let serving = Serving::embedded();
+    let at = served(&serving);
+    let client = serving.connect();
+    let answers = [json(at, "/connections"), json(at, "/closed")];
+    let mut keys: Vec<String> = Vec::new();
+    answers.iter().for_each(|answer| keys_of(answer, &mut keys));
+    for key in keys {
+        assert!(page.contains(&format!("`{key}`")), "field {key} has no doc");
+    }
+    drop(client);
+    serving.end();
+}
+
+fn keys_of(value: &Value, keys: &mut Vec<String>) {
+    if let Some(map) = value.as_object() {
+        keys.extend(map.keys().cloned());
+        map.values().for_each(|value| keys_of(value, keys));
+    }
+    value.as_array().into_iter().flatten().for_each(|value| keys_of(value, keys));
+}

@@ -48,7 +48,7 @@ fn text(
         let _ = writeln!(out, "  {:<9}{address}   {routes}", words_of(listen.speaks));
     }
     if let Some(at) = admin {
-        let _ = writeln!(out, "  admin    http://{at}   /healthz /readyz /config");
+        let _ = writeln!(out, "  admin    http://{at}   /metrics /healthz /connections /closed");
     }
     let _ = writeln!(out, "  shards   {shards} event loop{}", if shards == 1 { "" } else { "s" });
     let budget = size_text(config.memory_bytes);
@@ -173,7 +173,7 @@ mod tests {
         for line in [
             "  frames   127.0.0.1:7411   route 0 ack, 1 echo, 2 discard, 3 flip",
             "  lines    127.0.0.1:7412   route 0 ack",
-            "  admin    http://127.0.0.1:7413   /healthz /readyz /config",
+            "  admin    http://127.0.0.1:7413   /metrics /healthz /connections /closed",
             "  shards   2 event loops",
             "           the kernel adds at most 1MiB for a connection with both queues full",
         ] {
