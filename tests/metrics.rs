@@ -391,7 +391,6 @@ fn documented() -> BTreeSet<Row> {
 
 /// The table of docs/METRICS.md is the output's own description.
 #[test]
-#[cfg_attr(not(target_os = "linux"), ignore = "some families are Linux's alone")]
 fn the_document_lists_every_family_and_no_other() {
     let (serving, mut scraper) = single();
     let now = scraper.scrape();
@@ -435,7 +434,6 @@ fn series(shards: u16, labels: u16) -> usize {
 
 /// The formula is that of two series for each listener; the rest is measured, and must then foretell another server.
 #[test]
-#[cfg_attr(not(target_os = "linux"), ignore = "some families are Linux's alone")]
 fn there_are_as_many_series_as_the_document_says() {
     let small = series(1, 0);
     let (per_shard, per_label) = (series(2, 0) - small, series(1, 1) - small);
@@ -447,7 +445,6 @@ fn there_are_as_many_series_as_the_document_says() {
 
 /// What holds of the rules, the page for people and the rules for Prometheus together.
 #[test]
-#[cfg_attr(not(target_os = "linux"), ignore = "some families are Linux's alone")]
 fn rules_look_at_what_is_there() {
     let (serving, mut scraper) = single();
     let now = scraper.scrape();
