@@ -17,7 +17,7 @@ use support::exposition::Exposition;
 use support::ledger::loops_balance;
 use support::scraper::{OPEN_METRICS, Scraper};
 use support::serving::{Gate, Neighbour, Serving, builder};
-use support::wait_until;
+use support::{PATIENCE, wait_until};
 use tidegate::base::limits::Limits;
 use tidegate::service::{Later, Router};
 
@@ -343,9 +343,10 @@ fn under_traffic_the_ledger_balances_and_counters_only_grow() {
     let mut scraper = Scraper::of(&serving);
     let neighbours: Vec<_> = (0..4).map(|_| Neighbour::of(serving.frames())).collect();
     let (mut last, mut checked) = (scraper.scrape(), 0);
-    let until = Instant::now() + Duration::from_secs(2);
-    let mut pause_us = 1;
-    while Instant::now() < until {
+    let (began, mut pause_us) = (Instant::now(), 1);
+    // On a busy host it may take a while until loops are caught between two turns so often.
+    while checked < 30 || began.elapsed() < Duration::from_secs(1) {
+        assert!(began.elapsed() < PATIENCE, "only {checked} times a loop was caught between two turns");
         // Moments that no turn has the rhythm of.
         pause_us = (pause_us * 7919) % 9973;
         std::thread::sleep(Duration::from_micros(pause_us));
@@ -361,7 +362,6 @@ fn under_traffic_the_ledger_balances_and_counters_only_grow() {
         }
         last = now;
     }
-    assert!(checked > 10, "only {checked} times a loop was caught between two turns");
     assert!(last.value("tidegate_scrapes_total", &[]) > 5.0);
     neighbours.into_iter().for_each(Neighbour::leave);
     serving.end();
@@ -391,7 +391,6 @@ fn documented() -> BTreeSet<Row> {
 
 /// The table of docs/METRICS.md is the output's own description.
 #[test]
-#[cfg_attr(not(target_os = "linux"), ignore = "some families are Linux's alone")]
 fn the_document_lists_every_family_and_no_other() {
     let (serving, mut scraper) = single();
     let now = scraper.scrape();
@@ -435,7 +434,6 @@ fn series(shards: u16, labels: u16) -> usize {
 
 /// The formula is that of two series for each listener; the rest is measured, and must then foretell another server.
 #[test]
-#[cfg_attr(not(target_os = "linux"), ignore = "some families are Linux's alone")]
 fn there_are_as_many_series_as_the_document_says() {
     let small = series(1, 0);
     let (per_shard, per_label) = (series(2, 0) - small, series(1, 1) - small);
@@ -447,7 +445,6 @@ fn there_are_as_many_series_as_the_document_says() {
 
 /// What holds of the rules, the page for people and the rules for Prometheus together.
 #[test]
-#[cfg_attr(not(target_os = "linux"), ignore = "some families are Linux's alone")]
 fn rules_look_at_what_is_there() {
     let (serving, mut scraper) = single();
     let now = scraper.scrape();

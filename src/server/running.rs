@@ -233,9 +233,11 @@ impl Handle {
     /// The figures of now, of each loop, by its number. Takes a fifth of a second at most, however many loops are stuck:
     /// what is not caught between two turns by then is [torn](Snapshot::torn).
     pub fn shard_snapshots(&self) -> Vec<Snapshot> {
-        let began = Instant::now();
-        let may_try = || began.elapsed() < SNAPSHOTS_WAIT;
-        self.shared.figures.metrics.iter().map(|metrics| metrics.snapshot_while(may_try)).collect()
+        let (began, metrics) = (Instant::now(), &self.shared.figures.metrics);
+        // What one loop leaves of its part, the next may use; a stuck one takes nothing from the others.
+        let part = SNAPSHOTS_WAIT / u32::try_from(metrics.len()).unwrap_or(u32::MAX).max(1);
+        let each = (1..).zip(metrics);
+        each.map(|(place, metrics)| metrics.snapshot_while(|| began.elapsed() < part * place)).collect()
     }
 
     /// How many connections there are now, those included that a loop has accepted and is still placing.
