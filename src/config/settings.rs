@@ -38,45 +38,15 @@ impl Part {
     }
 
     pub(super) fn count(&self, name: &str) -> Option<u64> {
-        match self.find(name)?.1 {
-            Value::Count(number) => Some(*number),
-            Value::Size(_)
-            | Value::Time(_)
-            | Value::Switch(_)
-            | Value::Word(_)
-            | Value::Address(_)
-            | Value::Text(_)
-            | Value::Secret(_)
-            | Value::Headers(_) => None,
-        }
+        if let Value::Count(number) = self.find(name)?.1 { Some(*number) } else { None }
     }
 
     pub(super) fn size(&self, name: &str) -> Option<u64> {
-        match self.find(name)?.1 {
-            Value::Size(bytes) => Some(*bytes),
-            Value::Count(_)
-            | Value::Time(_)
-            | Value::Switch(_)
-            | Value::Word(_)
-            | Value::Address(_)
-            | Value::Text(_)
-            | Value::Secret(_)
-            | Value::Headers(_) => None,
-        }
+        if let Value::Size(bytes) = self.find(name)?.1 { Some(*bytes) } else { None }
     }
 
     pub(super) fn time(&self, name: &str) -> Option<Duration> {
-        match self.find(name)?.1 {
-            Value::Time(time) => Some(*time),
-            Value::Count(_)
-            | Value::Size(_)
-            | Value::Switch(_)
-            | Value::Word(_)
-            | Value::Address(_)
-            | Value::Text(_)
-            | Value::Secret(_)
-            | Value::Headers(_) => None,
-        }
+        if let Value::Time(time) = self.find(name)?.1 { Some(*time) } else { None }
     }
 
     pub(super) fn is_on(&self, name: &str) -> bool {
@@ -84,73 +54,23 @@ impl Part {
     }
 
     pub(super) fn word(&self, name: &str) -> Option<&'static str> {
-        match self.find(name)?.1 {
-            Value::Word(word) => Some(word),
-            Value::Count(_)
-            | Value::Size(_)
-            | Value::Time(_)
-            | Value::Switch(_)
-            | Value::Address(_)
-            | Value::Text(_)
-            | Value::Secret(_)
-            | Value::Headers(_) => None,
-        }
+        if let Value::Word(word) = self.find(name)?.1 { Some(word) } else { None }
     }
 
     pub(super) fn address(&self) -> Option<&str> {
-        match self.find("address")?.1 {
-            Value::Address(text) => Some(text),
-            Value::Count(_)
-            | Value::Size(_)
-            | Value::Time(_)
-            | Value::Switch(_)
-            | Value::Word(_)
-            | Value::Text(_)
-            | Value::Secret(_)
-            | Value::Headers(_) => None,
-        }
+        if let Value::Address(text) = self.find("address")?.1 { Some(text) } else { None }
     }
 
     pub(super) fn text(&self, name: &str) -> Option<&str> {
-        match self.find(name)?.1 {
-            Value::Text(text) => Some(text),
-            Value::Count(_)
-            | Value::Size(_)
-            | Value::Time(_)
-            | Value::Switch(_)
-            | Value::Word(_)
-            | Value::Address(_)
-            | Value::Secret(_)
-            | Value::Headers(_) => None,
-        }
+        if let Value::Text(text) = self.find(name)?.1 { Some(text) } else { None }
     }
 
     pub(super) fn secret(&self, name: &str) -> Option<&Secret> {
-        match self.find(name)?.1 {
-            Value::Secret(secret) => Some(secret),
-            Value::Count(_)
-            | Value::Size(_)
-            | Value::Time(_)
-            | Value::Switch(_)
-            | Value::Word(_)
-            | Value::Address(_)
-            | Value::Text(_)
-            | Value::Headers(_) => None,
-        }
+        if let Value::Secret(secret) = self.find(name)?.1 { Some(secret) } else { None }
     }
 
     pub(super) fn headers(&self) -> Option<RangeInclusive<u16>> {
-        match self.find("headers")?.1 {
-            Value::Headers(routes) => Some(routes.clone()),
-            Value::Count(_)
-            | Value::Size(_)
-            | Value::Time(_)
-            | Value::Switch(_)
-            | Value::Word(_)
-            | Value::Address(_)
-            | Value::Text(_)
-            | Value::Secret(_) => None,
-        }
+        if let Value::Headers(routes) = self.find("headers")?.1 { Some(routes.clone()) } else { None }
     }
 }
 
