@@ -1,8 +1,9 @@
 //! What must hold in a world after every turn, and at its end.
 
 use super::World;
-use crate::base::CloseReason;
-use crate::base::limits::{FAILURE_BYTES_SPARE, LATERS_PER_SHARD, PAYLOAD_BYTES_DEFAULT};
+use crate::base::limits::{ENDS_KEPT, FAILURE_BYTES_SPARE, LATERS_PER_SHARD, PAYLOAD_BYTES_DEFAULT};
+use crate::base::{CloseReason, ConnId};
+use crate::mailbox::{Fate, Question, Report};
 use crate::metrics::{Counter, Gauge, Snapshot};
 use crate::service::Service;
 use crate::sim::backend::{Conduct, Session};
@@ -80,7 +81,35 @@ impl<S: Service> World<S> {
                 .with(|notes| token.and_then(|token| notes.conns.get(&token.generation).copied()));
             judge(client, &self.io, seen, &world).map_err(|text| format!("client {id} {text}"))?;
         }
-        self.sessions.iter().try_for_each(|session| self.judge_session(session))
+        self.sessions.iter().try_for_each(|session| self.judge_session(session))?;
+        self.check_memory()
+    }
+
+    /// What the loop remembers of the last ends is what the service was told of them.
+    fn check_memory(&mut self) -> Result<(), String> {
+        // Before the turn that answers: in that one a service may dial again, in vain.
+        let ended = self.witness.with(|notes| notes.ended);
+        let question = Question::Closed { limit: usize::MAX, reason: None };
+        let awaited = self.mailbox.ask(question).map_err(|why| format!("a question is refused: {why:?}"))?;
+        self.turn.begin(self.io.clock());
+        self.turn.end(&mut self.io);
+        let Fate::Answered(Report::Closed { ends, .. }) = awaited.take() else {
+            return Err("a question about the last ends is not answered at once".to_owned());
+        };
+        let told: Vec<_> = self.witness.with(|notes| {
+            let told = |id: ConnId| notes.conns.get(&id.generation).filter(|seen| seen.id == id)?.ended;
+            ends.iter().map(|end| told(end.last.id).map(|(why, _)| why)).collect()
+        });
+        if (ends.len() as u64) < ended.min(ENDS_KEPT as u64) {
+            return Err(format!("{ended} have ended, and {} are remembered", ends.len()));
+        }
+        for (end, told) in ends.iter().zip(told) {
+            let is_in_order = end.last.opened_ms <= end.decided_ms && end.decided_ms <= end.closed_ms;
+            if told != Some(end.why) || !is_in_order {
+                return Err(format!("the service was told {told:?}, and remembered is {end:?}"));
+            }
+        }
+        Ok(())
     }
 
     fn check_witness(&self, seen: &Snapshot) -> Result<(), String> {
