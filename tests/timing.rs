@@ -47,7 +47,7 @@ fn quick(route: u16) -> Vec<u8> {
 /// The bounds, in microseconds, of what was counted.
 fn bounds(durations: &Durations) -> Vec<Option<u64>> {
     let counted = durations.buckets().filter(|(_, count)| *count > 0);
-    counted.flat_map(|(bound, count)| std::iter::repeat_n(bound, count as usize)).collect()
+    counted.flat_map(|(bound, count)| (0..count).map(move |_| bound)).collect()
 }
 
 #[derive(Default)]
@@ -96,7 +96,8 @@ fn logged(run: impl FnOnce()) -> Vec<String> {
 #[test]
 fn a_batch_that_holds_up_the_loop_is_counted_and_named() {
     // The stalled batch; by label, others and several; what the log says of it.
-    let cases: &[(&[Vec<u8>], [u64; 4], &str)] = &[
+    type Case<'a> = (&'a [Vec<u8>], [u64; 4], &'a str);
+    let cases: &[Case<'_>] = &[
         (&[slow(1, 10_000)], [1, 0, 0, 0], "service=\"one\" route=1"),
         (&[slow(6, 9_000), quick(9), slow(6, 2_000)], [0, 1, 0, 0], "service=\"some\" held_back"),
         (&[slow(7, 11_000), quick(7)], [0, 1, 0, 0], "service=\"some\" route=7"),

@@ -204,7 +204,9 @@ impl Client {
         let read = figures.served_bytes;
         let whole = self.script.whole_by(read);
         if whole > self.whole {
-            (self.whole, self.whole_at, self.partial_at) = (whole, io.clock(), None);
+            // Others may have had long handlers since, in the same turn.
+            let read_at = figures.served_at.unwrap_or_else(|| io.clock());
+            (self.whole, self.whole_at, self.partial_at) = (whole, read_at, None);
         }
         let end = whole.checked_sub(1).map_or(0, |last| self.script.milestones[last].end);
         if read > end && self.partial_at.is_none() {

@@ -32,7 +32,10 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         self.shared.desk.outbox.seal();
         let sent = match self.write_outbox(inputs) {
             Ok(wrote) if wrote.bytes == total => Ok(()),
-            Ok(wrote) => self.queue_rest(inputs, wrote),
+            Ok(wrote) => {
+                self.look_at_clock();
+                self.queue_rest(inputs, wrote)
+            }
             Err(why) => Err(why),
         };
         // Whatever became of it, nothing of this batch may reach the next connection.
@@ -62,7 +65,6 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     /// Queues what the socket did not take.
     #[cold]
     pub(super) fn queue_rest(&mut self, inputs: Inputs<'_>, wrote: Wrote) -> Result<(), CloseReason> {
-        self.look_at_clock();
         let now = self.shared.ms;
         if self.entry.output.is_none() {
             let waits = self.shared.desk.outbox.bytes() - wrote.bytes;
