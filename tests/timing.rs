@@ -153,7 +153,7 @@ fn turns_and_the_wait_of_those_who_are_ready_are_measured() {
     rig.settle();
     let after = rig.figures();
     let turns = after.timing(Timing::Turn).sum_us() - before.timing(Timing::Turn).sum_us();
-    assert_eq!((turns, after.counter(Counter::BusyUs) - before.counter(Counter::BusyUs)), (3_000, 3_000));
+    assert_eq!(turns, 3_000);
     let waits = after.timing(Timing::Ready).sum_us() - before.timing(Timing::Ready).sum_us();
     assert_eq!(waits, 1_000 + 2_000, "the first waits for nobody, the third for two");
     assert_eq!(after.timing(Timing::Ready).count() - before.timing(Timing::Ready).count(), 3);

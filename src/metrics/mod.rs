@@ -112,8 +112,6 @@ figures! {
         Panics => "panics",
         /// Turns of the loop.
         Turns => "turns",
-        /// Microseconds that turns took, added up: what is left of the time the loop waited.
-        BusyUs => "busy_us",
     }
 }
 
@@ -190,7 +188,7 @@ impl Gauge {
 figures! {
     /// What is measured by the clock, each time in microseconds.
     Timing {
-        /// A turn, from the poller's return to the end of its last visit.
+        /// A turn, from the poller's return to the end of its last visit. What is left of the time the loop waited.
         Turn => "turn",
         /// From the poller's return until a connection that it named is visited.
         Ready => "ready",
@@ -295,7 +293,6 @@ impl Recorder {
         if !IS_METERED {
             return;
         }
-        self.add(Counter::BusyUs, took_us);
         self.observe(Timing::Turn, took_us);
         store(&self.shared.busy_since, 0);
         let sequence = self.shared.sequence.load(Relaxed);

@@ -88,7 +88,6 @@ pub(super) const fn of_counter(counter: Counter) -> Option<Place> {
         Counter::SlowTurns => Place::alone(&SLOW_TURNS),
         Counter::Panics => Place::alone(&PANICS),
         Counter::Turns => Place::alone(&TURNS),
-        Counter::BusyUs => Place::alone(&BUSY),
     }
 }
 

@@ -3,7 +3,7 @@
 //! Always holds: the number of samples depends on the numbers of loops, listeners and labeled routes alone.
 
 use super::Own;
-use super::families::{self as f, Family, Measure, Place};
+use super::families::{self as f, Family, Place};
 use super::page::{Labels, Number, Page};
 use super::system::System;
 use crate::base::{CloseReason, Fault};
@@ -100,11 +100,7 @@ impl Scrape {
         for (family, counters) in grouped(Counter::ALL, f::of_counter) {
             let samples = self.shards.iter().enumerate().flat_map(|(shard, figures)| {
                 counters.iter().map(move |(counter, place)| {
-                    let count = figures.counter(*counter);
-                    // What loops time, they time in microseconds.
-                    let is_time = family.measure == Measure::Seconds;
-                    let number = if is_time { Number::seconds(count) } else { Number::Whole(count) };
-                    (of_place(shard, *place), number)
+                    (of_place(shard, *place), Number::Whole(figures.counter(*counter)))
                 })
             });
             page.numbers(family, samples)?;
@@ -202,6 +198,8 @@ impl Scrape {
         let running = running
             .map(|(shard, state)| (of_shard(shard), Number::duration(state.turn.unwrap_or(Duration::ZERO))));
         page.numbers(&f::TURN_RUNNING, running)?;
+        let busy_us = |figures: &Snapshot| figures.timing(Timing::Turn).sum_us();
+        page.numbers(&f::BUSY, self.by_shard(|_, figures| Number::seconds(busy_us(figures))))?;
         for timing in Timing::ALL {
             page.times(f::of_timing(*timing), [(Vec::new(), *self.sum.timing(*timing))])?;
         }
