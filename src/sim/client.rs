@@ -199,7 +199,8 @@ impl Client {
         let figures = &io.sockets[remote.0 as usize].figures;
         let arrived = self.script.due_by(figures.arrived_bytes);
         if arrived > self.arrivals.len() {
-            self.arrivals.resize(arrived, io.clock());
+            // Not the moment of looking, which is the end of a turn.
+            self.arrivals.resize(arrived, figures.arrived_at);
         }
         let read = figures.served_bytes;
         let whole = self.script.whole_by(read);
