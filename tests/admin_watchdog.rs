@@ -44,12 +44,7 @@ fn a_loop_that_is_held_up_is_told_of_while_it_is() {
     let writer = log.clone();
     tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).init();
     let gate = Gate::default();
-    let held = gate.clone();
-    let running = builder().shards(1).start_fn(move |frame, reply| {
-        held.wait();
-        reply.forward(frame.whole())
-    });
-    let serving = Serving::of(running.expect("a server"));
+    let serving = Serving::gated(builder().shards(1), &gate);
     let (_, _control) = admin_with(&serving, |admin| admin);
     let mut client = serving.connect();
     client.request(ECHO, b"stuck");

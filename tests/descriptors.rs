@@ -152,12 +152,7 @@ fn above_the_most_connections_newcomers_are_told() {
 #[test]
 fn who_speaks_first_reads_the_refusal_too() {
     let gate = Gate::default();
-    let held = gate.clone();
-    let running = builder().shards(1).max_connections(1).start_fn(move |frame, reply| {
-        held.wait();
-        reply.forward(frame.whole())
-    });
-    let serving = Serving::of(running.expect("a server"));
+    let serving = Serving::gated(builder().shards(1).max_connections(1), &gate);
     let mut first = serving.connect();
     for round in 0..3 {
         gate.close();

@@ -101,12 +101,7 @@ fn a_signal_loses_nothing_that_was_sent_before() {
 #[test]
 fn connections_not_yet_accepted_are_drained_too() {
     let gate = Gate::default();
-    let held = gate.clone();
-    let running = builder().shards(1).start_fn(move |frame, reply| {
-        held.wait();
-        reply.forward(frame.whole())
-    });
-    let serving = Serving::of(running.expect("a server"));
+    let serving = Serving::gated(builder().shards(1), &gate);
     let mut first = serving.connect();
     first.request(9, b"slow");
     gate.wait_for_handler();

@@ -298,12 +298,7 @@ fn what_services_do_is_counted() {
 #[test]
 fn a_loop_that_is_stuck_is_told_and_makes_nobody_wait() {
     let gate = Gate::default();
-    let held = gate.clone();
-    let running = builder().shards(1).label_routes(5..=5, "slow").start_fn(move |frame, reply| {
-        held.wait();
-        reply.forward(frame.whole())
-    });
-    let serving = Serving::of(running.expect("a server"));
+    let serving = Serving::gated(builder().shards(1).label_routes(5..=5, "slow"), &gate);
     let mut scraper = Scraper::of(&serving);
     let before = scraper.scrape();
     assert_eq!(before.value("tidegate_shard_snapshot_torn", &[("shard", "0")]), 0.0);

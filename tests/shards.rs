@@ -223,12 +223,7 @@ fn connections_are_reached_from_other_threads() {
 #[test]
 fn a_full_mailbox_is_told() {
     let gate = Gate::default();
-    let held = gate.clone();
-    let running = builder().shards(1).start_fn(move |frame, reply| {
-        held.wait();
-        reply.forward(frame.whole())
-    });
-    let serving = Serving::of(running.expect("a server"));
+    let serving = Serving::gated(builder().shards(1), &gate);
     let mut client = serving.connect();
     client.request(ECHO, b"slow");
     gate.wait_for_handler();

@@ -102,6 +102,11 @@ impl CloseReason {
         matches!(self, CloseReason::TlsOnPlain | CloseReason::Http | CloseReason::Resp | CloseReason::Proxy)
     }
 
+    /// Whether nothing was wrong: the peer was done, or we were.
+    pub const fn is_in_order(self) -> bool {
+        matches!(self, CloseReason::PeerClosed | CloseReason::Drained | CloseReason::ClosedByService)
+    }
+
     /// Whether an end for this reason is worth a look: not the daily weather of a server.
     pub const fn is_notable(self) -> bool {
         match self.fault() {

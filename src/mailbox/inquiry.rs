@@ -65,10 +65,16 @@ impl By {
 
     /// A connection's rank: the largest comes first.
     pub fn rank(self, connection: &Connection) -> u64 {
+        let bytes = connection.bytes_in + connection.bytes_out;
+        self.rank_of(bytes, connection.queued_bytes, connection.opened_ms)
+    }
+
+    /// The rank of one with so many bytes read and written, so many queued, and opened then.
+    pub const fn rank_of(self, bytes: u64, queued_bytes: u32, opened_ms: u64) -> u64 {
         match self {
-            By::Bytes => connection.bytes_in.saturating_add(connection.bytes_out),
-            By::Queued => connection.queued_bytes.into(),
-            By::Age => u64::MAX - connection.opened_ms,
+            By::Bytes => bytes,
+            By::Queued => queued_bytes as u64,
+            By::Age => u64::MAX - opened_ms,
         }
     }
 }

@@ -74,11 +74,8 @@ impl<S: Service, I: Io> Turn<S, I> {
                 continue;
             }
             scan.matching += 1;
-            let rank = match by {
-                By::Bytes => entry.life.bytes_in.get() + entry.life.bytes_out.get(),
-                By::Queued => entry.queued_bytes().into(),
-                By::Age => u64::MAX - entry.life.opened.get(),
-            };
+            let bytes = entry.life.bytes_in.get() + entry.life.bytes_out.get();
+            let rank = by.rank_of(bytes, entry.queued_bytes(), entry.life.opened.get());
             if scan.best.len() < limit {
                 scan.best.push(Reverse((rank, slot, entry.generation)));
             } else if let Some(mut least) = scan.best.peek_mut()

@@ -36,6 +36,16 @@ impl Serving {
         Serving::with(Limits::default())
     }
 
+    /// A server whose handler waits at this gate, and then echoes.
+    pub fn gated(builder: Builder, gate: &Gate) -> Serving {
+        let gate = gate.clone();
+        let running = builder.start_fn(move |frame, reply| {
+            gate.wait();
+            reply.forward(frame.whole())
+        });
+        Serving::of(running.expect("a server"))
+    }
+
     pub fn of(running: Running) -> Serving {
         let handle = running.handle();
         Serving { running, handle }

@@ -125,36 +125,7 @@ pub(super) const fn of_timing(timing: Timing) -> &'static Family {
 
 /// The class of error that an end was. `None`: it was in order.
 pub(super) const fn error_of(why: CloseReason) -> Option<Fault> {
-    match why {
-        CloseReason::PeerClosed | CloseReason::Drained | CloseReason::ClosedByService => None,
-        CloseReason::Reset
-        | CloseReason::Truncated
-        | CloseReason::BadCrc
-        | CloseReason::TooLarge
-        | CloseReason::LineTooLong
-        | CloseReason::UnknownControl
-        | CloseReason::BadControl
-        | CloseReason::BadExtension
-        | CloseReason::WrongDirection
-        | CloseReason::LateHello
-        | CloseReason::NoCommonVersion
-        | CloseReason::Unauthenticated
-        | CloseReason::TlsOnPlain
-        | CloseReason::Http
-        | CloseReason::Resp
-        | CloseReason::Proxy
-        | CloseReason::FrameDeadline
-        | CloseReason::Idle
-        | CloseReason::Heartbeat
-        | CloseReason::RequestFailed
-        | CloseReason::WriteStall
-        | CloseReason::SlowConsumer
-        | CloseReason::Memory
-        | CloseReason::Panicked
-        | CloseReason::DrainForced
-        | CloseReason::DialFailed
-        | CloseReason::Failed => Some(why.fault()),
-    }
+    if why.is_in_order() { None } else { Some(why.fault()) }
 }
 
 /// Newcomers that got no connection, and whose fault that was.
@@ -214,6 +185,10 @@ families! {
         "Connections that count against tidegate_connections_limit, those included that are still being placed.");
     CONNECTIONS_LIMIT = gauge("tidegate_connections_limit",
         "The most connections at once; newcomers beyond it are refused with cause full.");
+    DIALED_LIMIT = gauge("tidegate_dialed_connections_limit",
+        "The most connections that services may have dialed at once, on all loops together.");
+    OPEN_REQUESTS_LIMIT = gauge("tidegate_open_requests_limit",
+        "The most requests that one connection may have open. Then it is not read, with pause slots.");
     ACCEPTED = counter("tidegate_connections_accepted", "Connections taken in, by the loop that serves them.");
     HANDED_OFF = counter("tidegate_connections_handed_off",
         "Connections that this loop accepted and gave to one with fewer, which counts them as accepted.");

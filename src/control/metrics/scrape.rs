@@ -161,6 +161,9 @@ impl Scrape {
     fn limits(&self, page: &mut Page<'_>) -> fmt::Result {
         one(page, &f::CONNECTIONS_USED, Number::Whole(self.connections.into()))?;
         one(page, &f::CONNECTIONS_LIMIT, Number::Whole(self.capacity.connections.into()))?;
+        let dialed = self.capacity.dialed_per_shard.saturating_mul(self.shards.len());
+        one(page, &f::DIALED_LIMIT, Number::size(dialed))?;
+        one(page, &f::OPEN_REQUESTS_LIMIT, Number::Whole(self.capacity.open_requests.into()))?;
         let Capacity {
             dialed_per_shard,
             input_bytes_per_shard,
