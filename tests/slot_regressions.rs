@@ -6,7 +6,7 @@ use std::time::Duration;
 use support::clerk::{Clerk, Drawer, large, numbered};
 use support::client::{EXT, GOAWAY, frame};
 use support::hand::{Clock, Rig};
-use tidegate::base::limits::Limits;
+use tidegate::base::limits::{BUDGET_BYTES_MIN, Limits};
 use tidegate::base::{CloseReason, Time};
 use tidegate::metrics::{Counter, Outcome};
 use tidegate::service::{AfterPanic, Cx, Frame, Peer, Replied, Reply, Service, Welcomed};
@@ -193,6 +193,20 @@ fn many_answers_in_one_turn_are_not_refused_to_a_peer_that_takes_them() {
     (0..40).for_each(|id| drawer.find(&[id]).send(&large(BYTES)));
     rig.settle();
     assert_eq!(rig.taken(client), 40 * (BYTES + 22));
+    rig.assert_rest(1);
+}
+
+/// Answers that were queued moved to a larger buffer with the next one, and it was asked only whether that one had
+/// room: a peer that took everything was closed for lack of memory.
+#[test]
+fn answers_of_one_turn_may_exceed_the_output_budget() {
+    const BYTES: u32 = 172_000;
+    let config = config(Framing::frames(1 << 20), Limits::default());
+    let (mut rig, _) = clerks(TurnConfig { budget_bytes: BUDGET_BYTES_MIN, ..config });
+    let client = rig.connect(WIDE);
+    rig.send(client, &frame(1, &numbered(b'L', BYTES)).repeat(16));
+    rig.settle();
+    assert_eq!(rig.taken(client), 16 * (BYTES as usize + 10));
     rig.assert_rest(1);
 }
 

@@ -83,6 +83,13 @@ impl OutQueue {
         Ok(())
     }
 
+    /// Whether the pool has memory for a copy of so many bytes more. A ring that is too small moves to a larger one, so
+    /// what waits already counts as well.
+    pub fn has_memory(&self, pool: &Pool, more: usize) -> bool {
+        let (len, free) = self.ring.as_ref().map_or((0, 0), |ring| (ring.len(), ring.free()));
+        more <= free || pool.can_lease(Side::Output, len + more)
+    }
+
     /// Appends shared bytes without copying them. A piece costs a slice of a write and 32 bytes here that no budget
     /// sees, so copy what is short.
     ///

@@ -313,23 +313,22 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         let queued = self.entry.queued_bytes();
         let bytes = high.saturating_sub(queued).max(1) as usize;
         let hold_bytes = self.hard_bytes().saturating_sub(queued) as usize;
-        // What is held already moves when more is to be held.
-        let held = self.entry.slots.as_ref().map_or(0, |slots| slots.held_bytes() as usize);
-        if self.shared.desk.pool.has_room(Side::Output, bytes + held) {
+        // What waits already moves when more is to wait with it.
+        if self.shared.desk.pool.has_room(Side::Output, bytes + queued as usize) {
             return Some(Room { bytes, hold_bytes, is_short: false });
         }
-        self.short_room(bytes, hold_bytes)
+        self.short_room(bytes, hold_bytes, queued as usize)
     }
 
     #[cold]
-    fn short_room(&self, bytes: usize, hold_bytes: usize) -> Option<Room> {
+    fn short_room(&self, bytes: usize, hold_bytes: usize, queued: usize) -> Option<Room> {
         let pool = &self.shared.desk.pool;
         // With nothing in use by others there is nothing to wait for: the budget is just small.
         let own = self.entry.slots.as_ref().map_or(0, |slots| slots.leased_bytes());
         let is_short = pool.used_bytes(Side::Output) > own;
         match pool.lease_bytes_max(Side::Output) {
             0 => None,
-            most => Some(Room { bytes: bytes.min(most), hold_bytes, is_short }),
+            most => Some(Room { bytes: bytes.min(most.saturating_sub(queued)).max(1), hold_bytes, is_short }),
         }
     }
 }

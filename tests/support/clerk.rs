@@ -7,9 +7,9 @@ use tidegate::base::ConnId;
 use tidegate::service::{Cx, Frame, Later, Message, Peer, Replied, Reply, Service};
 use tidegate::wire::Status;
 
-/// `e` echo, `c` echo by a copy, `d` answer later, `o` pass over in silence, `f` fail, `p` panic, `P` panic when it was put off; with a number of 32
-/// bits behind it `l` a reply of so many bytes, `t` echo and take so many microseconds, `m` a message of so many bytes
-/// to the connection that was opened first.
+/// `e` echo, `c` echo by a copy, `d` answer later, `o` pass over in silence, `f` fail, `p` panic, `P` panic when it was
+/// put off; with a number of 32 bits behind it `l` a reply of so many bytes, `L` the same put off to the end of the
+/// turn, `t` echo and take so many microseconds, `m` a message of so many bytes to the connection that was opened first.
 #[derive(Debug)]
 pub struct Clerk {
     clock: Clock,
@@ -100,6 +100,11 @@ impl Service for Clerk {
                 panic!("told to panic");
             }
             Some(b'l') => reply.send(&large(number() as usize)),
+            Some(b'L') => {
+                let (later, replied) = reply.defer();
+                cx.answer(later.expect("room for one"), &large(number() as usize));
+                replied
+            }
             Some(b'm') => {
                 let to = self.first.expect("somebody was first");
                 cx.message(to, &Message::new("t", &large(number() as usize))).expect("room for one");

@@ -98,6 +98,8 @@ fn without_memory_the_queue_stays_as_it_was() {
     let mut queue = OutQueue::new();
     queue.push_bytes(&mut pool, &[7; 20_000], NO_LIMIT).expect("20 of 40 KiB");
     let wanted_bytes = 22_000;
+    assert!(pool.can_lease(Side::Output, 2000) && !queue.has_memory(&pool, 2000), "all of it must move");
+    assert!(queue.has_memory(&pool, 480), "and this fits where it lies");
     let got = queue.push_bytes(&mut pool, &[8; 2000], NO_LIMIT);
     assert_eq!(got, Err(QueueError::NoMemory { wanted_bytes }), "36 KiB don't fit beside 20 of 40");
     assert_eq!((all_of(&queue), pool.leases_out()), (vec![7; 20_000], 1));

@@ -272,8 +272,12 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             self.shared.desk.outbox.clear();
             return Ok(());
         }
-        let fits = self.entry.queued_bytes() as usize + bytes <= self.limit_bytes() as usize
-            && self.shared.desk.pool.has_room(Side::Output, bytes);
+        let pool = &self.shared.desk.pool;
+        let has_memory = match self.entry.output.as_ref() {
+            Some(output) => output.queue.has_memory(pool, bytes),
+            None => pool.can_lease(Side::Output, bytes),
+        };
+        let fits = has_memory && self.entry.queued_bytes() as usize + bytes <= self.limit_bytes() as usize;
         if !fits && self.entry.phase.is_answering() {
             if let Err(why) = self.write_queued() {
                 // Whatever became of it, nothing of this may reach the next connection.
