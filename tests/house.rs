@@ -60,7 +60,7 @@ const ONLY_IN: &[(&[&str], &[&str])] = &[
     (&["clap_complete"], &["cli"]),
     (&["clap_mangen"], &["cli"]),
     (&["anyhow"], &["cli"]),
-    (&["rustix"], &["shard", "load", "cli", "control"]),
+    (&["rustix"], &["net", "shard", "load", "cli", "control"]),
     (&["hdrhistogram"], &["load"]),
     (&["base64"], &["load"]),
     (&["serde"], &["load", "control"]),

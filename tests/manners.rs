@@ -15,7 +15,7 @@ use tracing::{Event, Metadata, Subscriber};
 
 /// What `tidegate` itself asks for, without features.
 const DIRECT: &[&str] =
-    &["bytes", "crc32fast", "crossbeam-queue", "memchr", "mio", "slab", "socket2", "thiserror", "tracing"];
+    &["bytes", "crc32fast", "crossbeam-queue", "memchr", "mio", "rustix", "slab", "socket2", "thiserror", "tracing"];
 
 /// What those bring along on Linux: the system's interface and small helpers, and what `thiserror` needs to derive.
 const BROUGHT_ALONG: &[&str] = &[

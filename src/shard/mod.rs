@@ -9,6 +9,7 @@
 //! Always holds: every socket of the shard is registered once, in both directions, for good. Never: a decision about
 //! a connection; those are the turn's. No lock that the loop could wait on.
 
+mod clock;
 mod group;
 mod pin;
 mod world;

@@ -1,6 +1,7 @@
 //! The turn's [`Io`] over `mio` and the system's clock.
 
 use super::Group;
+use super::clock::Clock;
 use crate::base::{Address, Time, Token};
 use crate::net::{self, KERNEL_SPREADS, Listener, Spare, Stream, Taken};
 use crate::turn::{Accepted, Io, deals_away, wants_hand_off};
@@ -22,7 +23,7 @@ pub(super) struct World {
     spare: Spare,
     group: Arc<Group>,
     shard: u16,
-    start: Instant,
+    clock: Clock,
 }
 
 impl World {
@@ -38,7 +39,7 @@ impl World {
                 registry.register(listener, poll_token(Token::listener(index)), Interest::READABLE)?;
             }
         }
-        Ok(World { registry, listeners, spare: Spare::new(), group, shard, start })
+        Ok(World { registry, listeners, spare: Spare::new(), group, shard, clock: Clock::since(start) })
     }
 
     fn listener(&self, index: u32) -> Option<&Listener> {
@@ -56,8 +57,7 @@ impl Io for World {
 
     #[inline]
     fn now(&mut self) -> Time {
-        let elapsed = self.start.elapsed();
-        Time(elapsed.as_secs() * 1_000_000 + u64::from(elapsed.subsec_micros()))
+        self.clock.now()
     }
 
     fn accept(&mut self, listener: u32) -> Accepted<Stream> {
