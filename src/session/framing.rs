@@ -15,7 +15,7 @@ use super::ReplyTo;
 use crate::base::{CloseReason, Text};
 use crate::wire::{
     Control, ControlError, ControlFrame, Crc, DecodeError, Decoded, Extension, Foreign, FrameLimits, Header,
-    Line, LineError, decode, decode_line,
+    Line, LineError, RawFrame, decode, decode_line,
 };
 
 /// How a listener cuts its streams into messages.
@@ -169,6 +169,20 @@ impl Framing {
         match self.protocol {
             Protocol::Frame | Protocol::Bare => self.next_frame(input, crc),
             Protocol::Line => self.next_line(input, scanned),
+        }
+    }
+
+    /// The plain frame at the front of an input of frames, if a whole and right one stands there; what else does,
+    /// [`Framing::next`] tells. Most messages are plain, and all that follows is shorter for a message that surely is.
+    #[inline(always)]
+    pub fn next_plain<'a>(&self, input: &'a [u8], crc: &Crc) -> Option<RawFrame<'a>> {
+        let header = Header::from_bits(u16::from_be_bytes(*input.first_chunk()?));
+        if !header.is_plain() {
+            return None;
+        }
+        match decode(input, self.limits, crc) {
+            Ok(Decoded::Frame(frame)) => Some(frame),
+            Ok(Decoded::NeedMore { .. }) | Err(_) => None,
         }
     }
 

@@ -523,11 +523,10 @@ impl Outbox {
     /// The next `bytes` of the cork.
     #[inline(always)]
     fn room(&mut self, bytes: usize) -> &mut [u8] {
-        let end = self.filled + bytes;
-        if end > self.cork.len() {
-            self.grow(end);
+        if self.cork.len() - self.filled < bytes {
+            self.grow(self.filled + bytes);
         }
-        &mut self.cork[self.filled..end]
+        &mut self.cork[self.filled..][..bytes]
     }
 
     /// For replies larger than a batch's room; the memory goes back when the batch has left.

@@ -60,13 +60,15 @@ pub struct Failure<'a> {
 /// Bytes that [`write_frame`] may write behind a frame.
 pub(super) const SLACK_BYTES: usize = REPLY_BLOCK_BYTES_MAX;
 
-/// Writes a frame to the front of `into`, all but its CRC. `into` is [`SLACK_BYTES`] larger than the frame: room for
-/// the largest block is written whether or not there is one, which is cheaper than to ask.
+/// Writes a frame to the front of `into`, all but its CRC. `into` is [`SLACK_BYTES`] larger than the frame: if there is
+/// a block, the largest is written and the payload over what is too much of it.
 #[inline(always)]
 pub(super) fn write_frame(into: &mut [u8], to: ReplyTo, length: u32, segments: &[Segment<'_>]) {
     let (head, rest) = into.split_at_mut(PREFIX_BYTES);
     head.copy_from_slice(&prefix(to.header(), length + block_length(to)));
-    rest[..REPLY_BLOCK_BYTES_MAX].copy_from_slice(&to.block(Status::OK));
+    if to.is_extended() {
+        rest[..REPLY_BLOCK_BYTES_MAX].copy_from_slice(&to.block(Status::OK));
+    }
     write_segments(&mut rest[to.block_bytes()..], segments);
 }
 
