@@ -183,8 +183,9 @@ pub const ACCEPT_BACKOFF_MS: (u32, u32) = (10, 1000);
 /// One log line of a kind in this time, in milliseconds; the rest are counted and told by the next one.
 pub const LOG_REPEAT_MS: u32 = 1000;
 
-/// The most that the kernel is asked to buffer for a connection in each direction, in bytes (it books twice that).
-pub const SOCKET_BUFFER_BYTES: usize = 256 << 10;
+/// The most that the kernel is asked to buffer for a connection in each direction, in bytes (it books twice that). As
+/// much as the largest payload by default, so that such a reply leaves in one write.
+pub const SOCKET_BUFFER_BYTES: usize = 1 << 20;
 
 /// The least that the kernel may be asked to buffer in each direction, in bytes: less, it makes more of (tcp(7)).
 pub const SOCKET_BUFFER_BYTES_MIN: usize = 4 << 10;
