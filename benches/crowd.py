@@ -26,7 +26,7 @@ HOLDER_KEEPS = 64
 DEVIATIONS = 6
 # Each takes two files and two sockets. Measured here: 10,154 bytes of memory for the kernel's part of a pair.
 BYTES_EACH = 11_264
-# Of the ephemeral ports of a source address, `tidegate hold` uses a quarter: the kernel searches long for the last ones.
+# Of the ephemeral ports of an address, `tidegate hold` uses a quarter: the kernel searches long for the last ones.
 PORTS_USED = 1 / 4
 # The kernel's own counts are of the whole machine, where others connect, too.
 STRANGERS = 0.001
@@ -190,6 +190,8 @@ class Seen:
     by_kernel: int  # ends of connections that it calls ESTABLISHED, beyond those before
     kept: int  # by the servers, when the echo was over
     connect_s: float
+    servers_cpu_s: float  # meanwhile
+    holders_cpu_s: float
     servers_bytes: int
     holders_bytes: int
     kernel_bytes: int
@@ -228,6 +230,8 @@ def verdicts(seen):
         ["kernel: ends ESTABLISHED", f"{ends:,}", f"{seen.by_kernel:,}", met(is_near)],
         ["seconds to connect, each with a reply", f"{connect_goal:.1f}", f"{seen.connect_s:.1f}",
          met(seen.connect_s <= connect_goal)],
+        ["  processor time of the servers, each", "", micros(seen.servers_cpu_s / seen.connections), ""],
+        ["  of the generator", "", micros(seen.holders_cpu_s / seen.connections), ""],
         ["memory in all", size(memory_goal), size(seen.memory_bytes), met(seen.memory_bytes <= memory_goal)],
         ["  for each connection", "", each, ""],
         ["  server processes", "", size(seen.servers_bytes), ""],
@@ -246,6 +250,10 @@ def held(what, got, want):
 
 def met(is_so):
     return "met" if is_so else "MISSED"
+
+
+def micros(secs):
+    return f"{secs * 1e6:.1f} µs"
 
 
 def size(count):

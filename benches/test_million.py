@@ -103,7 +103,7 @@ def window(p50_us, late_us=1):
 
 def seen(**changed):
     whole = crowd.Seen(
-        1_000_000, 1_000_000, 2_000_002, 1_000_000, 50.0, crowd.GIB, crowd.GIB, 8 * crowd.GIB, 10 * crowd.GIB,
+        1_000_000, 1_000_000, 2_000_002, 1_000_000, 50.0, 25.0, 50.0, crowd.GIB, crowd.GIB, 8 * crowd.GIB, 10 * crowd.GIB,
         before=[window(50), window(40), window(60)], beside=[window(55)], after=[window(50)],
     )  # fmt: skip
     return dataclasses.replace(whole, **changed)

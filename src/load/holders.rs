@@ -33,7 +33,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// How often a holder looks whether it shall end.
-const INTERVAL: Duration = Duration::from_millis(250);
+const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a holder may take to tell what it saw.
 const LAST_WORDS: Duration = Duration::from_secs(30);

@@ -286,8 +286,7 @@ impl Worker<'_> {
 
     /// Looks for what takes too long.
     pub(super) fn sweep(&mut self, now: u64) {
-        if self.plan.connections == 0 && self.open as usize == self.conns.len() {
-            // All have answered and none will be asked again: there are many, and nothing to wait for.
+        if self.only_holds() {
             return;
         }
         let timeout = nanos(self.plan.timeout);

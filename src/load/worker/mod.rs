@@ -335,7 +335,8 @@ impl<'a> Worker<'a> {
         let end = if now >= self.next_part { self.next_part } else { now };
         let spent = self.pacer.take_spent(Instant::now());
         let recent = Box::new(self.record.take_recent());
-        let in_flight = self.conns.iter().map(|conn| u64::from(conn.link.open())).sum();
+        let open = self.conns.iter().map(|conn| u64::from(conn.link.open()));
+        let in_flight = if self.only_holds() { 0 } else { open.sum() };
         let is_measured = self.part_began >= self.times.measure && self.part_began < self.times.end;
         let troubles = self.new_troubles();
         let span = (self.part_began, end);
@@ -344,6 +345,11 @@ impl<'a> Worker<'a> {
         let _ = self.told.send(part);
         self.part_began = end;
         self.next_part = self.part_end(end);
+    }
+
+    /// Whether all connections have answered and none will be asked again: they are many, and nothing is awaited of them.
+    fn only_holds(&self) -> bool {
+        self.plan.connections == 0 && self.open as usize == self.conns.len()
     }
 
     fn new_troubles(&mut self) -> Vec<(Trouble, u64)> {
