@@ -267,7 +267,9 @@ struct Sitter<R, O> {
 
 impl<R: FnMut(), O: FnMut() -> bool> Observer for Sitter<R, O> {
     fn on_part(&mut self, progress: &Progress<'_>) -> bool {
-        if progress.phase != Phase::Connecting && !self.is_ready {
+        // The part that ends when all have answered is one of connecting, and the next one is over late.
+        let is_connected = progress.phase != Phase::Connecting || progress.open == progress.wanted;
+        if is_connected && !self.is_ready {
             self.is_ready = true;
             (self.on_ready)();
         }
