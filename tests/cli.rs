@@ -110,6 +110,7 @@ fn help_and_version_are_given() {
                 "unix:PATH",
                 "--shards",
                 "--pin",
+                "--share-port",
                 "--route",
                 "--idle",
                 "--grace",

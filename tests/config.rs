@@ -113,6 +113,7 @@ fn the_default_is_that_of_the_running_server() {
     assert_eq!(config.keepalive, Some(Keepalive::default()));
     assert_eq!((config.shards, config.pin, config.max_connections), (None, false, None));
     let options = ListenOptions::default();
+    assert_eq!((config.share_port, options.share_port), (false, false));
     let [frames, lines] = config.listeners.as_slice() else { panic!("{:?}", config.listeners) };
     for listen in [frames, lines] {
         assert_eq!(listen.backlog, options.backlog);

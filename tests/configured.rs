@@ -130,7 +130,7 @@ fn flags_and_environment_go_above_the_file() {
 /// Every value, down to the sockets' options, is the builder's.
 #[test]
 fn every_value_reaches_the_builder() {
-    let text = "[server]\nshards = 2\npin = true\nmemory = \"99MiB\"\ndrain.grace = \"7s\"\n\
+    let text = "[server]\nshards = 2\npin = true\nshare_port = true\nmemory = \"99MiB\"\ndrain.grace = \"7s\"\n\
                 [[listener]]\naddress = \"127.0.0.1:0\"\nmax_payload = \"77B\"\nbacklog = 66\nkernel_buffer = \"55KiB\"\nhello = \"required\"\n\
                 [[listener]]\naddress = \"127.0.0.1:0\"\nkernel_buffer = \"auto\"\nprotocol = \"line\"\nroute = 44\n\
                 [limits]\nmax_connections = 33\noutput_high = \"22KiB\"\noutput_low = \"11KiB\"\n\
@@ -144,6 +144,7 @@ fn every_value_reaches_the_builder() {
     for word in [
         "shards: Some(2)",
         "pin: true",
+        "share_port: true",
         "budget_bytes: 103809024",
         "grace: 7s",
         "payload_max: 77",

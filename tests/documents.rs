@@ -238,6 +238,8 @@ fn the_guides_exit_codes_are_ours() {
         ("NoListener", Error::NoListener),
         ("Limit", Error::Limit { name: "", got: 0, least: 0, most: 0 }),
         ("AddressInUse", Error::AddressInUse { address: address() }),
+        ("NotShared", Error::NotShared { address: address() }),
+        ("CannotShare", Error::CannotShare { address: address(), why: "" }),
         ("NotLocal", Error::NotLocal { address: address() }),
         ("NotASocket", Error::NotASocket { address: address() }),
         ("NoDirectory", Error::NoDirectory { address: address() }),

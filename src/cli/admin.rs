@@ -17,7 +17,7 @@ use std::sync::Arc;
 /// The port, bound, if there is to be one.
 pub(super) fn bind(loaded: &Loaded, log: Arc<logs::Filter>) -> anyhow::Result<Option<Admin>> {
     let Some(port) = &loaded.config.admin else { return Ok(None) };
-    let mut admin = Admin::bind(&port.address).map_err(in_words)?;
+    let mut admin = Admin::bind(&port.address).map_err(|error| in_words(error, loaded.config.share_port))?;
     if let Some(token) = token(port)? {
         admin = admin.token(token)?;
     }
@@ -95,10 +95,11 @@ fn is_open_to_all(_path: &Path) -> bool {
 }
 
 /// Who starts a second server for a trial has the same admin port: the line says how to have another one.
-fn in_words(error: AdminError) -> anyhow::Error {
+fn in_words(error: AdminError, shares: bool) -> anyhow::Error {
     let AdminError::Listen(Error::AddressInUse { address }) = &error else { return error.into() };
+    let first = if shares { "it is not shared, so" } else { "stop it," };
     let text = format!(
-        "the admin port {address} is in use by another process; stop it, choose another address with --admin (port 0 \
+        "the admin port {address} is in use by another process; {first} choose another address with --admin (port 0 \
          takes a free one), or have none with --admin off"
     );
     anyhow::Error::from(error).context(text)

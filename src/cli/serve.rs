@@ -5,6 +5,7 @@ use super::{admin, banner, logs, seconds};
 use crate::base::limits::DRAIN_GRACE;
 use crate::config::{Changes, Flag, Host, Loaded, time_text};
 use crate::control::Admin;
+use crate::net::{Endpoint, KERNEL_SPREADS};
 use crate::server::{Error, drain_on_signals};
 use anyhow::bail;
 use clap::Args;
@@ -39,6 +40,9 @@ pub(super) struct Options {
     /// Keep each event loop on a processor of its own
     #[arg(long)]
     pin: bool,
+    /// Share the ports with other processes of this user that have this flag; the kernel spreads connections over them
+    #[arg(long)]
+    share_port: bool,
     /// Gives more routes to a built-in service (ack, echo, discard, flip), such as 16-23=flip; may be repeated
     #[arg(long = "route", value_name = "ROUTES=SERVICE")]
     routes: Vec<String>,
@@ -73,7 +77,7 @@ fn serve(loaded: &Loaded, host: &Host) -> anyhow::Result<ExitCode> {
     let (_written_until_here, filter) = logs::start(config.log_format, config.log_level);
     let (shards, connections) = (config.shards_on(host), config.connections_on(host));
     // Addresses first: that somebody else is there is told even on a host that has too little.
-    let builder = config.builder(host)?;
+    let builder = config.builder(host).map_err(in_words)?;
     let admin = admin::bind(loaded, filter)?;
     check_descriptors(host, shards, config.listeners.len(), admin.is_some())?;
     let router = config.router();
@@ -99,6 +103,19 @@ fn serve(loaded: &Loaded, host: &Host) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
+/// Whoever wants two servers on one port is told how; whoever does not is told of the other one.
+fn in_words(error: Error) -> anyhow::Error {
+    let Error::AddressInUse { address: Endpoint::Ip(address) } = error else { return error.into() };
+    if !KERNEL_SPREADS {
+        return error.into();
+    }
+    let text = format!(
+        "{address} is in use by another process; stop it, choose another address (port 0 takes a free one), or let both \
+         share the port with --share-port"
+    );
+    anyhow::Error::from(error).context(text)
+}
+
 /// The flags that were given, as changes of the configuration.
 fn flags(options: &Options) -> anyhow::Result<Vec<Flag>> {
     let flag = |flag: String, changes, value: &str| Flag { flag, changes, value: value.to_owned() };
@@ -118,6 +135,9 @@ fn flags(options: &Options) -> anyhow::Result<Vec<Flag>> {
     }
     if options.pin {
         flags.push(flag("--pin".to_owned(), Changes::Key("server", "pin"), "true"));
+    }
+    if options.share_port {
+        flags.push(flag("--share-port".to_owned(), Changes::Key("server", "share_port"), "true"));
     }
     for route in &options.routes {
         flags.push(flag(format!("--route {route}"), Changes::Route, route));

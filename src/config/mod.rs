@@ -34,7 +34,7 @@ pub use report::{File, Mistakes};
 pub use value::{Secret, Value};
 
 use crate::base::limits::{BACKLOG, Limits, ROUTE_LABELS_MAX};
-use crate::net::{Keepalive, ListenOptions};
+use crate::net::{Endpoint, Keepalive, ListenOptions};
 use crate::server;
 use crate::service::{BuiltIn, Router};
 use layers::Written;
@@ -52,6 +52,8 @@ pub struct Config {
     pub shards: Option<u16>,
     /// Whether each is kept on a processor.
     pub pin: bool,
+    /// Whether other processes may listen on its ports.
+    pub share_port: bool,
     /// Memory for buffers.
     pub memory_bytes: u64,
     /// How long a drain may take.
@@ -196,6 +198,7 @@ fn config(parts: &[Part]) -> Option<Config> {
     Some(Config {
         shards: server.count("shards").and_then(|shards| u16::try_from(shards).ok()),
         pin: server.is_on("pin"),
+        share_port: server.is_on("share_port"),
         memory_bytes: server.size("memory")?,
         grace: server.time("drain.grace")?,
         listeners: all("listener").map(listen).collect::<Option<_>>()?,
@@ -294,26 +297,29 @@ impl Config {
             .shards(self.shards_on(host))
             .max_connections(self.connections_on(host));
         for listen in &self.listeners {
-            builder = builder.listen(listen.listener(self.keepalive))?;
+            builder = builder.listen(self.listener(listen))?;
         }
         for (routes, service) in self.routes.iter().take(ROUTE_LABELS_MAX) {
             builder = builder.label_routes(routes.clone(), service.name());
         }
         Ok(builder)
     }
-}
 
-impl Listen {
-    fn listener(&self, keepalive: Option<Keepalive>) -> server::Listener {
-        let address = self.address.as_str();
-        let listener = match self.speaks {
+    fn listener(&self, listen: &Listen) -> server::Listener {
+        let address = listen.address.as_str();
+        let listener = match listen.speaks {
             Speaks::Frames { wants_hello: true } => server::Listener::frames(address).wants_hello(),
             Speaks::Frames { wants_hello: false } => server::Listener::frames(address),
             Speaks::BareFrames => server::Listener::bare_frames(address),
             Speaks::Lines { route } => server::Listener::lines(address).route(route),
         };
-        let options =
-            ListenOptions { backlog: self.backlog, socket_buffer_bytes: self.kernel_buffer_bytes, keepalive };
-        listener.max_payload(self.max_payload).options(options)
+        let options = ListenOptions {
+            backlog: listen.backlog,
+            socket_buffer_bytes: listen.kernel_buffer_bytes,
+            keepalive: self.keepalive,
+            // A path has one socket, so each process has one of its own, whatever it shares.
+            share_port: self.share_port && !matches!(Endpoint::parse(address), Ok(Endpoint::Unix(_))),
+        };
+        listener.max_payload(listen.max_payload).options(options)
     }
 }

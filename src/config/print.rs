@@ -201,8 +201,8 @@ one further on is a mistake. Values are written as in the file, without the quot
 ## Flags
 
 `--frames` and `--lines` give the first listener of frames, or of lines, another address; if the file has none, it
-becomes one. `--route` adds a route. The others are `server.shards`, `server.pin`, `server.drain.grace`,
-`timeouts.idle`, `admin.address` and `log.format` under shorter names; their times are in seconds.
+becomes one. `--route` adds a route. The others are `server.shards`, `server.pin`, `server.share_port`,
+`server.drain.grace`, `timeouts.idle`, `admin.address` and `log.format` under shorter names; their times are in seconds.
 
 ## Secrets
 

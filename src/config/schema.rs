@@ -228,7 +228,7 @@ pub static SECTIONS: [Section; 9] = [
     Section { name: "log", is_list: false, about: "What is logged to standard error, and how.", keys: &LOG },
 ];
 
-static SERVER: [Key; 4] = [
+static SERVER: [Key; 5] = [
     Key {
         name: "shards",
         only: Only::All,
@@ -244,6 +244,16 @@ static SERVER: [Key; 4] = [
         default: Some(Value::Switch(false)),
         meaning: "Keeps each event loop on a processor of its own. Linux only; elsewhere it is logged and ignored.",
         why: "The scheduler does well unless the host is the server's alone.",
+    },
+    Key {
+        name: "share_port",
+        only: Only::All,
+        kind: Kind::Switch,
+        default: Some(Value::Switch(false)),
+        meaning: "Other processes of this user may listen on the same ports, each with this key; the kernel spreads \
+                  connections over them by a hash of the addresses. Unix sockets and the admin port are not shared: each \
+                  process needs its own. Linux and FreeBSD only; refused elsewhere.",
+        why: "A second server on a port is nearly always a mistake, and would take half of the connections.",
     },
     Key {
         name: "memory",

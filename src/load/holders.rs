@@ -8,12 +8,15 @@
 //!     <------- what it saw, JSON        ends; so it does when its input ends
 //! ```
 //!
+//! `benches/million` starts holders, too, and writes them the same jobs.
+//!
 //! One that can't connect says why instead of "ready", in one line, and ends.
 //!
 //! Always holds: a holder can't outlive the generator; numbers and source addresses of connections are those that one
 //! process alone would have given them.
 
 use super::child::Child;
+use super::crew;
 use super::crew::{Failure, Observer};
 use super::measure::connections as told_of;
 use super::plan::{Expect, Life, Plan, Talk, Traffic};
@@ -21,7 +24,6 @@ use super::progress::{Phase, Progress};
 use super::report::{Connections, Protocol, Trouble};
 use super::size::Sizes;
 use super::sources::Sources;
-use super::{crew, pace};
 use crate::net::Endpoint;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -31,7 +33,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// How often a holder looks whether it shall end.
-const INTERVAL: Duration = Duration::from_millis(50);
+const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a holder may take to tell what it saw.
 const LAST_WORDS: Duration = Duration::from_secs(30);
@@ -236,7 +238,8 @@ impl Job {
             interval: INTERVAL,
             keeps_times: false,
             threads: 1,
-            spin: pace::SPIN,
+            // Nothing of it is timed, and who is timed may have the processor.
+            spin: Duration::ZERO,
             seed: self.seed,
             target,
         })
@@ -264,7 +267,9 @@ struct Sitter<R, O> {
 
 impl<R: FnMut(), O: FnMut() -> bool> Observer for Sitter<R, O> {
     fn on_part(&mut self, progress: &Progress<'_>) -> bool {
-        if progress.phase != Phase::Connecting && !self.is_ready {
+        // The part that ends when all have answered is one of connecting, and the next one is over late.
+        let is_connected = progress.phase != Phase::Connecting || progress.open == progress.wanted;
+        if is_connected && !self.is_ready {
             self.is_ready = true;
             (self.on_ready)();
         }

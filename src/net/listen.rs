@@ -25,6 +25,10 @@ pub struct ListenOptions {
     pub socket_buffer_bytes: Option<usize>,
     /// How the kernel finds out that a silent peer is gone; `None`: not at all. Unix sockets need none.
     pub keepalive: Option<Keepalive>,
+    /// Whether other processes of this user may listen on the same port, each with this option; the kernel spreads
+    /// connections over them by a hash of the addresses. Default: no. Only at an IP and port, and only
+    /// [where the kernel spreads](super::KERNEL_SPREADS).
+    pub share_port: bool,
 }
 
 /// Probes of a silent peer. The kernel counts in whole seconds.
@@ -50,6 +54,7 @@ impl Default for ListenOptions {
             backlog: BACKLOG,
             socket_buffer_bytes: Some(SOCKET_BUFFER_BYTES),
             keepalive: Some(Keepalive::default()),
+            share_port: false,
         }
     }
 }
@@ -117,7 +122,7 @@ impl Source for Listener {
     }
 }
 
-/// Binds and listens, as the first of ours: that somebody else listens there is told.
+/// Binds and listens, as the first of ours: that somebody else listens there is told, unless the port is to be shared.
 ///
 /// # Errors
 ///
@@ -125,7 +130,7 @@ impl Source for Listener {
 pub fn listen(endpoint: &Endpoint, options: &ListenOptions) -> io::Result<Listener> {
     match endpoint {
         Endpoint::Ip(address) => {
-            if address.port() != 0 {
+            if address.port() != 0 && !options.share_port {
                 // Sockets that share a port are refused by nobody, not even by a second server of the same user.
                 tcp_socket(*address, options)?.bind(&(*address).into())?;
             }

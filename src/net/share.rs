@@ -1,8 +1,9 @@
-//! One port for several loops: what the kernel can do about it, which is not the same everywhere.
+//! One port for several loops, or several processes: what the kernel can do about it, which is not the same everywhere.
 //!
 //! With `SO_REUSEPORT` each loop has a listening socket of its own on the same port. Linux (3.9 and later) and FreeBSD
 //! (12 and later, where the option is called `SO_REUSEPORT_LB`) spread new connections over them by a hash of the
-//! addresses. Elsewhere the option exists, but one socket gets all connections: there one loop listens, and deals.
+//! addresses. Elsewhere the option exists, but one socket gets all connections: there one loop listens, and deals, and
+//! processes can't share a port.
 
 use socket2::Socket;
 use std::io;

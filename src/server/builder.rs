@@ -8,7 +8,7 @@ use crate::base::limits::{
     OUTPUT_HIGH_BYTES_MAX, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, ROUTE_LABELS_MAX, SHARDS_MAX,
     SOCKET_BUFFER_BYTES_MAX, SOCKET_BUFFER_BYTES_MIN, WORKERS_MAX,
 };
-use crate::net::{self, Endpoint, ListenOptions};
+use crate::net::{self, Endpoint, KERNEL_SPREADS, ListenOptions};
 use crate::service::{FnService, Frame, Replied, Reply, Service};
 use crate::session::{Framing, Protocol};
 use crate::turn::{ListenerConfig, RouteLabel};
@@ -73,7 +73,18 @@ impl Listener {
         self
     }
 
-    /// Backlog, kernel buffers, keepalive.
+    /// Lets other processes of this user listen on the same port, if each has this; the kernel spreads connections over
+    /// them by a hash of the addresses, not by how many each has. One that has it also joins a server that has not, so
+    /// give it to all. Linux and FreeBSD; not for unix sockets.
+    ///
+    /// The same as [`ListenOptions::share_port`].
+    #[must_use]
+    pub const fn share_port(mut self) -> Listener {
+        self.options.share_port = true;
+        self
+    }
+
+    /// Backlog, kernel buffers, keepalive, sharing.
     #[must_use]
     pub fn options(mut self, options: ListenOptions) -> Listener {
         self.options = options;
@@ -87,7 +98,7 @@ impl Listener {
             Protocol::Line => ("the longest line", LINE_BYTES_MAX),
         };
         within(name, u64::from(self.framing.payload_max), 0, u64::from(most))?;
-        let ListenOptions { backlog, socket_buffer_bytes, keepalive } = &self.options;
+        let ListenOptions { backlog, socket_buffer_bytes, keepalive, share_port: _ } = &self.options;
         let backlog = u64::try_from(*backlog).unwrap_or(0);
         within("the backlog", backlog, 1, BACKLOG_MAX as u64)?;
         if let Some(bytes) = socket_buffer_bytes {
@@ -107,7 +118,17 @@ impl Listener {
     }
 
     fn endpoint(&self) -> Result<Endpoint, Error> {
-        Endpoint::parse(&self.address).map_err(|why| Error::Address { text: self.address.clone(), why })
+        let address = Endpoint::parse(&self.address)
+            .map_err(|why| Error::Address { text: self.address.clone(), why })?;
+        let why = match address {
+            _ if !self.options.share_port => return Ok(address),
+            Endpoint::Unix(_) => "a path has one socket; give each process a path of its own",
+            Endpoint::Ip(_) if KERNEL_SPREADS => return Ok(address),
+            Endpoint::Ip(_) => {
+                "this system would give one of them all connections; run one process, without share_port"
+            }
+        };
+        Err(Error::CannotShare { address, why })
     }
 }
 
@@ -161,7 +182,9 @@ impl Builder {
         listener.check()?;
         within("the number of listeners", self.listeners.len() as u64 + 1, 1, LISTENERS_MAX as u64)?;
         let endpoint = listener.endpoint()?;
-        let failed = |source| Error::listen(endpoint.clone(), source);
+        let is_shared = listener.options.share_port;
+        let told = if is_shared { Error::listen_shared } else { Error::listen };
+        let failed = |source| told(endpoint.clone(), source);
         let socket = net::listen(&endpoint, &listener.options).map_err(failed)?;
         let ip = socket.ip().map_err(failed)?;
         self.local_addrs.push(ip.map_or(endpoint, Endpoint::Ip));

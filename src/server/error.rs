@@ -23,12 +23,27 @@ pub enum Error {
         why: String,
     },
     /// Somebody listens there already.
-    #[error(
-        "{address} is in use by another process; stop it, or choose another address (port 0 takes a free one)"
-    )]
+    #[error("{address} is in use by another process; stop it, or {}", beside(.address))]
     AddressInUse {
         /// The address.
         address: Endpoint,
+    },
+    /// Somebody listens there already who does not share the port, though it was to be shared.
+    #[error(
+        "{address} is in use by a process that does not share it, or is another user's; give that one share_port, too, \
+         stop it, or choose another address"
+    )]
+    NotShared {
+        /// The address.
+        address: Endpoint,
+    },
+    /// Other processes can't listen there, too.
+    #[error("{address} cannot be shared with other processes: {why}")]
+    CannotShare {
+        /// The address.
+        address: Endpoint,
+        /// Why, and what to do.
+        why: &'static str,
     },
     /// The system does not let us listen there.
     #[error(
@@ -116,9 +131,12 @@ impl Error {
     /// Who has to move.
     pub const fn fault(&self) -> Fault {
         match self {
-            Error::Address { .. } | Error::NoListener | Error::Limit { .. } => Fault::Protocol,
+            Error::Address { .. } | Error::CannotShare { .. } | Error::NoListener | Error::Limit { .. } => {
+                Fault::Protocol
+            }
             Error::Lossy(_) => Fault::Temporary,
             Error::AddressInUse { .. }
+            | Error::NotShared { .. }
             | Error::Forbidden { .. }
             | Error::NotLocal { .. }
             | Error::NotASocket { .. }
@@ -134,9 +152,10 @@ impl Error {
     /// others follow BSD's sysexits(3) where it has one.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Error::Address { .. } | Error::NoListener | Error::Limit { .. } => 2,
+            Error::Address { .. } | Error::CannotShare { .. } | Error::NoListener | Error::Limit { .. } => 2,
             Error::Lossy(_) => 1,
             Error::AddressInUse { .. }
+            | Error::NotShared { .. }
             | Error::NotLocal { .. }
             | Error::NotASocket { .. }
             | Error::NoDirectory { .. }
@@ -157,5 +176,21 @@ impl Error {
             io::ErrorKind::PermissionDenied => Error::Forbidden { address },
             _ => Error::Listen { address, source },
         }
+    }
+
+    /// The same for an address that other processes may have, too.
+    pub(crate) fn listen_shared(address: Endpoint, source: io::Error) -> Error {
+        if source.kind() == io::ErrorKind::AddrInUse {
+            return Error::NotShared { address };
+        }
+        Error::listen(address, source)
+    }
+}
+
+/// What to do about an address in use, other than to stop who uses it.
+fn beside(address: &Endpoint) -> &'static str {
+    match address {
+        Endpoint::Ip(_) => "choose another address (port 0 takes a free one)",
+        Endpoint::Unix(_) => "choose another path: each process needs its own",
     }
 }

@@ -286,6 +286,9 @@ impl Worker<'_> {
 
     /// Looks for what takes too long.
     pub(super) fn sweep(&mut self, now: u64) {
+        if self.only_holds() {
+            return;
+        }
         let timeout = nanos(self.plan.timeout);
         for at in 0..self.conns.len() {
             let conn = &mut self.conns[at];

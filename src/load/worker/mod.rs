@@ -43,6 +43,9 @@ const SWEEP_NS: u64 = 100_000_000;
 /// How often a thread looks whether the run has begun.
 const BEGIN_POLL_NS: u64 = 2_000_000;
 
+/// Times as seldom is both if nothing is measured: each look is at thousands of connections, of fifty such threads.
+const HOLDER_LEISURE: u64 = 10;
+
 /// The poll's token of the pacer; connections have those from 0 on.
 const PACER: Token = Token(usize::MAX);
 
@@ -263,7 +266,7 @@ impl<'a> Worker<'a> {
             self.begin_connects(now);
             if now >= self.next_sweep {
                 self.sweep(now);
-                self.next_sweep = now + SWEEP_NS;
+                self.next_sweep = now + SWEEP_NS * self.leisure();
             }
             if now >= self.next_part {
                 self.tell_part(now);
@@ -301,7 +304,7 @@ impl<'a> Worker<'a> {
     fn look_for_begin(&mut self, now: u64) {
         let begin = self.shared.begins.load(Ordering::Acquire);
         if begin == 0 || now < begin {
-            self.next_look = if begin == 0 { now + BEGIN_POLL_NS } else { begin };
+            self.next_look = if begin == 0 { now + BEGIN_POLL_NS * self.leisure() } else { begin };
             return;
         }
         self.next_look = NEVER;
@@ -335,7 +338,8 @@ impl<'a> Worker<'a> {
         let end = if now >= self.next_part { self.next_part } else { now };
         let spent = self.pacer.take_spent(Instant::now());
         let recent = Box::new(self.record.take_recent());
-        let in_flight = self.conns.iter().map(|conn| u64::from(conn.link.open())).sum();
+        let open = self.conns.iter().map(|conn| u64::from(conn.link.open()));
+        let in_flight = if self.only_holds() { 0 } else { open.sum() };
         let is_measured = self.part_began >= self.times.measure && self.part_began < self.times.end;
         let troubles = self.new_troubles();
         let span = (self.part_began, end);
@@ -344,6 +348,15 @@ impl<'a> Worker<'a> {
         let _ = self.told.send(part);
         self.part_began = end;
         self.next_part = self.part_end(end);
+    }
+
+    /// Whether all connections have answered and none will be asked again: they are many, and nothing is awaited of them.
+    fn only_holds(&self) -> bool {
+        self.plan.connections == 0 && self.open as usize == self.conns.len()
+    }
+
+    const fn leisure(&self) -> u64 {
+        if self.plan.connections == 0 { HOLDER_LEISURE } else { 1 }
     }
 
     fn new_troubles(&mut self) -> Vec<(Trouble, u64)> {
