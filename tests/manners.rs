@@ -14,8 +14,18 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
 /// What `tidegate` itself asks for, without features.
-const DIRECT: &[&str] =
-    &["bytes", "crc32fast", "crossbeam-queue", "memchr", "mio", "rustix", "slab", "socket2", "thiserror", "tracing"];
+const DIRECT: &[&str] = &[
+    "bytes",
+    "crc32fast",
+    "crossbeam-queue",
+    "memchr",
+    "mio",
+    "rustix",
+    "slab",
+    "socket2",
+    "thiserror",
+    "tracing",
+];
 
 /// What those bring along on Linux: the system's interface and small helpers, and what `thiserror` needs to derive.
 const BROUGHT_ALONG: &[&str] = &[
