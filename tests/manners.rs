@@ -29,9 +29,11 @@ const DIRECT: &[&str] = &[
 
 /// What those bring along on Linux: the system's interface and small helpers, and what `thiserror` needs to derive.
 const BROUGHT_ALONG: &[&str] = &[
+    "bitflags",
     "cfg-if",
     "crossbeam-utils",
     "libc",
+    "linux-raw-sys",
     "log",
     "once_cell",
     "pin-project-lite",

@@ -175,7 +175,7 @@ mod tests {
             "  lines    127.0.0.1:7412   route 0 ack",
             "  admin    http://127.0.0.1:7413   /metrics /healthz /connections /closed",
             "  shards   2 event loops",
-            "           the kernel adds at most 1MiB for a connection with both queues full",
+            "           the kernel adds at most 4MiB for a connection with both queues full",
         ] {
             assert!(of_default.lines().any(|other| other == line), "{line} is not in\n{of_default}");
         }

@@ -353,7 +353,7 @@ static LISTENER: [Key; 9] = [
         default: Some(Value::Size(SOCKET_BUFFER_BYTES as u64)),
         meaning: "What the kernel may buffer for a connection in each direction; it books twice that, and cuts it at \
                   net.core.rmem_max and wmem_max. \"auto\": the kernel decides, up to some MiB. Not for unix sockets.",
-        why: "It bounds what slow readers can pin, and is enough for 10 Gbit/s at 0.2 ms.",
+        why: "It bounds what slow readers can pin, and a reply of 1MiB leaves in one write.",
     },
 ];
 
