@@ -139,22 +139,27 @@ def latency_figure(rounds):
 
 
 def calls(spec, load, options):
-    """System calls a message by depth, counted by the kernel's own tracepoint."""
+    """System calls a message by depth, of a fresh server for each."""
     found = {}
     for depth in CALLS_DEPTHS_QUICK if options.quick else CALLS_DEPTHS:
-        counts = CALLS_COUNTS[depth]
         with kit.Server(spec, {options.server_cpu}) as server:
-            few, many = (count_calls(server, load, depth, count, options) for count in counts)
-        found[depth] = (many - few) / (counts[1] - counts[0])
+            found[depth] = calls_of(server, load, SIZE_BYTES, depth, options)
     return found
 
 
-def count_calls(server, load, depth, count, options):
+def calls_of(server, load, size, depth, options):
+    """System calls a message, counted by the kernel's own tracepoint."""
+    counts = CALLS_COUNTS[depth]
+    few, many = (count_calls(server, load, size, depth, count, options) for count in counts)
+    return (many - few) / (counts[1] - counts[0])
+
+
+def count_calls(server, load, size, depth, count, options):
     with tempfile.TemporaryDirectory(prefix="calls-") as directory:
         out = pathlib.Path(directory) / "perf.csv"
         counter = ["perf", "stat", "-x,", "-o", str(out), "-e", EVENT, "-p", str(server.process.pid), "--"]
         kit.run_load(
-            load, server, {options.load_cpu}, wrapper=counter, size=SIZE_BYTES, depth=depth, conns=CONNS,
+            load, server, {options.load_cpu}, wrapper=counter, size=size, depth=depth, conns=CONNS,
             service=kit.service_of(options.route), count=count, deadline=60,
         )  # fmt: skip
         return counted(out.read_text())

@@ -269,11 +269,13 @@ def output(*argv):
     return "unknown"
 
 
-def table(rows):
-    """Rows of text as aligned columns, the first to the left, the rest to the right."""
+def table(rows, left=(0,)):
+    """Rows of text as aligned columns, those in `left` to the left, the rest to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
-        cells = [row[0].ljust(widths[0])] + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:])]
+        cells = [
+            cell.ljust(width) if i in left else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths))
+        ]
         print("  ".join(cells).rstrip())
 
 

@@ -3,6 +3,7 @@
 //! With `EXT` in the header the payload is an extension block and the body: `words u8 | flags u8 | status u16 |
 //! correlation u64`.
 
+use std::io::{self, Read, Write};
 use std::ops::RangeInclusive;
 
 use crc32fast::Hasher;
@@ -21,6 +22,14 @@ pub const ROUTE_FLIP: u16 = 3;
 pub const ROUTES_FLIP_TOO: RangeInclusive<u16> = 16..=23;
 /// The header bit that says that the payload begins with an extension block.
 pub const EXT: u16 = 0x8000;
+/// The first frame of a client that wants to be known: `version u8 | flags u8 | id | token`, each with its length.
+pub const HELLO: u16 = 0x4002;
+/// What a server answers to it.
+pub const WELCOME: u16 = 0x4003;
+/// What a server sends without being asked: topic with its length in one byte, body.
+pub const MESSAGE: u16 = 0x4009;
+/// The largest payload of a control frame that is read here.
+pub const CONTROL_BYTES_MAX: usize = 4096;
 /// How the only block begins that anything here sends: 3 words, a correlation id and nothing else, status 0.
 pub const BLOCK_START: [u8; 4] = [3, 1, 0, 0];
 /// That block: its start and the id.
@@ -39,6 +48,22 @@ pub fn block(correlation: u64) -> [u8; BLOCK_BYTES] {
     start.copy_from_slice(&BLOCK_START);
     id.copy_from_slice(&correlation.to_be_bytes());
     block
+}
+
+/// Says HELLO under an id, with no token, and reads WELCOME.
+pub fn say_hello(conn: &mut (impl Read + Write), id: &[u8]) -> io::Result<()> {
+    let length = u8::try_from(id.len()).expect("an id has at most 64 bytes");
+    conn.write_all(&encode(HELLO, &[&[1, 0, length], id, &[0, 0]].concat()))?;
+    let mut prefix = [0; PREFIX_BYTES];
+    conn.read_exact(&mut prefix)?;
+    let [h0, h1, length @ ..] = prefix;
+    let header = u16::from_be_bytes([h0, h1]);
+    let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+    if header != WELCOME || length > CONTROL_BYTES_MAX {
+        let said = format!("{header:#06x} of {length} bytes instead of WELCOME");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, said));
+    }
+    conn.read_exact(&mut vec![0; length + CRC_BYTES])
 }
 
 /// The bytes of one frame.
