@@ -101,8 +101,8 @@ def rows(measured, failures):
 
 def row(goal, figure, why):
     known = {"part": goal.part, "row": goal.what, "goal": goal.text()}
-    if figure is None:
-        why = why or "not in this run"
+    if not isinstance(figure, Figure):
+        why = figure or why or "not in this run"
         return {**known, "figure": "", "quartiles": "", "verdict": UNKNOWN, "note": why.splitlines()[0]}
     low_high = "–".join(goal.form.format(value) for value in figure.quartiles)
     return {
@@ -184,7 +184,10 @@ def of_rounds(by_key, base=BASE, control=CONTROL, ours=OURS):
 
 
 def of_latency(measured):
+    """A row without a figure has the reason of the last void round in its place."""
     found = of_rounds(measured["rounds"])
+    if not found:
+        return dict.fromkeys(measured["rounds"], f"void: {measured['void_because'][-1]}")
     note = f"at {measured['rate']:,} a second; {measured['void']} rounds void"
     return {name: dataclasses.replace(figure, note=note) for name, figure in found.items()}
 

@@ -23,6 +23,10 @@ from goals import CELLS, key
 CALLS_ROUNDS, CALLS_ROUNDS_QUICK = 5, 1
 CALLS_CELLS_QUICK = ((64, 16),)
 
+# Nine rounds of three servers leave 86,400 connections in TIME_WAIT for a minute; Linux keeps 131,072 unless told else.
+CHURN_COUNT, CHURN_COUNT_QUICK, CHURN_WARMUP = 3_000, 1_000, 200
+RUN_SECS_MAX = 60
+
 HALF = 0.5  # of what tidegate reaches at the beginning of the part
 FULL_LOAD = {"size": costs.SIZE_BYTES, "depth": 1, "conns": costs.CONNS}
 
@@ -124,6 +128,35 @@ def latency(options, programs):
             "runs": rounds}  # fmt: skip
 
 
+def churn(options, programs):
+    """CPU time of a connection, by what it does, server and round."""
+    count = CHURN_COUNT_QUICK if options.quick else CHURN_COUNT
+    found = {}
+    for name, arguments in (("first", ("--hold",)), ("churn", ())):
+        with running(programs.specs(), options) as servers:
+            found[name] = interleaved(
+                servers, options.rounds,
+                lambda server, turn: churn_run(server, programs, count, turn, arguments, options),
+            )  # fmt: skip
+    return found
+
+
+def churn_run(server, programs, count, turn, arguments, options):
+    expect = kit.service_of(options.route).expect(server.spec.flips)
+    argv = [programs.floor["churn"], "--addr", f"127.0.0.1:{server.port}", "--pid", str(server.process.pid)]
+    argv += ["--count", str(count), "--warmup", str(CHURN_WARMUP), "--from", str(turn * (count + CHURN_WARMUP))]
+    argv += ["--route", str(options.route), "--expect", expect, *arguments]
+    return float(said_by(argv, server, options)["server_cpu_ns_per_conn"])
+
+
+def said_by(argv, server, options, secs_max=RUN_SECS_MAX):
+    """What a program that loads `server` prints as JSON."""
+    done = kit.run_pinned(argv, {options.load_cpu}, secs_max)
+    if done.returncode != 0:
+        raise kit.Failure(f"{server.spec.name}: {shlex.join(argv)}: {last_line(done.stderr)}\n{server.last_words()}")
+    return json.loads(done.stdout)
+
+
 def instructions(options, programs):
     """User instructions a message by kind of frames and depth, and those of the server without its figures."""
     del programs  # the tool builds what it needs
@@ -185,14 +218,10 @@ def memory(options, programs):
     rest = min(options.rest, 5) if options.quick else options.rest
     large = ("--echo", "--large", str(LARGE_BYTES), "--rest", str(rest))
     for name, arguments in (("plain", ("--echo",)), ("hello", ("--hello",)), ("large", large)):
-        spec = kit.tidegate_spec(OURS, program=programs.tidegate)
-        with kit.Server(spec, {options.server_cpu}) as server:
+        with kit.Server(kit.tidegate_spec(OURS, program=programs.tidegate), {options.server_cpu}) as server:
             argv = [programs.floor["idle"], "--addr", f"127.0.0.1:{server.port}", "--pid", str(server.process.pid)]
             argv += ["--levels", levels, *arguments]
-            done = kit.run_pinned(argv, {options.load_cpu}, MEMORY_SECS_MAX + rest)
-            if done.returncode != 0:
-                raise kit.Failure(f"{shlex.join(argv)}: {last_line(done.stderr)}\n{server.last_words()}")
-        report = json.loads(done.stdout)
+            report = said_by(argv, server, options, MEMORY_SECS_MAX + rest)
         found[name] = report["large"] if name == "large" else report["bytes_per_conn"]["rss"]
     return found
 
@@ -221,6 +250,7 @@ MEASURES = {
     "memory": memory,
     "allocations": allocations,
     "calls": calls,
+    "churn": churn,
     "latency": latency,
     "loops": loops,
     "generator": generator,
