@@ -85,22 +85,22 @@ def must_have_bench(tidegate):
         raise kit.Failure("tidegate has no bench: leave latency out with --parts")
 
 
-def latency(server, tidegate, rate, number, options):
+def latency(server, tidegate, rate, number, options, **load):
     """One round, repeated once if it is void."""
     for _ in range(LATENCY_TRIES):
-        found = latency_run(server, tidegate, rate, number, options)
+        found = latency_run(server, tidegate, rate, number, options, **load)
         if not found["void_because"]:
             break
     return found
 
 
-def latency_run(server, tidegate, rate, number, options):
+def latency_run(server, tidegate, rate, number, options, *, conns=CONNS, size=SIZE_BYTES):
     server.must_run()
     expect = kit.service_of(options.route).expect(server.spec.flips)
     with tempfile.TemporaryDirectory(prefix="latency-") as directory:
         out = pathlib.Path(directory) / "run.json"
         argv = [tidegate, "bench", f"127.0.0.1:{server.port}", "--rate", str(rate), "--arrival", "poisson"]
-        argv += ["--connections", str(CONNS), "--in-flight", str(LATENCY_IN_FLIGHT), "--size", str(SIZE_BYTES)]
+        argv += ["--connections", str(conns), "--in-flight", str(LATENCY_IN_FLIGHT), "--size", str(size)]
         argv += ["--route", str(options.route), "--expect", expect]
         argv += ["--warmup", "0.5s", "--duration", f"{options.latency_secs}s", "--seed", str(number + 1)]
         argv += ["--json", str(out), "--quiet"]
@@ -126,6 +126,20 @@ def latency_of(report):
         "drift": (report["confidence"] or {}).get("drift"),
         "void_because": report["verdict"]["void_because"],
     }
+
+
+def by_percentile(runs):
+    """Of rounds by server, or whatever they are lists of: p50 and p99 by it and round, None for a void one, and why
+    rounds are void."""
+    times = {
+        name: {
+            whose: [None if one["void_because"] else one[f"{name}_ns"] for one in rounds]
+            for whose, rounds in runs.items()
+        }
+        for name in ("p50", "p99")
+    }
+    why = [one["void_because"][0] for rounds in runs.values() for one in rounds if one["void_because"]]
+    return {"times_ns": times, "void": len(why), "void_because": why, "rounds": sum(map(len, runs.values()))}
 
 
 def latency_figure(rounds):

@@ -7,6 +7,7 @@ the median over rounds. Never: a verdict without a figure, or a figure that is n
 
 import dataclasses
 
+import soak
 from figures import (
     BARE, BASE, CONTROL, GOAL_ALLOCATIONS, GOAL_BATCHES, GOAL_CALLS, GOAL_CHURN, GOAL_FAN_OUT, GOAL_GENERATOR,
     GOAL_HELLO_BYTES, GOAL_IDLE_BYTES, GOAL_INSTRUCTIONS, GOAL_INSTRUCTIONS_EXT, GOAL_INSTRUCTIONS_METRICS,
@@ -18,6 +19,7 @@ MET, NEARLY, MISSED, UNKNOWN = "met", "met±", "MISSED", "not measured"
 CELLS = tuple((size, depth) for size in (64, 1024) for depth in (1, 16, 128))
 SPREAD, SPREAD_AGAIN = "spread", "spread2"  # the bare fan-out, and the same once more
 COUNT, BYTES = "{:.0f}", "{:.0f} B"
+WAIT_SHARE_MAX = 0.06  # of the soak, that its loop was ready and had no CPU: then its slow batches are others' doing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +52,11 @@ class Figure:
     quartiles: tuple = ()
     error: float = 0.0
     note: str = ""
+
+    def remarks(self):
+        """What must be known beside the figure."""
+        error = f"run's own error ± {self.error:.3g}" if self.error else ""
+        return "; ".join(filter(None, (error, self.note)))
 
 
 def key(size, depth):
@@ -107,7 +114,7 @@ def row(goal, figure, why):
     low_high = "–".join(goal.form.format(value) for value in figure.quartiles)
     return {
         **known, "figure": goal.form.format(figure.value), "quartiles": low_high, "verdict": goal.verdict(figure),
-        "note": figure.note or (f"the run's own error is ± {figure.error:.3f}" if figure.error else ""),
+        "note": figure.remarks(),
     }  # fmt: skip
 
 
@@ -159,7 +166,7 @@ def of_memory(slopes):
     found = {name: Figure(slopes[name]) for name in ("plain", "hello") if name in slopes}
     if "large" in slopes:
         large = slopes["large"]
-        note = f"{large['conns']:,} connections, a rest of {large['rest_secs']:.0f} s; error {LARGE_BYTES_ERROR} B"
+        note = f"{large['conns']:,} connections, a rest of {large['rest_secs']:.0f} s"
         found["large"] = Figure(large["bytes_per_conn"], (), LARGE_BYTES_ERROR, note)
     if "hello" in found:
         found["hello"] = dataclasses.replace(found["hello"], note="without a subscription: there are none yet")
@@ -184,19 +191,33 @@ def of_rounds(by_key, base=BASE, control=CONTROL, ours=OURS):
 
 
 def of_latency(measured):
-    """A row without a figure has the reason of the last void round in its place."""
-    found = of_rounds(measured["rounds"])
+    """Without any valid round the reason of the last one stands in the figure's place."""
+    found = of_rounds(measured["times_ns"])
     if not found:
-        return dict.fromkeys(measured["rounds"], f"void: {measured['void_because'][-1]}")
-    note = f"at {measured['rate']:,} a second; {measured['void']} rounds void"
+        return dict.fromkeys(measured["times_ns"], void(measured))
+    note = f"at {measured['rate']:,} a second; {measured['void']} of {measured['rounds']} runs void"
     return {name: dataclasses.replace(figure, note=note) for name, figure in found.items()}
 
 
+def void(measured):
+    """The reason of the last round, without the generator's advice."""
+    return f"void: {measured['void_because'][-1].split('; ')[0]}"
+
+
 def of_soak(measured):
-    found = of_rounds({"p99": measured["p99_ns"]}, "without", "without again", "stopped")
     turns = measured["turns"]
-    note = f"longest turn {turns['longest_at_most_us']:.0f} µs at most, {turns['count']:,} turns"
-    return {**found, "batches": Figure(turns["slow_batches"], note=note)}
+    note = (
+        f"longest of {turns['count']:,} turns {turns['longest_at_most_us']:.0f} µs at most; "
+        f"the loop waited {turns['waited_ms']:.0f} ms for its CPU"
+    )
+    found = {"batches": Figure(turns["slow_batches"], note=note)}
+    if turns["slow_batches"] and turns["waited_share"] > WAIT_SHARE_MAX:
+        found = {"batches": f"void: others took its CPU; {turns['slow_batches']} batches; {note}"}
+    times = of_rounds({"p99": measured["times_ns"]["p99"]}, soak.ALONE, soak.AGAIN, soak.STOPPED)
+    if not times:
+        return {**found, "p99": void(measured)}
+    note = f"at {measured['rate']:,} a second; {measured['void']} of {measured['rounds']} runs void"
+    return {**found, "p99": dataclasses.replace(times["p99"], note=note)}
 
 
 def of_fan_out(measured):

@@ -87,6 +87,11 @@ def build_tidegate():
     return build(PROJECT / "Cargo.toml", "--bin", "tidegate")["tidegate"]
 
 
+def build_fan_out():
+    """A fan-out on the library: the binary has no service that publishes."""
+    return build(BENCHES / "fanout" / "Cargo.toml", "--locked")["fanout"]
+
+
 def build_unmetered():
     """The server with everything in it but its own figures. In a directory of its own: flags make all crates anew."""
     extra = ("--bin", "tidegate", "--target-dir", str(PROJECT / "target" / "unmetered"))

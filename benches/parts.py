@@ -16,9 +16,10 @@ import tempfile
 
 import costs
 import kit
+import soak
 import windows
 from figures import BARE, BASE, CONTROL, OURS, twice
-from goals import CELLS, key
+from goals import CELLS, SPREAD, SPREAD_AGAIN, key
 
 CALLS_ROUNDS, CALLS_ROUNDS_QUICK = 5, 1
 CALLS_CELLS_QUICK = ((64, 16),)
@@ -27,7 +28,11 @@ CALLS_CELLS_QUICK = ((64, 16),)
 CHURN_COUNT, CHURN_COUNT_QUICK, CHURN_WARMUP = 3_000, 1_000, 200
 RUN_SECS_MAX = 60
 
+SUBSCRIBERS, FAN_OUT_BYTES = 1_000, 256
+FAN_OUT_SECS, FAN_OUT_SECS_QUICK = 1.0, 0.5
+
 HALF = 0.5  # of what tidegate reaches at the beginning of the part
+FULL_TRIES = 3  # the best of them, since others may take time from one
 FULL_LOAD = {"size": costs.SIZE_BYTES, "depth": 1, "conns": costs.CONNS}
 
 REST_SECS = 15  # buffers kept for reuse are halved once a second: a dozen times leaves nothing
@@ -107,25 +112,19 @@ def latency(options, programs):
     costs.must_have_bench(programs.tidegate)
     with running(programs.specs(), options) as servers:
         ours = next(server for server in servers if server.spec.name == OURS)
-        full = kit.run_load(
-            programs.floor["lg"], ours, {options.load_cpu}, **FULL_LOAD, service=kit.service_of(options.route),
-            time=options.window, warmup=options.warmup,
+        full = max(
+            kit.run_load(
+                programs.floor["lg"], ours, {options.load_cpu}, **FULL_LOAD, service=kit.service_of(options.route),
+                time=options.window, warmup=options.warmup,
+            )["msgs_per_s"]
+            for _ in range(FULL_TRIES)
         )  # fmt: skip
-        rate = int(full["msgs_per_s"] * HALF)
+        rate = int(full * HALF)
         rounds = interleaved(
             servers, options.latency_rounds,
             lambda server, number: costs.latency(server, programs.tidegate, rate, number, options),
         )  # fmt: skip
-    figures = {
-        percentile: {
-            name: [None if one["void_because"] else one[f"{percentile}_ns"] for one in runs]
-            for name, runs in rounds.items()
-        }
-        for percentile in ("p50", "p99")
-    }
-    void = [one["void_because"][0] for runs in rounds.values() for one in runs if one["void_because"]]
-    return {"rate": rate, "full_rate": full["msgs_per_s"], "rounds": figures, "void": len(void), "void_because": void,
-            "runs": rounds}  # fmt: skip
+    return {"rate": rate, "full_rate": full, **costs.by_percentile(rounds)}
 
 
 def churn(options, programs):
@@ -147,6 +146,20 @@ def churn_run(server, programs, count, turn, arguments, options):
     argv += ["--count", str(count), "--warmup", str(CHURN_WARMUP), "--from", str(turn * (count + CHURN_WARMUP))]
     argv += ["--route", str(options.route), "--expect", expect, *arguments]
     return float(said_by(argv, server, options)["server_cpu_ns_per_conn"])
+
+
+def fan_out(options, programs):
+    """CPU time of a delivery from one publisher to a thousand subscribers, by server and round."""
+    bare = [kit.floor_spec(name, programs.floor["spread"]) for name in (SPREAD, SPREAD_AGAIN)]
+    secs = FAN_OUT_SECS_QUICK if options.quick else FAN_OUT_SECS
+
+    def run(server, _):
+        argv = [programs.floor["subscribers"], "--addr", f"127.0.0.1:{server.port}", "--pid", str(server.process.pid)]
+        argv += ["--count", str(SUBSCRIBERS), "--size", str(FAN_OUT_BYTES), "--time", str(secs)]
+        return said_by(argv, server, options)["server_cpu_ns_per_delivery"]
+
+    with running([*bare, kit.floor_spec(OURS, kit.build_fan_out())], options) as servers:
+        return {"cpu_ns_per_delivery": interleaved(servers, options.rounds, run)}
 
 
 def said_by(argv, server, options, secs_max=RUN_SECS_MAX):
@@ -253,6 +266,8 @@ MEASURES = {
     "churn": churn,
     "latency": latency,
     "loops": loops,
+    "soak": soak.measure,
+    "fanout": fan_out,
     "generator": generator,
 }
 PARTS = tuple(MEASURES)

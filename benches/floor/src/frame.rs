@@ -66,6 +66,23 @@ pub fn say_hello(conn: &mut (impl Read + Write), id: &[u8]) -> io::Result<()> {
     conn.read_exact(&mut vec![0; length + CRC_BYTES])
 }
 
+/// A MESSAGE on the topic `all`.
+pub fn message(body: &[u8]) -> Vec<u8> {
+    encode(MESSAGE, &[&[3], &b"all"[..], body].concat())
+}
+
+/// The header and the payload of the first frame of `bytes`, and what lies behind it; `None` if it is not whole or its
+/// sum is wrong.
+pub fn split(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
+    let (prefix, _) = bytes.split_first_chunk::<PREFIX_BYTES>()?;
+    let [h0, h1, length @ ..] = *prefix;
+    let covered = usize::try_from(u32::from_be_bytes(length)).ok()?.checked_add(PREFIX_BYTES)?;
+    let (frame, rest) = bytes.split_at_checked(covered)?;
+    let (crc, rest) = rest.split_first_chunk::<CRC_BYTES>()?;
+    let is_right = crc32fast::hash(frame).to_be_bytes() == *crc;
+    is_right.then_some((u16::from_be_bytes([h0, h1]), &frame[PREFIX_BYTES..], rest))
+}
+
 /// The bytes of one frame.
 pub fn encode(header: u16, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("payloads stay under PAYLOAD_BYTES_MAX");
@@ -81,6 +98,43 @@ pub fn encode(header: u16, payload: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn frames_are_split_where_they_end() {
+        let both = [super::encode(3, b"ab"), super::message(b"c")].concat();
+        let (header, payload, rest) = super::split(&both).expect("it is whole");
+        assert_eq!((header, payload), (3, &b"ab"[..]));
+        assert_eq!(super::split(rest), Some((super::MESSAGE, &b"\x03allc"[..], &b""[..])));
+        assert_eq!(super::split(&both[..11]), None);
+        let mut wrong = both.clone();
+        wrong[7] ^= 1;
+        assert_eq!(super::split(&wrong), None);
+    }
+
+    #[test]
+    fn a_hello_has_an_id_and_wants_a_welcome() {
+        struct Both<'a>(&'a [u8], Vec<u8>);
+        impl super::Read for Both<'_> {
+            fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+                self.0.read(into)
+            }
+        }
+        impl super::Write for Both<'_> {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.1.write(bytes)
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        for (header, welcomed) in [(super::WELCOME, true), (0x4005, false)] {
+            let answer = super::encode(header, &[1; 20]);
+            let mut conn = Both(&answer, Vec::new());
+            assert_eq!(super::say_hello(&mut conn, b"id").is_ok(), welcomed);
+            assert_eq!(conn.1, super::encode(super::HELLO, b"\x01\0\x02id\0\0"));
+            assert_eq!(conn.0.is_empty(), welcomed);
+        }
+    }
+
     #[test]
     fn the_checksum_is_that_of_zlib() {
         // python3: zlib.crc32(bytes.fromhex("000300000002") + b"ab")
