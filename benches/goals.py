@@ -99,11 +99,14 @@ def cpu_goals():
         yield Goal("cpu", f"{key(size, depth)} {BARE}", what + BARE, GOAL_OVER_BARE)
 
 
-def rows(measured, failures):
-    """The table as a list of dicts. `measured`: by part, what `parts` found. `failures`: by part, why there is nothing.
-    """
+def rows(chosen, measured, failures):
+    """The table as a list of dicts, all rows of the `chosen` parts. `measured`: by part, what `parts` found; `failures`:
+    by part, why there is nothing."""
     found = {part: READ[part](what) for part, what in measured.items()}
-    return [row(goal, found.get(goal.part, {}).get(goal.key), failures.get(goal.part)) for goal in goals()]
+    return [
+        row(goal, found.get(goal.part, {}).get(goal.key), failures.get(goal.part))
+        for goal in goals() if goal.part in chosen
+    ]  # fmt: skip
 
 
 def row(goal, figure, why):
