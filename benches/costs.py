@@ -119,6 +119,8 @@ def latency_of(report):
     return {
         "p50_ns": percentiles.get(50.0),
         "p99_ns": percentiles.get(99.0),
+        "p50_of_windows_ns": median_of_windows(report["series"], "p50_ns"),
+        "p99_of_windows_ns": median_of_windows(report["series"], "p99_ns"),
         "answered": counts["answered"],
         "dropped": counts["dropped"],
         "unanswered": counts["unanswered"],
@@ -128,12 +130,18 @@ def latency_of(report):
     }
 
 
+def median_of_windows(series, name):
+    """Over the parts of a run, so that one pause of the machine, which the p99 of a whole run is, doesn't decide."""
+    known = [part[name] for part in series if part["measured"] and part[name] is not None]
+    return statistics.median(known) if known else None
+
+
 def by_percentile(runs):
-    """Of rounds by server, or whatever they are lists of: p50 and p99 by it and round, None for a void one, and why
-    rounds are void."""
+    """Of rounds by server, or whatever they are lists of: medians of the windows' p50 and p99 by it and round, None for a
+    void one, and why rounds are void."""
     times = {
         name: {
-            whose: [None if one["void_because"] else one[f"{name}_ns"] for one in rounds]
+            whose: [None if one["void_because"] else one[f"{name}_of_windows_ns"] for one in rounds]
             for whose, rounds in runs.items()
         }
         for name in ("p50", "p99")

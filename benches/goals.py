@@ -19,6 +19,7 @@ MET, NEARLY, MISSED, UNKNOWN = "met", "met±", "MISSED", "not measured"
 CELLS = tuple((size, depth) for size in (64, 1024) for depth in (1, 16, 128))
 SPREAD, SPREAD_AGAIN = "spread", "spread2"  # the bare fan-out, and the same once more
 COUNT, BYTES = "{:.0f}", "{:.0f} B"
+ERROR_MAX = 0.25  # of a ratio: a run that differs so much from itself tells nothing
 WAIT_SHARE_MAX = 0.06  # of the soak, that its loop was ready and had no CPU: then its slow batches are others' doing
 
 
@@ -37,7 +38,10 @@ class Goal:
         return f"{'≥' if self.at_least else '≤'} {self.form.format(self.limit)}"
 
     def verdict(self, figure):
-        """Met if within the limit; nearly, if within it and what this run can't tell apart."""
+        """Met if within the limit; nearly, if within it and what this run can't tell apart; of a run whose own error is
+        far too large, nothing."""
+        if figure.is_noise():
+            return UNKNOWN
         over = self.limit - figure.value if self.at_least else figure.value - self.limit
         if over <= 0:
             return MET
@@ -53,9 +57,13 @@ class Figure:
     error: float = 0.0
     note: str = ""
 
+    def is_noise(self):
+        return bool(self.quartiles) and self.error > ERROR_MAX
+
     def remarks(self):
         """What must be known beside the figure."""
         error = f"run's own error ± {self.error:.3g}" if self.error else ""
+        error += ", too much to judge" if self.is_noise() else ""
         return "; ".join(filter(None, (error, self.note)))
 
 
@@ -209,13 +217,15 @@ def void(measured):
 
 def of_soak(measured):
     turns = measured["turns"]
-    note = (
-        f"longest of {turns['count']:,} turns {turns['longest_at_most_us']:.0f} µs at most; "
-        f"the loop waited {turns['waited_ms']:.0f} ms for its CPU"
-    )
-    found = {"batches": Figure(turns["slow_batches"], note=note)}
+    note = f"longest of {turns['count']:,} turns {turns['longest_at_most_us']:.0f} µs at most"
+    note += f"; slowest batch {turns['slowest']}" if turns["slowest"] else ""
+    note += f"; the host took {turns['stolen_ms']:.0f} ms of its CPU" if turns["stolen_ms"] else ""
+    note += "" if turns["uninterrupted"] else "; others may interrupt the loop: chrt is not there or not allowed"
+    # A batch that the host held up for over 1 ms needs as much of its time.
+    found = {"batches": Figure(turns["slow_batches"], error=turns["stolen_ms"], note=note)}
     if turns["slow_batches"] and turns["waited_share"] > WAIT_SHARE_MAX:
-        found = {"batches": f"void: others took its CPU; {turns['slow_batches']} batches; {note}"}
+        waited = f"{turns['waited_share']:.0%} of the time the loop had no CPU"
+        found = {"batches": f"void: {waited}; {turns['slow_batches']} batches; {note}"}
     times = of_rounds({"p99": measured["times_ns"]["p99"]}, soak.ALONE, soak.AGAIN, soak.STOPPED)
     if not times:
         return {**found, "p99": void(measured)}

@@ -236,6 +236,15 @@ class OtherTime:
         return (self.secs - before.secs) / (self.at - before.at)
 
 
+def stolen_ms(cpu):
+    """How long the host has kept a virtual CPU from running since it started, to a tick."""
+    for line in pathlib.Path("/proc/stat").read_text().splitlines():
+        name, *fields = line.split()
+        if name == f"cpu{cpu}":
+            return int(fields[7]) * 1000 / os.sysconf("SC_CLK_TCK")  # see proc(5)
+    raise Failure(f"/proc/stat knows no CPU {cpu}")
+
+
 def cpu_secs(pid):
     tasks = pathlib.Path(f"/proc/{pid}/task").iterdir()
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
@@ -272,6 +281,12 @@ def output(*argv):
     with contextlib.suppress(OSError):
         return subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout.strip()
     return "unknown"
+
+
+def succeeds(*argv):
+    with contextlib.suppress(OSError):
+        return subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+    return False
 
 
 def table(rows, left=(0,)):

@@ -23,8 +23,10 @@ SIZE_BYTES = 256
 ROUTE_ECHO = 1
 ALONE, STOPPED, AGAIN = "without", "stopped", "without again"
 
-STALL_SECS = 0.001  # what a batch may take; the server counts those that take longer
-STALL = ("env", f"TIDEGATE_LOG__STALL={STALL_SECS * 1000:.0f}ms")
+STALL = ("env", "TIDEGATE_LOG__STALL=1ms")  # what a batch may take; the server counts those that take longer
+# A batch is timed by the clock on the wall. The generator never sleeps, so whatever else runs here runs on the server's
+# CPU, for milliseconds at a time: at a real-time priority the loop is not interrupted, and its batches are its own.
+ALONE_ON_CPU = ("chrt", "--fifo", "1")
 ASKED_BYTES = 64 << 10  # of a request of the one that stops
 ASKED_MAX = 1_000  # so many of them are far more than two socket buffers and the server's queue
 FULL_SECS = 0.3  # nothing more can be sent for so long: the server doesn't read it any more
@@ -37,8 +39,10 @@ def measure(options, programs):
     spec = kit.tidegate_spec(program=programs.tidegate)
     spec = dataclasses.replace(spec, command=spec.command.replace("--admin off", f"--admin 127.0.0.1:{admin}"))
     runs = {ALONE: [], STOPPED: [], AGAIN: []}
-    with kit.Server(spec, {options.server_cpu}, STALL) as server:
-        before, began = turns_of(scrape(admin)), time.monotonic()
+    uninterrupted = kit.succeeds(*ALONE_ON_CPU, "true")
+    wrapper = (*ALONE_ON_CPU, *STALL) if uninterrupted else STALL
+    with kit.Server(spec, {options.server_cpu}, wrapper) as server:
+        before, began, stolen = turns_of(scrape(admin)), time.monotonic(), kit.stolen_ms(options.server_cpu)
         for number in range(options.latency_rounds):
             kinds = list(runs)
             for kind in kinds if number % 2 == 0 else kinds[::-1]:
@@ -46,6 +50,9 @@ def measure(options, programs):
                     one = costs.latency(server, programs.tidegate, RATE, number, options, conns=CONNS, size=SIZE_BYTES)
                 runs[kind].append(one)
         turns = since(turns_of(scrape(admin)), before)
+        turns["stolen_ms"] = kit.stolen_ms(options.server_cpu) - stolen
+        turns["slowest"] = slowest(server.last_words())
+        turns["uninterrupted"] = uninterrupted
         turns["waited_share"] = turns["waited_ms"] / 1000 / (time.monotonic() - began)
     return {"rate": RATE, "turns": turns, **costs.by_percentile(runs)}
 
@@ -83,6 +90,13 @@ def turns_of(metrics):
     waited = re.findall(r"^tidegate_shard_runqueue_wait_seconds_total\{[^}]*\} (\S+)", metrics, re.MULTILINE)
     return {"slow_batches": sum(map(int, slow)), "waited_secs": sum(map(float, waited)),
             "buckets": {float(bound): int(count) for bound, count in buckets}}  # fmt: skip
+
+
+def slowest(log):
+    """The slowest of the batches that the end of the log names, in its words; empty if it names none."""
+    named = re.findall(r'"took_us":(\d+),"frames":(\d+),"service":"(\w+)"', log)
+    took, frames, service = max(named, key=lambda one: int(one[0]), default=("", "", ""))
+    return f"{took} µs with {frames} frames of {service}" if named else ""
 
 
 def since(after, before):

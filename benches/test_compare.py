@@ -98,6 +98,10 @@ def bench_report(p50=30_000, void=()):
         "counts": {"answered": 40_000, "dropped": 0, "unanswered": 1},
         "verdict": {"void_because": list(void), "own": {"busy": 0.5}},
         "confidence": None,
+        "series": [
+            {"measured": measured, "p50_ns": p50, "p99_ns": p99}
+            for measured, p99 in ((False, 9 * p50), (True, 2 * p50), (True, 9 * p50), (True, 2 * p50), (True, None))
+        ],
     }
 
 
