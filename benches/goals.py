@@ -149,9 +149,24 @@ def of_cpu(measured):
         for other, column in ((BASE, "over_raw"), (BARE, "over_framed")):
             if OURS in group[column]:
                 value, low, high = group[column][OURS]
-                note = "too few quiet rounds" if OURS in group["too_few_clean_rounds"] else ""
+                notes = ["too few quiet rounds"] if OURS in group["too_few_clean_rounds"] else []
+                notes += [beside_peers(group)] if other == BASE else []
+                note = "; ".join(filter(None, notes))
                 found[f"{cell} {other}"] = Figure(value, (low, high), group["control_spread"], note)
     return found
+
+
+def beside_peers(group):
+    """Whether tidegate is ahead of every peer of this line; empty without any."""
+    ratios = {
+        name: figure[0] for name, figure in group["over_raw"].items()
+        if name not in (OURS, CONTROL, BARE) and name not in group["void"]
+    }  # fmt: skip
+    ours = group["over_raw"][OURS][0]
+    behind = [f"{name} {ratio:.2f}" for name, ratio in ratios.items() if ratio <= ours]
+    if not ratios:
+        return ""
+    return f"not ahead of {', '.join(behind)}" if behind else "ahead of every peer"
 
 
 def of_loops(measured):
@@ -212,7 +227,7 @@ def of_latency(measured):
 
 def void(measured):
     """The reason of the last round, without the generator's advice."""
-    return f"void: {measured['void_because'][-1].split('; ')[0]}"
+    return f"void: {(measured['void_because'] or ['too few samples'])[-1].split('; ')[0]}"
 
 
 def of_soak(measured):

@@ -16,6 +16,7 @@ import tempfile
 
 import costs
 import kit
+import peers
 import soak
 import windows
 from figures import BARE, BASE, CONTROL, OURS, twice
@@ -240,9 +241,13 @@ def memory(options, programs):
 
 
 def cpu(options, programs):
-    """The lines of CPU time: all sizes and depths, over raw and over framed."""
-    framed = kit.floor_spec(BARE, programs.floor["framed"])
-    return windows.table(options, [*programs.specs(), framed], programs.floor["lg"])
+    """The lines of CPU time: all sizes and depths, over raw and over framed, and with --peers those of the peers."""
+    specs = [*programs.specs(), kit.floor_spec(BARE, programs.floor["framed"])]
+    known = None
+    if options.peers:
+        beside, _ = peers.specs(peers.NAMES, options.go)
+        specs, known = [*specs, *beside.values()], peers.Limits.read()
+    return windows.table(options, specs, programs.floor["lg"], known=known)
 
 
 def loops(options, programs):

@@ -41,7 +41,7 @@ def load_cpus(spec, options):
     return {options.load_cpu} if spec.loops == 1 else {options.server_cpu, options.load_cpu}
 
 
-def measure(servers, load, groups, options, dealt=False):
+def measure(servers, load, groups, options, *, dealt=False):
     """All windows by (group, conns, server, round). Servers of a cell run back to back, their order reversed every
     round, so that a drift of the machine meets them alike."""
     cells = len(servers) * sum(len(group.conns) for group in groups)
@@ -79,7 +79,7 @@ def is_clean(window, spec):
     return quiet and window["server_cpu_ns_per_msg"] is not None
 
 
-def table(options, specs, load, *, two_loops=False):
+def table(options, specs, load, *, two_loops=False, known=None):
     """The windows of these servers in all cells that `options` leaves, and the figures of each line, as JSON."""
     groups = [
         group for group in standard_groups(two_loops=two_loops, full=not two_loops)
@@ -87,9 +87,9 @@ def table(options, specs, load, *, two_loops=False):
     ]  # fmt: skip
     with contextlib.ExitStack() as stack:
         servers = [stack.enter_context(kit.Server(spec, server_cpus(spec, options))) for spec in specs]
-        measured = measure(servers, load, groups, options)
+        measured = measure(servers, load, groups, options, dealt=two_loops)
     kind = LoopFigures if two_loops else Figures
-    return as_json({group: kind(group, specs, measured, options.rounds) for group in groups})
+    return as_json({group: kind(group, specs, measured, options.rounds) for group in groups}, known)
 
 
 def as_json(lines, known=None):
