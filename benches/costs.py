@@ -85,22 +85,22 @@ def must_have_bench(tidegate):
         raise kit.Failure("tidegate has no bench: leave latency out with --parts")
 
 
-def latency(server, tidegate, rate, number, options):
+def latency(server, tidegate, rate, number, options, **load):
     """One round, repeated once if it is void."""
     for _ in range(LATENCY_TRIES):
-        found = latency_run(server, tidegate, rate, number, options)
+        found = latency_run(server, tidegate, rate, number, options, **load)
         if not found["void_because"]:
             break
     return found
 
 
-def latency_run(server, tidegate, rate, number, options):
+def latency_run(server, tidegate, rate, number, options, *, conns=CONNS, size=SIZE_BYTES):
     server.must_run()
     expect = kit.service_of(options.route).expect(server.spec.flips)
     with tempfile.TemporaryDirectory(prefix="latency-") as directory:
         out = pathlib.Path(directory) / "run.json"
         argv = [tidegate, "bench", f"127.0.0.1:{server.port}", "--rate", str(rate), "--arrival", "poisson"]
-        argv += ["--connections", str(CONNS), "--in-flight", str(LATENCY_IN_FLIGHT), "--size", str(SIZE_BYTES)]
+        argv += ["--connections", str(conns), "--in-flight", str(LATENCY_IN_FLIGHT), "--size", str(size)]
         argv += ["--route", str(options.route), "--expect", expect]
         argv += ["--warmup", "0.5s", "--duration", f"{options.latency_secs}s", "--seed", str(number + 1)]
         argv += ["--json", str(out), "--quiet"]
@@ -119,6 +119,8 @@ def latency_of(report):
     return {
         "p50_ns": percentiles.get(50.0),
         "p99_ns": percentiles.get(99.0),
+        "p50_of_windows_ns": median_of_windows(report["series"], "p50_ns"),
+        "p99_of_windows_ns": median_of_windows(report["series"], "p99_ns"),
         "answered": counts["answered"],
         "dropped": counts["dropped"],
         "unanswered": counts["unanswered"],
@@ -126,6 +128,26 @@ def latency_of(report):
         "drift": (report["confidence"] or {}).get("drift"),
         "void_because": report["verdict"]["void_because"],
     }
+
+
+def median_of_windows(series, name):
+    """Over the parts of a run, so that one pause of the machine, which the p99 of a whole run is, doesn't decide."""
+    known = [part[name] for part in series if part["measured"] and part[name] is not None]
+    return statistics.median(known) if known else None
+
+
+def by_percentile(runs):
+    """Of rounds by server, or whatever they are lists of: medians of the windows' p50 and p99 by it and round, None for a
+    void one, and why rounds are void."""
+    times = {
+        name: {
+            whose: [None if one["void_because"] else one[f"{name}_of_windows_ns"] for one in rounds]
+            for whose, rounds in runs.items()
+        }
+        for name in ("p50", "p99")
+    }
+    why = [one["void_because"][0] for rounds in runs.values() for one in rounds if one["void_because"]]
+    return {"times_ns": times, "void": len(why), "void_because": why, "rounds": sum(map(len, runs.values()))}
 
 
 def latency_figure(rounds):
@@ -139,22 +161,27 @@ def latency_figure(rounds):
 
 
 def calls(spec, load, options):
-    """System calls a message by depth, counted by the kernel's own tracepoint."""
+    """System calls a message by depth, of a fresh server for each."""
     found = {}
     for depth in CALLS_DEPTHS_QUICK if options.quick else CALLS_DEPTHS:
-        counts = CALLS_COUNTS[depth]
         with kit.Server(spec, {options.server_cpu}) as server:
-            few, many = (count_calls(server, load, depth, count, options) for count in counts)
-        found[depth] = (many - few) / (counts[1] - counts[0])
+            found[depth] = calls_of(server, load, SIZE_BYTES, depth, options)
     return found
 
 
-def count_calls(server, load, depth, count, options):
+def calls_of(server, load, size, depth, options):
+    """System calls a message, counted by the kernel's own tracepoint."""
+    counts = CALLS_COUNTS[depth]
+    few, many = (count_calls(server, load, size, depth, count, options) for count in counts)
+    return (many - few) / (counts[1] - counts[0])
+
+
+def count_calls(server, load, size, depth, count, options):
     with tempfile.TemporaryDirectory(prefix="calls-") as directory:
         out = pathlib.Path(directory) / "perf.csv"
         counter = ["perf", "stat", "-x,", "-o", str(out), "-e", EVENT, "-p", str(server.process.pid), "--"]
         kit.run_load(
-            load, server, {options.load_cpu}, wrapper=counter, size=SIZE_BYTES, depth=depth, conns=CONNS,
+            load, server, {options.load_cpu}, wrapper=counter, size=size, depth=depth, conns=CONNS,
             service=kit.service_of(options.route), count=count, deadline=60,
         )  # fmt: skip
         return counted(out.read_text())

@@ -12,16 +12,38 @@ import kit
 
 BASE, CONTROL, BARE, OURS = "raw", "raw2", "framed", "tidegate"
 
-# (payload bytes, depth): goal for the whole server's CPU per message over raw's.
+# ---- goals ----
+
+# (payload bytes, depth): the whole server's CPU time a message over raw's.
 GOALS = {
     (64, 1): 1.03, (64, 16): 1.12, (64, 128): 1.55,
     (1024, 1): 1.05, (1024, 16): 1.20, (1024, 128): 1.42,
     (16384, 1): 1.12, (16384, 16): 1.10,
     (1 << 20, 1): 1.60,
 }  # fmt: skip
-GOAL_OVER_BARE = 1.10  # and over the best bare framed loop of the same run, whatever the day
+GOAL_OVER_BARE = 1.05  # and over the best bare framed loop of the same run, whatever the day
+GOAL_TWO_LOOPS = 1.05  # two loops over one, as a ratio to the same of the floor in the same run
 
-GOAL_TWO_LOOPS = 1.10  # two loops over one, as a ratio to the same of the floor in the same run
+GOAL_INSTRUCTIONS = {1: 700, 16: 480}  # user instructions a message of 64 B, by depth
+GOAL_INSTRUCTIONS_EXT = 90  # and so many more with an extension block, over eight routes, at each depth
+GOAL_INSTRUCTIONS_METRICS = {16: 25}  # and so many of them for the server's own figures
+
+GOAL_IDLE_BYTES = 160  # resident, of an idle connection that has had one reply
+GOAL_HELLO_BYTES = 420  # of one that said HELLO with an id of 16 bytes
+# After a frame of 1 MiB and a rest: as before it. So much more, in bytes a connection, is the error of the reading:
+# what a loop owns once, such as its scratch buffer, is touched by the first of those frames (some 450 KiB over 18,000).
+GOAL_LARGE_BYTES, LARGE_BYTES_ERROR = 0, 32
+
+GOAL_ALLOCATIONS = 0  # on the heap, a message, once warm
+GOAL_CALLS = 1.02  # system calls a message over raw's
+GOAL_CHURN = 1.15  # CPU time of a connection over raw's
+GOAL_P50, GOAL_P99 = 1.1, 1.3  # response times at half load over raw's
+GOAL_P99_STOPPED = 1.2  # p99 of 99 connections beside one that stopped reading, over that without it
+GOAL_BATCHES = 0  # of one connection that take over 1 ms, in the soak
+GOAL_FAN_OUT = 1.10  # CPU time of a delivery over that of a bare loop that writes the same bytes
+GOAL_GENERATOR = 0.90  # replies a second of `tidegate bench` over those of a bare generator in C; at least
+
+# ---- from windows to ratios ----
 
 CLEAN_ROUNDS_MIN = 2
 
@@ -146,6 +168,19 @@ class LoopFigures(Line):
 
 def geomean(values):
     return math.exp(statistics.fmean(map(math.log, values)))
+
+
+def quotient_of(above, below):
+    """What the same rounds of two servers come to: the median of the quotients and its quartiles; a round in which one
+    of them has no figure doesn't count, and without any it is None."""
+    pairs = [(ours, theirs) for ours, theirs in zip(above, below) if ours is not None and theirs]
+    quotients = [ours / theirs for ours, theirs in pairs]
+    return (statistics.median(quotients), *quartiles_of(quotients)) if quotients else None
+
+
+def deviation(quotient):
+    """How far a quotient of a thing and itself is from 1."""
+    return math.expm1(abs(math.log(quotient)))
 
 
 def quartiles_of(values):

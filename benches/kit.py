@@ -87,6 +87,11 @@ def build_tidegate():
     return build(PROJECT / "Cargo.toml", "--bin", "tidegate")["tidegate"]
 
 
+def build_fan_out():
+    """A fan-out on the library: the binary has no service that publishes."""
+    return build(BENCHES / "fanout" / "Cargo.toml", "--locked")["fanout"]
+
+
 def build_unmetered():
     """The server with everything in it but its own figures. In a directory of its own: flags make all crates anew."""
     extra = ("--bin", "tidegate", "--target-dir", str(PROJECT / "target" / "unmetered"))
@@ -231,6 +236,15 @@ class OtherTime:
         return (self.secs - before.secs) / (self.at - before.at)
 
 
+def stolen_ms(cpu):
+    """How long the host has kept a virtual CPU from running since it started, to a tick."""
+    for line in pathlib.Path("/proc/stat").read_text().splitlines():
+        name, *fields = line.split()
+        if name == f"cpu{cpu}":
+            return int(fields[7]) * 1000 / os.sysconf("SC_CLK_TCK")  # see proc(5)
+    raise Failure(f"/proc/stat knows no CPU {cpu}")
+
+
 def cpu_secs(pid):
     tasks = pathlib.Path(f"/proc/{pid}/task").iterdir()
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
@@ -269,11 +283,19 @@ def output(*argv):
     return "unknown"
 
 
-def table(rows):
-    """Rows of text as aligned columns, the first to the left, the rest to the right."""
+def succeeds(*argv):
+    with contextlib.suppress(OSError):
+        return subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+    return False
+
+
+def table(rows, left=(0,)):
+    """Rows of text as aligned columns, those in `left` to the left, the rest to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
-        cells = [row[0].ljust(widths[0])] + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:])]
+        cells = [
+            cell.ljust(width) if i in left else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths))
+        ]
         print("  ".join(cells).rstrip())
 
 

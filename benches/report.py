@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Tables and plots from what `compare --peers --json FILE` wrote, into the marked part of docs/PERFORMANCE.md.
+"""Tables and plots from what `compare --peers --json FILE` or `compare --goals --json FILE` wrote, each into its marked
+part of docs/PERFORMANCE.md.
 
     benches/report.py FILE [FOLDER]      FOLDER holds PERFORMANCE.md, by default docs
 
@@ -11,37 +12,55 @@ import json
 import pathlib
 import sys
 
+import goals
 import kit
 import plots
 from figures import BASE, CONTROL, OURS, size_label
 
 DOCUMENT = "PERFORMANCE.md"
 BEGIN, END = "<!-- peers: begin, written by benches/compare -->", "<!-- peers: end -->"
+BEGIN_GOALS, END_GOALS = "<!-- goals: begin, written by benches/compare -->", "<!-- goals: end -->"
 NONE = "—"
 SPREAD_MAX = 0.05  # of raw against itself
 PLOT_COLUMNS = 2  # what a page shows without shrinking it much
 
 
 def write(data, folder):
-    """Replaces the marked part of the document in `folder`, and the plots beside it."""
+    """Replaces the marked part of the document in `folder` that this run is about, and the plots beside it."""
     data = json.loads(json.dumps(data))  # so that a run and its file are the same
     document, plotted = pathlib.Path(folder) / DOCUMENT, pathlib.Path(folder) / "plots"
+    if "table" in data:
+        document.write_text(replaced(document.read_text(), "\n\n".join(goals_part(data)), BEGIN_GOALS, END_GOALS))
+        return
     sections = [part for part in (cpu(data), latency(data), others(data)) if part]
-    text = replaced(document.read_text(), "\n\n".join([header(data), *sections]))
+    text = replaced(document.read_text(), "\n\n".join([header(data, data["windows"]), *sections]), BEGIN, END)
     plotted.mkdir(exist_ok=True)
     for name, picture in pictures(data).items():
         (plotted / name).write_text(picture)
     document.write_text(text)
 
 
-def replaced(text, part):
+def replaced(text, part, begin, end):
     """`text` with `part` between the markers, which stay."""
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise kit.Failure(f"{DOCUMENT} must have one line `{BEGIN}` and behind it one line `{END}`")
-    return f"{text[: text.index(BEGIN)]}{BEGIN}\n\n{part}\n\n{text[text.index(END) :]}"
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise kit.Failure(f"{DOCUMENT} must have one line `{begin}` and behind it one line `{end}`")
+    return f"{text[: text.index(begin)]}{begin}\n\n{part}\n\n{text[text.index(end) :]}"
 
 
-def header(data):
+def goals_part(data):
+    """Every goal of the run as a row."""
+    windows = data["measured"].get("cpu", {}).get("windows", [])
+    head = ["what", "goal", "figure", "quartiles", "verdict", ""]
+    rows = [[one[name] for name in ("row", "goal", "figure", "quartiles")] + [verdict_cell(one), one["note"]]
+            for one in data["table"]]  # fmt: skip
+    return "## Every goal", header(data, windows), table(head, rows), f"{goals.summary(data['table'])}."
+
+
+def verdict_cell(one):
+    return f"**{one['verdict']}**" if one["verdict"] == goals.MISSED else one["verdict"]
+
+
+def header(data, windows):
     facts = data["facts"]
     made_with = ", ".join(facts[tool] for tool in ("rustc", "go") if facts.get(tool))
     lines = [
@@ -49,7 +68,6 @@ def header(data):
         f"{' with changes' if facts['commit'].endswith('+changes') else ''}, {facts['utc'][:10]}.",
         f"Made by `{facts['command']}`.",
     ]
-    windows = data["windows"]
     if windows:
         flagged = sum(not window["clean"] for window in windows)
         lines.append(f"In {flagged} of {len(windows)} windows others took CPU time; they are left out where possible.")
@@ -269,7 +287,8 @@ def latency_row(one):
 
 def main():
     if len(sys.argv) not in (2, 3):
-        raise kit.Failure("give the file that compare --peers --json wrote, and where PERFORMANCE.md is unless in docs")
+        raise kit.Failure("give the file that compare --json wrote with --peers or --goals, and the folder of "
+                          f"{DOCUMENT} unless that is docs")  # fmt: skip
     folder = sys.argv[2] if len(sys.argv) == 3 else kit.PROJECT / "docs"
     write(json.loads(pathlib.Path(sys.argv[1]).read_text()), folder)
     print(f"written: {folder}")

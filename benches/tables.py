@@ -126,5 +126,13 @@ def show_others(others):
                    *([name, f"{slope:.0f}"] for name, slope in others["memory"].items())])  # fmt: skip
 
 
+def show_goals(table):
+    """Every goal with what was found."""
+    head = ("row", "goal", "figure", "quartiles", "verdict", "note")
+    rows = [[name.replace("row", "what") for name in head], *([one[name] for name in head] for one in table)]
+    print()
+    kit.table(rows, left=(0, 5))
+
+
 def micros(figure):
     return "none" if figure is None else f"{figure[0] / 1000:.0f}"

@@ -98,6 +98,10 @@ def bench_report(p50=30_000, void=()):
         "counts": {"answered": 40_000, "dropped": 0, "unanswered": 1},
         "verdict": {"void_because": list(void), "own": {"busy": 0.5}},
         "confidence": None,
+        "series": [
+            {"measured": measured, "p50_ns": p50, "p99_ns": p99}
+            for measured, p99 in ((False, 9 * p50), (True, 2 * p50), (True, 9 * p50), (True, 2 * p50), (True, None))
+        ],
     }
 
 
@@ -153,12 +157,12 @@ class Report(unittest.TestCase):
     TEXT = f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n"
 
     def test_only_what_is_between_the_markers_is_replaced(self):
-        self.assertEqual(report.replaced(self.TEXT, "new"), f"before\n{report.BEGIN}\n\nnew\n\n{report.END}\nafter\n")
+        self.assertEqual(report.replaced(self.TEXT, "new", report.BEGIN, report.END), f"before\n{report.BEGIN}\n\nnew\n\n{report.END}\nafter\n")
 
     def test_a_document_without_both_markers_in_order_is_refused(self):
         for text in ("", self.TEXT + self.TEXT, report.BEGIN, f"{report.END}\n{report.BEGIN}"):
             with self.assertRaises(kit.Failure):
-                report.replaced(text, "new")
+                report.replaced(text, "new", report.BEGIN, report.END)
 
     def test_a_run_is_written_and_written_again_the_same(self):
         with tempfile.TemporaryDirectory() as directory:

@@ -37,6 +37,26 @@ pub fn connect(addr: SocketAddr, source: Option<SocketAddr>, patience: Duration)
     Ok(socket.into())
 }
 
+/// A connection to `addr` that has begun, with TCP_NODELAY, from exactly `source`: it is there when its socket is
+/// writable and has no error.
+pub fn begin_connect(addr: SocketAddr, source: SocketAddr) -> io::Result<mio::net::TcpStream> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?; // the port may be in TIME_WAIT towards another server
+    socket.bind(&source.into())?;
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)?;
+    match socket.connect(&addr.into()) {
+        Err(why) if why.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => Err(why),
+        _ => Ok(mio::net::TcpStream::from_std(socket.into())),
+    }
+}
+
+/// Ends a connection by a reset, which leaves nothing in TIME_WAIT.
+pub fn reset(stream: mio::net::TcpStream) {
+    // Without the option it would end in order, which does no harm here.
+    let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+}
+
 /// Raises the soft limit of open descriptors to the hard one, and returns it.
 pub fn raise_descriptor_limit() -> io::Result<u64> {
     let mut limit = getrlimit(Resource::Nofile);
