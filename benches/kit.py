@@ -263,9 +263,24 @@ def facts():
     }
 
 
+def tools():
+    """What a count of instructions depends on, beside the source. Valgrind shows programs a processor of its own that
+    has AVX2 if this one has, and nothing newer; the C library chooses its copies by that."""
+    flags = next((line for line in cpu_lines() if line.startswith("flags")), "").split()
+    return {
+        "rustc": output("rustc", "--version"),
+        "libc": " ".join(platform.libc_ver()),
+        "valgrind": output("valgrind", "--version"),
+        "cpu": platform.machine() + (" avx2" if "avx2" in flags else ""),
+    }
+
+
+def cpu_lines():
+    return pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+
+
 def cpu_model():
-    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown CPU")
+    return next((line.split(":")[1].strip() for line in cpu_lines() if line.startswith("model name")), "unknown CPU")
 
 
 def memory_gib():

@@ -1,0 +1,98 @@
+//! Question: what does a turn of the loop cost, with one message and with many, beside the reads and writes of a
+//! world in memory?
+//!
+//! Claim: one request of 64 B, flipped and written, in at most 1,400 instructions, 16 of them in at most 490 each; a
+//! correlation adds at most 60; 1,000 idle connections add nothing. `world` is the floor: the same bytes in and out.
+
+use crate::claim::{ROUNDS, at_most, correlated, request};
+use crate::hand::Rig;
+use gungraun::{library_benchmark, library_benchmark_group};
+use std::hint::black_box;
+use std::io::{IoSlice, IoSliceMut};
+use tidegate::base::limits::PAYLOAD_BYTES_DEFAULT;
+use tidegate::service::Router;
+use tidegate::session::Framing;
+use tidegate::turn::{Io, ListenerConfig, TurnConfig};
+
+const ECHO: u16 = 1;
+const FLIP: u16 = 3;
+const PIPE_BYTES: usize = 32 << 10;
+const IDLE_PIPE_BYTES: usize = 16;
+
+/// A loop with the built-in routes, and what arrives at its last connection in each round.
+struct Loop {
+    rig: Rig<Router>,
+    pipe: usize,
+    burst: Vec<u8>,
+}
+
+impl Loop {
+    fn new(burst: Vec<u8>, idle: usize) -> Loop {
+        let listener = ListenerConfig::new(Framing::frames(PAYLOAD_BYTES_DEFAULT));
+        let config = TurnConfig { budget_bytes: 64 << 20, ..TurnConfig::alone(1_024, vec![listener]) };
+        let pipe_bytes = if idle > 0 { 2 * burst.len() } else { PIPE_BYTES };
+        let mut rig = Rig::new(config, pipe_bytes.max(IDLE_PIPE_BYTES), Router::embedded);
+        (0..idle).for_each(|_| _ = rig.connect(usize::MAX));
+        let pipe = rig.connect(usize::MAX);
+        let mut it = Loop { rig, pipe, burst };
+        (0..ROUNDS).for_each(|_| assert!(it.round() > 0, "it is answered"));
+        it
+    }
+
+    /// The bytes of the replies.
+    fn round(&mut self) -> usize {
+        self.rig.arrive(self.pipe, black_box(&self.burst));
+        self.rig.one_turn();
+        black_box(self.rig.turn.wait());
+        self.rig.taken(self.pipe)
+    }
+}
+
+fn plain(requests: usize) -> Loop {
+    Loop::new(request(FLIP, 64).repeat(requests), 0)
+}
+
+fn extended(requests: usize) -> Loop {
+    Loop::new(correlated(FLIP, 64).repeat(requests), 0)
+}
+
+fn echoed(requests: usize) -> Loop {
+    Loop::new(request(ECHO, 64).repeat(requests), 0)
+}
+
+fn among_1000(requests: usize) -> Loop {
+    Loop::new(request(FLIP, 64).repeat(requests), 1_000)
+}
+
+// One read and one write of the same bytes, and no turn.
+#[library_benchmark(setup = plain)]
+#[bench::of_1(args = (1), config = at_most(611))]
+#[bench::of_16(args = (16), config = at_most(968))]
+fn world(mut it: Loop) -> Loop {
+    let mut scratch = vec![0; PIPE_BYTES];
+    for _ in 0..ROUNDS {
+        it.rig.arrive(it.pipe, black_box(&it.burst));
+        let io = &mut it.rig.io;
+        let read = io.read(&mut it.pipe, &mut [IoSliceMut::new(&mut scratch)]).unwrap_or(0);
+        let _ = black_box(io.write(&mut it.pipe, &[IoSlice::new(&scratch[..read])]));
+        black_box(it.rig.taken(it.pipe));
+    }
+    it
+}
+
+#[library_benchmark]
+#[bench::of_1(args = (1), setup = plain, config = at_most(1_719))]
+#[bench::of_16(args = (16), setup = plain, config = at_most(9_648))]
+#[bench::of_1_among_1000(args = (1), setup = among_1000, config = at_most(1_719))]
+#[bench::of_1_correlated(args = (1), setup = extended, config = at_most(1_764))]
+#[bench::of_16_correlated(args = (16), setup = extended, config = at_most(10_401))]
+#[bench::of_1_echoed(args = (1), setup = echoed, config = at_most(1_878))]
+#[bench::of_16_echoed(args = (16), setup = echoed, config = at_most(8_532))]
+fn turn(mut it: Loop) -> Loop {
+    for _ in 0..ROUNDS {
+        black_box(it.round());
+    }
+    it
+}
+
+library_benchmark_group!(name = whole_turns; benchmarks = world, turn);
