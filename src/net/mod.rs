@@ -118,6 +118,13 @@ pub fn read(stream: &Stream, into: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
     }
 }
 
+/// A peer that is gone is an error and no signal. Apple's systems have no such flag: there every socket is told so when it
+/// is made.
+#[cfg(not(target_vendor = "apple"))]
+const QUIETLY: SendFlags = SendFlags::NOSIGNAL;
+#[cfg(target_vendor = "apple")]
+const QUIETLY: SendFlags = SendFlags::empty();
+
 /// Writes from the slices in order; one slice without the cost of a vector.
 ///
 /// # Errors
@@ -126,7 +133,7 @@ pub fn read(stream: &Stream, into: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
 #[inline]
 pub fn write(stream: &Stream, from: &[IoSlice<'_>]) -> io::Result<usize> {
     match from {
-        [one] => Ok(rustix::net::send(stream, one, SendFlags::NOSIGNAL)?),
+        [one] => Ok(rustix::net::send(stream, one, QUIETLY)?),
         several => Ok(rustix::io::writev(stream, several)?),
     }
 }
