@@ -108,8 +108,8 @@ def cpu_goals():
 
 
 def rows(chosen, measured, failures):
-    """The table as a list of dicts, all rows of the `chosen` parts. `measured`: by part, what `parts` found; `failures`:
-    by part, why there is nothing."""
+    """The table as a list of dicts: all rows of the `chosen` parts. By part: what was `measured`, and in `failures` why
+    there is nothing."""
     found = {part: READ[part](what) for part, what in measured.items()}
     return [
         row(goal, found.get(goal.part, {}).get(goal.key), failures.get(goal.part))
