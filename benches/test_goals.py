@@ -109,6 +109,13 @@ class Rows(unittest.TestCase):
         self.assertEqual(found["p50 at half load, open loop, ÷ raw"]["verdict"], "not measured")
         self.assertEqual(goals.missed(found.values()), 0)
 
+    def test_what_fails_in_memory_costs_its_own_row_alone(self):
+        memory = {**measured()["memory"], "hello": "idle: no WELCOME", "large": "idle: no echo\nargv"}
+        found = table({"memory": memory})
+        self.assertEqual(found["memory of an idle connection"]["verdict"], "met")
+        self.assertEqual(found["… that said HELLO with an id of 16 B"]["note"], "idle: no WELCOME")
+        self.assertEqual(found["… more after 1 MiB each and a rest"]["note"], "idle: no echo")
+
     def test_only_chosen_parts_have_rows(self):
         self.assertEqual({one["part"] for one in table(chosen=("soak", "memory")).values()}, {"soak", "memory"})
 
