@@ -137,8 +137,8 @@ def median_of_windows(series, name):
 
 
 def by_percentile(runs):
-    """Of rounds by server, or whatever they are lists of: medians of the windows' p50 and p99 by it and round, None for a
-    void one, and why rounds are void."""
+    """Of rounds by server, or by whatever they are rounds of: the medians of the windows' p50 and p99 by it and round,
+    None for a void one, and why rounds are void."""
     times = {
         name: {
             whose: [None if one["void_because"] else one[f"{name}_of_windows_ns"] for one in rounds]

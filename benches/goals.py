@@ -108,8 +108,8 @@ def cpu_goals():
 
 
 def rows(chosen, measured, failures):
-    """The table as a list of dicts, all rows of the `chosen` parts. `measured`: by part, what `parts` found; `failures`:
-    by part, why there is nothing."""
+    """The table as a list of dicts: all rows of the `chosen` parts. By part: what was `measured`, and in `failures` why
+    there is nothing."""
     found = {part: READ[part](what) for part, what in measured.items()}
     return [
         row(goal, found.get(goal.part, {}).get(goal.key), failures.get(goal.part))
@@ -189,14 +189,15 @@ def of_instructions(counts):
 
 
 def of_memory(slopes):
-    found = {name: Figure(slopes[name]) for name in ("plain", "hello") if name in slopes}
-    if "large" in slopes:
-        large = slopes["large"]
+    """What couldn't be measured has the reason, a text, in the figure's place."""
+    found = {name: slopes[name] if isinstance(slopes[name], str) else Figure(slopes[name]) for name in ("plain", "hello")}
+    large = slopes["large"]
+    if not isinstance(large, str):
         note = f"{large['conns']:,} connections, a rest of {large['rest_secs']:.0f} s"
-        found["large"] = Figure(large["bytes_per_conn"], (), LARGE_BYTES_ERROR, note)
-    if "hello" in found:
+        large = Figure(large["bytes_per_conn"], (), LARGE_BYTES_ERROR, note)
+    if isinstance(found["hello"], Figure):
         found["hello"] = dataclasses.replace(found["hello"], note="without a subscription: there are none yet")
-    return found
+    return {**found, "large": large}
 
 
 def of_allocations(tests):

@@ -167,7 +167,7 @@ def said_by(argv, server, options, secs_max=RUN_SECS_MAX):
     """What a program that loads `server` prints as JSON."""
     done = kit.run_pinned(argv, {options.load_cpu}, secs_max)
     if done.returncode != 0:
-        raise kit.Failure(f"{server.spec.name}: {shlex.join(argv)}: {last_line(done.stderr)}\n{server.last_words()}")
+        raise kit.Failure(f"{server.spec.name}: {first_line(done.stderr)}: {shlex.join(argv)}\n{server.last_words()}")
     return json.loads(done.stdout)
 
 
@@ -206,6 +206,10 @@ def tool(name, *arguments):
         return json.loads(out.read_text())
 
 
+def first_line(text):
+    return (text.strip() or "it said nothing").splitlines()[0]
+
+
 def last_line(text):
     return (text.strip() or "it said nothing").splitlines()[-1]
 
@@ -235,7 +239,11 @@ def memory(options, programs):
         with kit.Server(kit.tidegate_spec(OURS, program=programs.tidegate), {options.server_cpu}) as server:
             argv = [programs.floor["idle"], "--addr", f"127.0.0.1:{server.port}", "--pid", str(server.process.pid)]
             argv += ["--levels", levels, *arguments]
-            report = said_by(argv, server, options, MEMORY_SECS_MAX + rest)
+            try:
+                report = said_by(argv, server, options, MEMORY_SECS_MAX + rest)
+            except kit.Failure as why:
+                found[name] = str(why)  # in the place of its figure: the other two have one
+                continue
         found[name] = report["large"] if name == "large" else report["bytes_per_conn"]["rss"]
     return found
 

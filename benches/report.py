@@ -40,6 +40,14 @@ def write(data, folder):
     document.write_text(text)
 
 
+def must_fit(folder, *, for_goals):
+    """Refuses a folder whose document has no place for the report, before anything is measured for it."""
+    document = pathlib.Path(folder) / DOCUMENT
+    if not document.is_file():
+        raise kit.Failure(f"--report {folder}: there is no {DOCUMENT}")
+    replaced(document.read_text(), "", *((BEGIN_GOALS, END_GOALS) if for_goals else (BEGIN, END)))
+
+
 def replaced(text, part, begin, end):
     """`text` with `part` between the markers, which stay."""
     if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):

@@ -157,12 +157,22 @@ class Report(unittest.TestCase):
     TEXT = f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n"
 
     def test_only_what_is_between_the_markers_is_replaced(self):
-        self.assertEqual(report.replaced(self.TEXT, "new", report.BEGIN, report.END), f"before\n{report.BEGIN}\n\nnew\n\n{report.END}\nafter\n")
+        written = report.replaced(self.TEXT, "new", report.BEGIN, report.END)
+        self.assertEqual(written, f"before\n{report.BEGIN}\n\nnew\n\n{report.END}\nafter\n")
 
     def test_a_document_without_both_markers_in_order_is_refused(self):
         for text in ("", self.TEXT + self.TEXT, report.BEGIN, f"{report.END}\n{report.BEGIN}"):
             with self.assertRaises(kit.Failure):
                 report.replaced(text, "new", report.BEGIN, report.END)
+
+    def test_a_folder_without_a_place_for_it_is_refused_before_measuring(self):
+        with tempfile.TemporaryDirectory() as directory:
+            with self.assertRaises(kit.Failure):
+                report.must_fit(directory, for_goals=False)
+            (pathlib.Path(directory) / report.DOCUMENT).write_text(self.TEXT)
+            report.must_fit(directory, for_goals=False)
+            with self.assertRaises(kit.Failure):
+                report.must_fit(directory, for_goals=True)
 
     def test_a_run_is_written_and_written_again_the_same(self):
         with tempfile.TemporaryDirectory() as directory:

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -52,7 +53,7 @@ pub fn begin_connect(addr: SocketAddr, source: SocketAddr) -> io::Result<mio::ne
 }
 
 /// Ends a connection by a reset, which leaves nothing in TIME_WAIT.
-pub fn reset(stream: mio::net::TcpStream) {
+pub fn reset(stream: impl AsFd) {
     // Without the option it would end in order, which does no harm here.
     let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
 }

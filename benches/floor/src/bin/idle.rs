@@ -84,7 +84,7 @@ enum Greeting {
     Hello,
 }
 
-/// The connections so far; they close when it is dropped.
+/// The connections so far; they are reset when it is dropped, so that the next run finds their ports free.
 struct Held {
     addr: SocketAddr,
     pid: u32,
@@ -92,6 +92,12 @@ struct Held {
     conns: Vec<TcpStream>,
     /// Descriptors that the server had before.
     base: usize,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.conns.drain(..).for_each(net::reset);
+    }
 }
 
 impl Held {
