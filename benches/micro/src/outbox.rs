@@ -1,19 +1,19 @@
 //! Question: what does a reply cost between the handler and the write, by the way it takes?
 //!
-//! Claim: a copied reply of 64 B takes at most 190 instructions with its CRC, one that forwards verified bytes at most
-//! 60 and no CRC, and sharing costs what its CRC does, since nothing is copied. A batch of 16 is gathered, sealed and
-//! cut into slices.
+//! Claim: of a batch of 16, gathered, sealed and cut into slices, a copied reply of 64 B takes at most 260 instructions,
+//! 143 of them for its CRC; one that forwards verified bytes at most 163 whatever their number; one that shares its
+//! payload at most 420 beside the CRC, since nothing is copied.
 
 use crate::claim::{ROUNDS, at_most, payload, request};
 use bytes::Bytes;
 use gungraun::{library_benchmark, library_benchmark_group};
 use std::hint::black_box;
 use std::io::IoSlice;
+use tidegate::base::limits::SLICES_PER_WRITE;
 use tidegate::session::{Envelope, Inputs, Outbox, ReplyTo, Segment, Source};
 use tidegate::wire::{Extension, Header};
 
 const BATCH: usize = 16;
-const SLICES: usize = 64;
 const ENVELOPE: Envelope = Envelope { before: 6, after: 4 };
 
 /// An outbox that has had a batch, what it is asked to send, and the input that this came from.
@@ -55,11 +55,12 @@ impl Desk {
 
     fn leave(&mut self) {
         self.outbox.seal();
-        let inputs = Inputs { ring: &[], scratch: &self.input };
-        let mut slices = [IoSlice::new(&[]); SLICES];
-        match self.outbox.single_slice() {
-            Some(bytes) => _ = black_box(bytes),
-            None => _ = black_box(self.outbox.slices(inputs, &mut slices)),
+        if let Some(bytes) = self.outbox.single_slice() {
+            black_box(bytes);
+        } else {
+            let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
+            let inputs = Inputs { ring: &[], scratch: &self.input };
+            black_box(self.outbox.slices(inputs, &mut slices));
         }
         self.outbox.clear();
     }

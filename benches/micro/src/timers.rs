@@ -1,8 +1,8 @@
-//! Question: what do deadlines cost whom they don't concern?
+//! Question: what do deadlines cost those whom they don't concern?
 //!
-//! Claim: asking a loop with 1,000 idle connections how long it may wait takes at most 60 instructions, and so does a
-//! turn's look at the clock; a deadline that has moved on is armed anew for at most 150 instructions, once in its time
-//! and not once a message.
+//! Claim: to ask a loop with 1,000 idle connections how long it may wait takes at most 77 instructions, and a whole turn
+//! in which nothing is due 193. A deadline that has moved on is armed anew for at most 354, once in its time and not
+//! once a message.
 
 use crate::claim::{ROUNDS, at_most, request};
 use crate::hand::Rig;
@@ -40,6 +40,11 @@ fn due() -> Rig<Router> {
     rig
 }
 
+/// Nobody was closed instead.
+fn all_are_there(rig: Rig<Router>) {
+    assert_eq!(rig.turn.open(), CONNECTIONS);
+}
+
 #[library_benchmark]
 #[bench::of_1000(args = (), setup = idle, config = at_most(77))]
 fn next_due(rig: Rig<Router>) -> Rig<Router> {
@@ -61,7 +66,7 @@ fn nothing_due(mut rig: Rig<Router>) -> Rig<Router> {
 
 // All of 1,000 deadlines in one turn, so that a round is 10 of them.
 #[library_benchmark]
-#[bench::of_1000(args = (), setup = due, config = at_most(3_538))]
+#[bench::of_1000(args = (), setup = due, teardown = all_are_there, config = at_most(3_538))]
 fn armed_anew(mut rig: Rig<Router>) -> Rig<Router> {
     rig.one_turn();
     rig
