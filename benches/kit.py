@@ -245,6 +245,12 @@ def stolen_ms(cpu):
     raise Failure(f"/proc/stat knows no CPU {cpu}")
 
 
+def time_wait():
+    """How many TCP connections are in TIME_WAIT here."""
+    words = pathlib.Path("/proc/net/sockstat").read_text().split()
+    return int(words[words.index("tw") + 1])
+
+
 def cpu_secs(pid):
     tasks = pathlib.Path(f"/proc/{pid}/task").iterdir()
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
