@@ -321,6 +321,31 @@ impl<S: Service, I: Io> Turn<S, I> {
     #[inline]
     pub fn end(&mut self, io: &mut I) {
         let is_more = self.has_more();
+        if is_more || self.has_due() {
+            self.work_off(io, is_more);
+        }
+        if self.shared.now.since_us(self.shared.turn_began) >= self.shared.stall_us {
+            self.note_slow_turn();
+        }
+        self.publish_figures();
+    }
+
+    /// Whether anything waits to be done, besides what is due at a certain time: it takes time that no visit has
+    /// measured. Most turns of a busy loop have nothing of it.
+    #[inline]
+    fn has_more(&self) -> bool {
+        self.accept_again
+            || self.shared.mailbox.is_rung()
+            || !self.shared.effects.is_empty()
+            || !self.hot.is_empty()
+            || !self.graves.is_empty()
+            || self.inspection.is_some()
+            || self.shared.panics > 0
+            || self.shared.drain_until.is_some()
+    }
+
+    /// All that a turn does behind its events.
+    fn work_off(&mut self, io: &mut I, is_more: bool) {
         if self.accept_again {
             self.accept_pending(io);
         }
@@ -365,22 +390,6 @@ impl<S: Service, I: Io> Turn<S, I> {
         if is_more {
             self.shared.set_now(io.now());
         }
-        if self.shared.now.since_us(self.shared.turn_began) >= self.shared.stall_us {
-            self.note_slow_turn();
-        }
-        self.publish_figures();
-    }
-
-    /// Whether the end of this turn is more than a look at what is due: then it takes time that no visit has measured.
-    #[inline]
-    fn has_more(&self) -> bool {
-        self.accept_again
-            || self.shared.mailbox.is_rung()
-            || !self.shared.effects.is_empty()
-            || !self.hot.is_empty()
-            || !self.graves.is_empty()
-            || self.inspection.is_some()
-            || self.shared.panics > 0
     }
 
     /// The turn took longer than a batch may: unless a batch did, and was told, it is told here.

@@ -138,6 +138,13 @@ impl<S: Service, I: Io> Turn<S, I> {
         self.settle(io, slot, verdict);
     }
 
+    /// Whether there is anything to look at by now.
+    #[inline]
+    pub(super) fn has_due(&self) -> bool {
+        let is_kept = self.trim_at.is_none() && self.shared.desk.pool.retained_bytes() > 0;
+        is_kept || self.next_due().is_some_and(|due| due.reached(self.shared.ms))
+    }
+
     /// Buffers that are kept for reuse go, bit by bit, when nobody reuses them.
     fn trim(&mut self) {
         let now = self.shared.ms;
@@ -163,12 +170,13 @@ impl<S: Service, I: Io> Turn<S, I> {
             let at = at.plus_us(999).ms();
             least = Some(least.map_or(at, |least| least.min(at)));
         }
-        if !self.accept_again && self.trim_at.is_none() && self.starved.retry_at().is_none() {
-            return least;
-        }
-        let retries = self.accepting.iter().map(super::ListenerState::retry_at);
-        for due in retries.chain([self.trim_at, self.starved.retry_at()]).flatten() {
+        for due in [self.trim_at, self.starved.retry_at()].into_iter().flatten() {
             least = Some(least.map_or(due, |least| least.min(due)));
+        }
+        if self.accept_again {
+            for due in self.accepting.iter().filter_map(super::ListenerState::retry_at) {
+                least = Some(least.map_or(due, |least| least.min(due)));
+            }
         }
         least
     }
