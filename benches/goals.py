@@ -6,6 +6,7 @@ the median over rounds. Never: a verdict without a figure, or a figure that is n
 """
 
 import dataclasses
+import math
 
 import soak
 from figures import (
@@ -237,8 +238,12 @@ def of_soak(measured):
     note += f"; slowest batch {turns['slowest']}" if turns["slowest"] else ""
     note += f"; the host took {turns['stolen_ms']:.0f} ms of its CPU" if turns["stolen_ms"] else ""
     note += "" if turns["uninterrupted"] else "; others may interrupt the loop: chrt is not there or not allowed"
-    # A batch that the host held up for over 1 ms needs as much of its time.
-    found = {"batches": Figure(turns["slow_batches"], error=turns["stolen_ms"], note=note)}
+    gaps = turns["gaps"]
+    if gaps["gaps"]:
+        note += f"; a bare loop beside it had {gaps['gaps']} such gaps in {gaps['secs']:.0f} s, {gaps['longest_us']} µs at most"
+    # A batch that the host held up for over 1 ms needs as much of its time, and a bare loop is held up as often.
+    held_up = math.ceil(gaps["gaps"] / gaps["secs"] * turns["busy_secs"])
+    found = {"batches": Figure(turns["slow_batches"], error=max(turns["stolen_ms"], held_up), note=note)}
     if turns["slow_batches"] and turns["waited_share"] > WAIT_SHARE_MAX:
         waited = f"{turns['waited_share']:.0%} of the time the loop had no CPU"
         found = {"batches": f"void: {waited}; {turns['slow_batches']} batches; {note}"}

@@ -7,6 +7,7 @@ the next run. Never: a run that the generator calls void in a figure.
 
 import contextlib
 import dataclasses
+import json
 import re
 import socket
 import struct
@@ -31,6 +32,8 @@ ASKED_BYTES = 64 << 10  # of a request of the one that stops
 ASKED_MAX = 1_000  # so many of them are far more than two socket buffers and the server's queue
 FULL_SECS = 0.3  # nothing more can be sent for so long: the server doesn't read it any more
 SCRAPE_SECS_MAX = 10
+OVER_US = 1_000  # of STALL
+GAPS_SECS = 3.0  # a round, of a bare loop that looks at the clock on the server's CPU: what the machine itself takes
 
 
 def measure(options, programs):
@@ -41,6 +44,7 @@ def measure(options, programs):
     runs = {ALONE: [], STOPPED: [], AGAIN: []}
     uninterrupted = kit.succeeds(*ALONE_ON_CPU, "true")
     wrapper = (*ALONE_ON_CPU, *STALL) if uninterrupted else STALL
+    gaps = []
     with kit.Server(spec, {options.server_cpu}, wrapper) as server:
         before, began, stolen = turns_of(scrape(admin)), time.monotonic(), kit.stolen_ms(options.server_cpu)
         for number in range(options.latency_rounds):
@@ -49,12 +53,25 @@ def measure(options, programs):
                 with stopped_reader(server.port) if kind == STOPPED else contextlib.nullcontext():
                     one = costs.latency(server, programs.tidegate, RATE, number, options, conns=CONNS, size=SIZE_BYTES)
                 runs[kind].append(one)
+            gaps.append(look_for_gaps(options, programs, wrapper))
         turns = since(turns_of(scrape(admin)), before)
         turns["stolen_ms"] = kit.stolen_ms(options.server_cpu) - stolen
         turns["slowest"] = slowest(server.last_words())
         turns["uninterrupted"] = uninterrupted
+        turns["gaps"] = {"secs": sum(one["secs"] for one in gaps), "gaps": sum(one["gaps"] for one in gaps),
+                         "longest_us": max(one["longest_us"] for one in gaps)}  # fmt: skip
         turns["waited_share"] = turns["waited_ms"] / 1000 / (time.monotonic() - began)
     return {"rate": RATE, "turns": turns, **costs.by_percentile(runs)}
+
+
+def look_for_gaps(options, programs, wrapper):
+    """How often a program that does nothing else than look at the clock is kept from it for as long as a batch may take:
+    at the server's priority, on its CPU, while the server rests."""
+    argv = [*wrapper, programs.floor["gaps"], "--secs", str(GAPS_SECS), "--over-us", str(OVER_US)]
+    done = kit.run_pinned(argv, {options.server_cpu}, GAPS_SECS + 30)
+    if done.returncode != 0:
+        raise kit.Failure(done.stderr)
+    return json.loads(done.stdout)
 
 
 @contextlib.contextmanager
@@ -88,7 +105,9 @@ def turns_of(metrics):
     if not buckets or not slow:
         raise kit.Failure("/metrics tells nothing of turns and stalls")
     waited = re.findall(r"^tidegate_shard_runqueue_wait_seconds_total\{[^}]*\} (\S+)", metrics, re.MULTILINE)
+    busy = re.findall(r"^tidegate_turn_duration_seconds_sum (\S+)", metrics, re.MULTILINE)
     return {"slow_batches": sum(map(int, slow)), "waited_secs": sum(map(float, waited)),
+            "busy_secs": sum(map(float, busy)),
             "buckets": {float(bound): int(count) for bound, count in buckets}}  # fmt: skip
 
 
@@ -107,4 +126,6 @@ def since(after, before):
     longest = min(bound for bound, reached in added.items() if reached == count)
     slow = after["slow_batches"] - before["slow_batches"]
     waited_ms = 1000 * (after["waited_secs"] - before["waited_secs"])
-    return {"count": count, "longest_at_most_us": longest * 1e6, "slow_batches": slow, "waited_ms": waited_ms}
+    busy_secs = after["busy_secs"] - before["busy_secs"]
+    return {"count": count, "longest_at_most_us": longest * 1e6, "slow_batches": slow, "waited_ms": waited_ms,
+            "busy_secs": busy_secs}  # fmt: skip

@@ -28,7 +28,8 @@ def line(size, depth, **more):
 
 def turns(**more):
     return {"count": 1000, "longest_at_most_us": 512.0, "slow_batches": 0, "waited_share": 0.0, "stolen_ms": 0.0,
-            "slowest": "", "uninterrupted": True, **more}  # fmt: skip
+            "slowest": "", "uninterrupted": True, "busy_secs": 10.0,
+            "gaps": {"secs": 20.0, "gaps": 0, "longest_us": 90}, **more}  # fmt: skip
 
 
 def response(ours, why=()):
@@ -155,6 +156,8 @@ class Void(unittest.TestCase):
             ({}, "MISSED"),
             ({"stolen_ms": 10.0}, "met±"),
             ({"waited_share": 0.1}, "not measured"),
+            ({"gaps": {"secs": 20.0, "gaps": 2, "longest_us": 1500}}, "MISSED"),
+            ({"gaps": {"secs": 20.0, "gaps": 4, "longest_us": 1500}}, "met±"),
         ):
             found = table({"soak": {**response([1, 1]), "turns": turns(slow_batches=2, **more)}})
             self.assertEqual(found["batches of over 1 ms in that soak"]["verdict"], verdict, more)
@@ -173,6 +176,7 @@ class Parsing(unittest.TestCase):
         'tidegate_turn_duration_seconds_bucket{{le="+Inf"}} {1}\n'
         'tidegate_stalls_total{{service="echo",routes="1"}} {2}\n'
         'tidegate_stalls_total{{service="other",routes=""}} 1\n'
+        "tidegate_turn_duration_seconds_sum 0.25\n"
         'tidegate_shard_runqueue_wait_seconds_total{{shard="0"}} 0.5\n'
     )
 
