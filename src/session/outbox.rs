@@ -386,6 +386,9 @@ impl Outbox {
     /// Gives every copied frame the CRC that it still lacks. Called before anything is written.
     #[inline]
     pub fn seal(&mut self) {
+        if self.sealed == self.filled {
+            return;
+        }
         let unsealed = &mut self.cork[self.sealed..self.filled];
         self.sealed = self.filled;
         seal_frames(unsealed, &self.crc);
@@ -536,8 +539,9 @@ impl Outbox {
     }
 
     /// Refers to a range of the input, joined to the last one if it follows it. False if there is no room.
+    #[inline]
     fn push_input(&mut self, source: Source, start: usize, end: usize) -> bool {
-        self.seal();
+        // Behind a piece nothing is copied yet, so nothing lacks its seal.
         if self.filled == self.cork_from
             && let Some(Piece::Input { source: last_source, end: last_end, .. }) = self.pieces.last_mut()
             && (*last_source, *last_end) == (source, start)
@@ -549,6 +553,7 @@ impl Outbox {
         if !self.has_pieces_left() {
             return false;
         }
+        self.seal();
         self.seal_cork();
         self.pieces.push(Piece::Input { source, start, end });
         self.bytes += end - start;

@@ -90,9 +90,18 @@ impl Waiting {
             };
             pushed.expect("the limit is far");
         }
-        let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
-        black_box(self.queue.slices(&mut slices));
+        self.cut();
         self.queue.consume(&mut self.pool, self.bytes.len() * self.pieces);
+    }
+
+    /// Into the slices of one write.
+    fn cut(&self) {
+        if let Some(slice) = self.queue.single_slice() {
+            black_box(slice);
+        } else {
+            let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
+            black_box(self.queue.slices(&mut slices));
+        }
     }
 }
 
@@ -124,8 +133,7 @@ fn taken_bit_by_bit(mut it: Waiting) -> Waiting {
         it.queue.push_bytes(&mut it.pool, black_box(&it.bytes), LIMIT_BYTES).expect("the limit is far");
         let mut left = it.bytes.len();
         while left > 0 {
-            let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
-            black_box(it.queue.slices(&mut slices));
+            it.cut();
             let taken = left.min(100);
             it.queue.consume(&mut it.pool, taken);
             left -= taken;
