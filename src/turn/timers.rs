@@ -7,8 +7,7 @@
 use super::entry::{Entry, Flag};
 use super::visit::DRAINED;
 use super::{Io, Turn};
-use crate::base::limits::Limits;
-use crate::base::limits::{FRAME_BYTES_PER_SECOND_MIN, TRIM_MS};
+use crate::base::limits::{FRAME_BYTES_PER_SECOND_MIN, Limits, TRIM_MS};
 use crate::base::planted::{Bug, is_planted};
 use crate::base::{CloseReason, Ms, Text, time::whole_ms};
 use crate::service::Service;

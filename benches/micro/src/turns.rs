@@ -9,7 +9,8 @@ use crate::hand::Rig;
 use gungraun::{library_benchmark, library_benchmark_group};
 use std::hint::black_box;
 use std::io::{IoSlice, IoSliceMut};
-use tidegate::base::limits::PAYLOAD_BYTES_DEFAULT;
+use std::time::Duration;
+use tidegate::base::limits::{Limits, PAYLOAD_BYTES_DEFAULT};
 use tidegate::service::Router;
 use tidegate::session::Framing;
 use tidegate::turn::{Io, ListenerConfig, TurnConfig};
@@ -30,8 +31,13 @@ struct Loop {
 
 impl Loop {
     fn new(burst: Vec<u8>, idle: usize) -> Loop {
+        Loop::with(Limits::default(), burst, idle)
+    }
+
+    fn with(limits: Limits, burst: Vec<u8>, idle: usize) -> Loop {
         let listener = ListenerConfig::new(Framing::frames(PAYLOAD_BYTES_DEFAULT));
-        let config = TurnConfig { budget_bytes: 64 << 20, ..TurnConfig::alone(1_024, vec![listener]) };
+        let config =
+            TurnConfig { limits, budget_bytes: 64 << 20, ..TurnConfig::alone(1_024, vec![listener]) };
         let pipe_bytes = if idle > 0 { 2 * burst.len() } else { PIPE_BYTES };
         let mut rig = Rig::new(config, pipe_bytes.max(IDLE_PIPE_BYTES), Router::embedded);
         (0..idle).for_each(|_| _ = rig.connect(usize::MAX));
@@ -62,6 +68,11 @@ fn echoed(requests: usize) -> Loop {
     Loop::new(request(ECHO, 64).repeat(requests), 0)
 }
 
+fn with_deadline(requests: usize) -> Loop {
+    let limits = Limits { idle: Some(Duration::from_secs(60)), ..Limits::default() };
+    Loop::with(limits, request(FLIP, 64).repeat(requests), 0)
+}
+
 fn among_1000(requests: usize) -> Loop {
     Loop::new(request(FLIP, 64).repeat(requests), 1_000)
 }
@@ -85,6 +96,7 @@ fn world(mut it: Loop) -> Loop {
 #[bench::of_1(args = (1), setup = plain, config = at_most(1_654))]
 #[bench::of_16(args = (16), setup = plain, config = at_most(8_278))]
 #[bench::of_1_among_1000(args = (1), setup = among_1000, config = at_most(1_654))]
+#[bench::of_1_with_deadline(args = (1), setup = with_deadline, config = at_most(1_900))]
 #[bench::of_1_correlated(args = (1), setup = extended, config = at_most(1_817))]
 #[bench::of_16_correlated(args = (16), setup = extended, config = at_most(10_949))]
 #[bench::of_1_echoed(args = (1), setup = echoed, config = at_most(1_833))]
