@@ -108,6 +108,17 @@ impl OutQueue {
         Ok(())
     }
 
+    /// All that waits, if it is one slice: the common case.
+    pub fn single_slice(&self) -> Option<&[u8]> {
+        if self.pieces.len() > 1 {
+            return None;
+        }
+        match self.pieces.front()? {
+            Piece::Ring(_) => self.ring.as_ref()?.contiguous(),
+            Piece::Shared(bytes) => Some(bytes),
+        }
+    }
+
     /// Fills `into` with what waits, oldest first, for a vectored write, and says how many slices that made. Fewer
     /// than `into.len()` means all of it.
     pub fn slices<'a>(&'a self, into: &mut [IoSlice<'a>]) -> usize {

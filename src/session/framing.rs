@@ -172,12 +172,17 @@ impl Framing {
         }
     }
 
+    /// Whether an input of frames goes on with a plain one.
+    #[inline(always)]
+    pub fn is_plain_next(&self, input: &[u8]) -> bool {
+        input.first_chunk().is_some_and(|header| Header::from_bits(u16::from_be_bytes(*header)).is_plain())
+    }
+
     /// The plain frame at the front of an input of frames, if a whole and right one stands there; what else does,
     /// [`Framing::next`] tells. Most messages are plain, and all that follows is shorter for a message that surely is.
     #[inline(always)]
     pub fn next_plain<'a>(&self, input: &'a [u8], crc: &Crc) -> Option<RawFrame<'a>> {
-        let header = Header::from_bits(u16::from_be_bytes(*input.first_chunk()?));
-        if !header.is_plain() {
+        if !self.is_plain_next(input) {
             return None;
         }
         match decode(input, self.limits, crc) {

@@ -386,9 +386,11 @@ impl Outbox {
     /// Gives every copied frame the CRC that it still lacks. Called before anything is written.
     #[inline]
     pub fn seal(&mut self) {
-        let unsealed = &mut self.cork[self.sealed..self.filled];
-        self.sealed = self.filled;
-        seal_frames(unsealed, &self.crc);
+        if self.sealed < self.filled {
+            let unsealed = &mut self.cork[self.sealed..self.filled];
+            self.sealed = self.filled;
+            seal_frames(unsealed, &self.crc);
+        }
     }
 
     /// All of the batch, if it is one slice of copied bytes: the common case.
@@ -536,21 +538,21 @@ impl Outbox {
     }
 
     /// Refers to a range of the input, joined to the last one if it follows it. False if there is no room.
+    #[inline]
     fn push_input(&mut self, source: Source, start: usize, end: usize) -> bool {
-        self.seal();
+        // Nothing lacks its CRC where nothing was copied since the last piece.
         if self.filled == self.cork_from
             && let Some(Piece::Input { source: last_source, end: last_end, .. }) = self.pieces.last_mut()
             && (*last_source, *last_end) == (source, start)
         {
             *last_end = end;
-            self.bytes += end - start;
-            return true;
-        }
-        if !self.has_pieces_left() {
+        } else if self.has_pieces_left() {
+            self.seal();
+            self.seal_cork();
+            self.pieces.push(Piece::Input { source, start, end });
+        } else {
             return false;
         }
-        self.seal_cork();
-        self.pieces.push(Piece::Input { source, start, end });
         self.bytes += end - start;
         true
     }

@@ -161,12 +161,12 @@ impl Slots {
     /// An open request ends. `None`: there is no such request, or it has ended before.
     pub fn end(&mut self, serial: u64) -> Option<Ended> {
         let serial = if is_planted(Bug::SerialIgnored) { self.oldest()? } else { serial };
-        if let Ok(at) = self.correlated.binary_search_by_key(&serial, |open| open.serial) {
+        if let Some(at) = place_of(&self.correlated, serial, |open| open.serial) {
             let open = self.correlated.remove(at)?;
             self.ended_one();
             return Some(Ended::Now(open.to));
         }
-        let at = self.ordered.binary_search_by_key(&serial, Slot::serial).ok()?;
+        let at = place_of(&self.ordered, serial, Slot::serial)?;
         let Slot::Open(Open { to, .. }) = self.ordered[at] else { return None };
         self.ended_one();
         if at == 0 || (at == 1 && is_planted(Bug::SlotOffByOne)) {
@@ -222,7 +222,7 @@ impl Slots {
     /// Holds the reply of a request that has [ended behind](Ended::Behind) others: `write` fills exactly `bytes`
     /// bytes. False if there is no memory; the request then fails OUTCOME_UNKNOWN in its place.
     pub fn hold(&mut self, pool: &mut Pool, serial: u64, bytes: u32, write: impl FnOnce(&mut [u8])) -> bool {
-        let Ok(place) = self.ordered.binary_search_by_key(&serial, Slot::serial) else { return false };
+        let Some(place) = place_of(&self.ordered, serial, Slot::serial) else { return false };
         if !self.make_room(pool, bytes) {
             return false;
         }
@@ -346,6 +346,17 @@ impl Slots {
             && self.ordered.iter().map(Slot::serial).is_sorted()
             && self.correlated.iter().map(|open| open.serial).is_sorted()
     }
+}
+
+/// Where a serial stands in a list in which they grow. So it stands at most as far behind the front as it is larger, and
+/// exactly there, or at the back, while other requests of the loop didn't come between.
+fn place_of<T>(list: &VecDeque<T>, serial: u64, serial_of: impl Fn(&T) -> u64) -> Option<usize> {
+    let behind = serial.checked_sub(serial_of(list.front()?))?;
+    let likely = usize::try_from(behind).unwrap_or(usize::MAX).min(list.len() - 1);
+    if serial_of(&list[likely]) == serial {
+        return Some(likely);
+    }
+    list.binary_search_by_key(&serial, serial_of).ok()
 }
 
 /// In the place of a reply that could not be held.

@@ -144,7 +144,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
     ) -> (usize, Stop) {
         let mut at = start;
         loop {
-            if self.is_simple() {
+            if self.framing.is_plain_next(&input[at..]) && self.is_simple() {
                 let is_spent;
                 (at, is_spent) = self.run_plain(input, source, at);
                 if is_spent {
@@ -196,10 +196,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
     /// Whether plain frames may be taken by [`Batch::run_plain`].
     #[inline(always)]
     fn is_simple(&self) -> bool {
-        self.framing.protocol == Protocol::Frame
-            && !self.room.is_short
-            && !self.state.is_unusual
-            && self.shared.desk.slots.is_none()
+        self.framing.protocol == Protocol::Frame && !self.room.is_short && !self.state.is_unusual
     }
 
     /// Handles plain frames, until something else comes or a budget ends. Gives how far it came,
@@ -221,9 +218,6 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
             self.counts.frames += 1;
             if self.is_spent() {
                 return (at, true);
-            }
-            if self.shared.desk.slots.is_some() {
-                break;
             }
         }
         (at, false)

@@ -7,8 +7,7 @@
 use super::entry::{Entry, Flag};
 use super::visit::DRAINED;
 use super::{Io, Turn};
-use crate::base::limits::Limits;
-use crate::base::limits::{FRAME_BYTES_PER_SECOND_MIN, TRIM_MS};
+use crate::base::limits::{FRAME_BYTES_PER_SECOND_MIN, Limits, TRIM_MS};
 use crate::base::planted::{Bug, is_planted};
 use crate::base::{CloseReason, Ms, Text, time::whole_ms};
 use crate::service::Service;
@@ -31,37 +30,65 @@ enum Due {
     Heartbeat,
 }
 
-/// The next of a connection's deadlines.
+/// The next of a connection's deadlines; of two at once, the one that is asked for first here.
+#[inline]
 fn next_deadline<C, St>(entry: &Entry<C, St>, framing: &Framing, limits: &Limits) -> Option<(Ms, Due)> {
     let is_read =
         entry.phase.is_serving() && (entry.pauses.is_empty() || is_planted(Bug::DeadlineWhilePaused));
-    let frame = entry.input.as_ref().filter(|input| is_read && !input.unparsed).map(|input| {
-        let bytes = match framing.protocol {
-            Protocol::Frame | Protocol::Bare => u32::try_from(input.wanted).unwrap_or(u32::MAX),
-            Protocol::Line => framing.payload_max,
-        };
-        let transfer_ms = u64::from(bytes) * 1000 / u64::from(FRAME_BYTES_PER_SECOND_MIN);
-        let transfer_ms = u32::try_from(transfer_ms).unwrap_or(u32::MAX / 4);
-        (input.since.after(limits.frame_deadline).plus(transfer_ms), Due::Frame)
-    });
     let is_awaited = is_read && !entry.flags.has(Flag::PeerEnded);
     let open = entry.slots.as_ref().and_then(|slots| slots.next_due());
+    let mut next = None;
+    let is_timed = !(is_planted(Bug::DialForEver) && matches!(entry.phase, Phase::Connecting { .. }));
+    if is_timed && let Some(until) = entry.phase.deadline() {
+        sooner(&mut next, until, Due::Phase);
+    }
+    if is_read
+        && let Some(input) = entry.input.as_ref()
+        && !input.unparsed
+    {
+        let whole = input.since.after(limits.frame_deadline).plus(transfer_ms(input.wanted, framing));
+        sooner(&mut next, whole, Due::Frame);
+    }
     // A server that we dialed speaks when it is asked.
     let is_client = framing.role == Role::Server;
-    let may_idle = is_client && is_awaited && entry.phase == Phase::Open && open.is_none();
-    let idle = limits.idle.filter(|_| may_idle);
-    let idle = idle.map(|idle| (entry.heard.after(idle), Due::Idle));
-    let stall = entry.output.as_ref().map(|output| (output.moved.after(limits.write_stall), Due::WriteStall));
-    let is_timed = !(is_planted(Bug::DialForEver) && matches!(entry.phase, Phase::Connecting { .. }));
-    let phase = entry.phase.deadline().filter(|_| is_timed).map(|until| (until, Due::Phase));
-    let request = open.filter(|_| !is_planted(Bug::OpenForEver)).map(|due| (due, Due::Request));
-    let greeting = entry.greeting.as_ref().filter(|_| is_awaited);
-    let heartbeat = limits.heartbeat.zip(greeting);
-    let heartbeat = heartbeat.map(|(every, peer)| (peer.due(entry.heard, whole_ms(every)), Due::Heartbeat));
-    [phase, frame, idle, stall, request, heartbeat]
-        .into_iter()
-        .flatten()
-        .reduce(|least, other| if other.0.min(least.0) == least.0 { least } else { other })
+    if is_client
+        && is_awaited
+        && entry.phase == Phase::Open
+        && open.is_none()
+        && let Some(idle) = limits.idle
+    {
+        sooner(&mut next, entry.heard.after(idle), Due::Idle);
+    }
+    if let Some(output) = entry.output.as_ref() {
+        sooner(&mut next, output.moved.after(limits.write_stall), Due::WriteStall);
+    }
+    if !is_planted(Bug::OpenForEver)
+        && let Some(due) = open
+    {
+        sooner(&mut next, due, Due::Request);
+    }
+    if is_awaited && let (Some(every), Some(peer)) = (limits.heartbeat, entry.greeting.as_ref()) {
+        sooner(&mut next, peer.due(entry.heard, whole_ms(every)), Due::Heartbeat);
+    }
+    next
+}
+
+/// Replaces a later deadline.
+#[inline]
+fn sooner(next: &mut Option<(Ms, Due)>, deadline: Ms, due: Due) {
+    if next.is_none_or(|(least, _)| !least.reached(deadline)) {
+        *next = Some((deadline, due));
+    }
+}
+
+/// How long a message of so many bytes may take on its way.
+fn transfer_ms(wanted: usize, framing: &Framing) -> u32 {
+    let bytes = match framing.protocol {
+        Protocol::Frame | Protocol::Bare => u32::try_from(wanted).unwrap_or(u32::MAX),
+        Protocol::Line => framing.payload_max,
+    };
+    let ms = u64::from(bytes) * 1000 / u64::from(FRAME_BYTES_PER_SECOND_MIN);
+    u32::try_from(ms).unwrap_or(u32::MAX / 4)
 }
 
 impl<S: Service, I: Io> Turn<S, I> {

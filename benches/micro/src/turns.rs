@@ -1,15 +1,16 @@
 //! Question: what does a turn of the loop cost, with one message and with many?
 //!
 //! Claim: one request of 64 B, flipped and written, in at most 1,375 instructions beside those of the `world`, which
-//! moves the same bytes; each of 16 in at most 480. A correlation adds at most 170, since plain frames have a loop of their
-//! own, and 1,000 idle connections nothing.
+//! moves the same bytes; each of 16 in at most 480. A correlation adds at most 132, since plain frames have a loop of their
+//! own, an idle deadline 219 a turn, and 1,000 idle connections nothing.
 
 use crate::claim::{ROUNDS, at_most, correlated, request};
 use crate::hand::Rig;
 use gungraun::{library_benchmark, library_benchmark_group};
 use std::hint::black_box;
 use std::io::{IoSlice, IoSliceMut};
-use tidegate::base::limits::PAYLOAD_BYTES_DEFAULT;
+use std::time::Duration;
+use tidegate::base::limits::{Limits, PAYLOAD_BYTES_DEFAULT};
 use tidegate::service::Router;
 use tidegate::session::Framing;
 use tidegate::turn::{Io, ListenerConfig, TurnConfig};
@@ -30,8 +31,13 @@ struct Loop {
 
 impl Loop {
     fn new(burst: Vec<u8>, idle: usize) -> Loop {
+        Loop::with(Limits::default(), burst, idle)
+    }
+
+    fn with(limits: Limits, burst: Vec<u8>, idle: usize) -> Loop {
         let listener = ListenerConfig::new(Framing::frames(PAYLOAD_BYTES_DEFAULT));
-        let config = TurnConfig { budget_bytes: 64 << 20, ..TurnConfig::alone(1_024, vec![listener]) };
+        let config =
+            TurnConfig { limits, budget_bytes: 64 << 20, ..TurnConfig::alone(1_024, vec![listener]) };
         let pipe_bytes = if idle > 0 { 2 * burst.len() } else { PIPE_BYTES };
         let mut rig = Rig::new(config, pipe_bytes.max(IDLE_PIPE_BYTES), Router::embedded);
         (0..idle).for_each(|_| _ = rig.connect(usize::MAX));
@@ -62,6 +68,11 @@ fn echoed(requests: usize) -> Loop {
     Loop::new(request(ECHO, 64).repeat(requests), 0)
 }
 
+fn with_deadline(requests: usize) -> Loop {
+    let limits = Limits { idle: Some(Duration::from_secs(60)), ..Limits::default() };
+    Loop::with(limits, request(FLIP, 64).repeat(requests), 0)
+}
+
 fn among_1000(requests: usize) -> Loop {
     Loop::new(request(FLIP, 64).repeat(requests), 1_000)
 }
@@ -82,13 +93,14 @@ fn world(mut it: Loop) -> Loop {
 }
 
 #[library_benchmark]
-#[bench::of_1(args = (1), setup = plain, config = at_most(1_654))]
-#[bench::of_16(args = (16), setup = plain, config = at_most(8_278))]
-#[bench::of_1_among_1000(args = (1), setup = among_1000, config = at_most(1_654))]
-#[bench::of_1_correlated(args = (1), setup = extended, config = at_most(1_817))]
-#[bench::of_16_correlated(args = (16), setup = extended, config = at_most(10_949))]
-#[bench::of_1_echoed(args = (1), setup = echoed, config = at_most(1_833))]
-#[bench::of_16_echoed(args = (16), setup = echoed, config = at_most(7_482))]
+#[bench::of_1(args = (1), setup = plain, config = at_most(1_656))]
+#[bench::of_16(args = (16), setup = plain, config = at_most(8_325))]
+#[bench::of_1_among_1000(args = (1), setup = among_1000, config = at_most(1_656))]
+#[bench::of_1_with_deadline(args = (1), setup = with_deadline, config = at_most(1_875))]
+#[bench::of_1_correlated(args = (1), setup = extended, config = at_most(1_771))]
+#[bench::of_16_correlated(args = (16), setup = extended, config = at_most(10_423))]
+#[bench::of_1_echoed(args = (1), setup = echoed, config = at_most(1_784))]
+#[bench::of_16_echoed(args = (16), setup = echoed, config = at_most(6_398))]
 fn turn(mut it: Loop) -> Loop {
     for _ in 0..ROUNDS {
         black_box(it.round());

@@ -34,8 +34,10 @@ fn bytes_leave_in_the_order_in_which_they_came() {
     assert_eq!(offered(&queue, 0), b"");
 
     queue.consume(&mut pool, 10);
-    assert_eq!(all_of(&queue), b"ree four");
-    queue.consume(&mut pool, 8);
+    assert_eq!((all_of(&queue).as_slice(), queue.single_slice()), (b"ree four".as_slice(), None));
+    queue.consume(&mut pool, 4);
+    assert_eq!(queue.single_slice(), Some(b"four".as_slice()));
+    queue.consume(&mut pool, 4);
     assert!(queue.is_empty() && all_of(&queue).is_empty());
     assert_eq!(pool.leases_out(), 0);
 }
@@ -273,6 +275,9 @@ proptest! {
             prop_assert_eq!(bench.queue.is_empty(), bench.model.is_empty());
             prop_assert!(bench.queue.queued_bytes() <= limit);
             prop_assert!(bench.queue.recount_is_right());
+            let mut two = [IoSlice::new(&[]); 2];
+            let is_single = bench.queue.slices(&mut two) == 1;
+            prop_assert_eq!(bench.queue.single_slice(), is_single.then_some(&bench.model[..]));
             let has_ring = bench.queue.pieces.iter().any(Piece::is_ring);
             prop_assert_eq!(bench.pool.leases_out(), usize::from(has_ring));
         }

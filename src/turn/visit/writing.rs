@@ -11,7 +11,7 @@ use crate::buffer::{OutQueue, QueueError};
 use crate::mailbox::Happened;
 use crate::metrics::{Counter, Gauge};
 use crate::service::Service;
-use crate::session::{Inputs, Outbox, Pause, Phase, Role, Unwritten};
+use crate::session::{Inputs, Pause, Phase, Role, Unwritten};
 use crate::turn::Io;
 use crate::turn::entry::{Flag, Outbound};
 use std::io::IoSlice;
@@ -52,7 +52,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         let outbox = &self.shared.desk.outbox;
         let wrote = match outbox.single_slice() {
             Some(slice) => write_some(self.io, &mut self.entry.stream, &[IoSlice::new(slice)])?,
-            None => write_pieces(self.io, &mut self.entry.stream, outbox, inputs)?,
+            None => write_slices(self.io, &mut self.entry.stream, |into| outbox.slices(inputs, into))?,
         };
         self.shared.metrics.add(Counter::BytesOut, wrote.bytes as u64);
         self.entry.life.bytes_out.add(wrote.bytes as u64);
@@ -113,9 +113,11 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             if output.queue.is_empty() || !self.entry.flags.has(Flag::Writable) {
                 break;
             }
-            let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
-            let count = output.queue.slices(&mut slices);
-            let wrote = write_some(self.io, &mut self.entry.stream, &slices[..count])?;
+            let queue = &output.queue;
+            let wrote = match queue.single_slice() {
+                Some(slice) => write_some(self.io, &mut self.entry.stream, &[IoSlice::new(slice)])?,
+                None => write_slices(self.io, &mut self.entry.stream, |into| queue.slices(into))?,
+            };
             output.queue.consume(&mut self.shared.desk.pool, wrote.bytes);
             self.shared.metrics.add(Counter::BytesOut, wrote.bytes as u64);
             self.entry.life.bytes_out.add(wrote.bytes as u64);
@@ -244,13 +246,12 @@ const fn happenings_of(pause: Pause) -> (Happened, Happened) {
 
 /// Apart from the common path, which has one slice and need not lay out an array of them.
 #[inline(never)]
-fn write_pieces<I: Io>(
+fn write_slices<'a, I: Io>(
     io: &mut I,
     stream: &mut I::Stream,
-    outbox: &Outbox,
-    inputs: Inputs<'_>,
+    fill: impl FnOnce(&mut [IoSlice<'a>]) -> usize,
 ) -> Result<Wrote, CloseReason> {
     let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
-    let count = outbox.slices(inputs, &mut slices);
+    let count = fill(&mut slices);
     write_some(io, stream, &slices[..count])
 }
