@@ -52,8 +52,10 @@ pub const FRAMES_PER_BATCH: u32 = 256;
 /// Time that one visit may take before the next connection has its turn, in microseconds.
 pub const BATCH_US_MAX: u64 = 200;
 
-/// How many frames pass between two looks at the clock within a batch.
+/// How many frames pass between two looks at the clock, and at the number of frames, within a batch.
 pub const FRAMES_PER_CLOCK_READ: u32 = 32;
+const _: () =
+    assert!(FRAMES_PER_BATCH.is_multiple_of(FRAMES_PER_CLOCK_READ), "a batch may end only where it looks");
 
 /// A batch longer than this is logged with its connection: it held up every other one. Microseconds.
 pub const STALL_US: u64 = 10_000;

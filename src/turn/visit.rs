@@ -165,7 +165,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         let token = self.token();
         let shared = &mut *self.shared;
         shared.batch_began = shared.now;
-        shared.desk.begin_batch(token, shared.now, room.hold_bytes);
+        shared.desk.begin_batch(token, shared.now, room.hold_bytes as usize);
         let is_draining = matches!(self.entry.phase, Phase::Draining { .. });
         let is_leaving = is_draining && self.entry.greeting.is_some();
         let is_timed = shared.is_sample();
@@ -176,7 +176,8 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             is_timed,
             is_unusual: is_leaving || is_timed || framing.role == Role::Client,
         };
-        shared.desk.slots = self.entry.slots.take();
+        // Nobody's are there, so theirs change places.
+        std::mem::swap(&mut shared.desk.slots, &mut self.entry.slots);
         let mut batch = Batch {
             service: self.service,
             conn: &mut self.entry.conn,
@@ -195,7 +196,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         };
         let result = run(&mut batch);
         let counts = batch.counts;
-        self.entry.slots = self.shared.desk.slots.take();
+        std::mem::swap(&mut self.shared.desk.slots, &mut self.entry.slots);
         (counts, result)
     }
 
@@ -257,7 +258,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
 
     /// A batch is over, and its replies are written: looks at the clock. One that held up the loop is told by name.
     #[inline(always)]
-    fn end_batch(&mut self, counts: Counts, inputs: Inputs<'_>) {
+    fn end_batch(&mut self, counts: Counts, inputs: &Inputs<'_>) {
         self.look_at_clock();
         let took_us = self.shared.now.since_us(self.shared.batch_began);
         if took_us >= self.shared.stall_us {
@@ -267,7 +268,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
 
     /// Whose messages these were is read again from where they still lie.
     #[cold]
-    fn stalled(&mut self, took_us: u64, counts: Counts, inputs: Inputs<'_>) {
+    fn stalled(&mut self, took_us: u64, counts: Counts, inputs: &Inputs<'_>) {
         let framing = self.framing();
         let mut seen = Seen::default();
         for mut bytes in [inputs.ring, inputs.scratch] {
@@ -311,24 +312,27 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     fn room(&self) -> Option<Room> {
         let high = self.shared.limits.output_high_bytes;
         let queued = self.entry.queued_bytes();
-        let bytes = high.saturating_sub(queued).max(1) as usize;
-        let hold_bytes = self.hard_bytes().saturating_sub(queued) as usize;
+        let bytes = high.saturating_sub(queued).max(1);
+        let hold_bytes = self.hard_bytes().saturating_sub(queued);
         // What waits already moves when more is to wait with it.
-        if self.shared.desk.pool.has_room(Side::Output, bytes + queued as usize) {
+        if self.shared.desk.pool.has_room(Side::Output, bytes as usize + queued as usize) {
             return Some(Room { bytes, hold_bytes, is_short: false });
         }
-        self.short_room(bytes, hold_bytes, queued as usize)
+        self.short_room(bytes, hold_bytes, queued)
     }
 
     #[cold]
-    fn short_room(&self, bytes: usize, hold_bytes: usize, queued: usize) -> Option<Room> {
+    fn short_room(&self, bytes: u32, hold_bytes: u32, queued: u32) -> Option<Room> {
         let pool = &self.shared.desk.pool;
         // With nothing in use by others there is nothing to wait for: the budget is just small.
         let own = self.entry.slots.as_ref().map_or(0, |slots| slots.leased_bytes());
         let is_short = pool.used_bytes(Side::Output) > own;
         match pool.lease_bytes_max(Side::Output) {
             0 => None,
-            most => Some(Room { bytes: bytes.min(most.saturating_sub(queued)).max(1), hold_bytes, is_short }),
+            most => {
+                let most = u32::try_from(most).unwrap_or(u32::MAX).saturating_sub(queued);
+                Some(Room { bytes: bytes.min(most).max(1), hold_bytes, is_short })
+            }
         }
     }
 }

@@ -284,11 +284,11 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
                 self.shared.desk.outbox.clear();
                 return Err(why);
             }
-            return self.send(Inputs::default());
+            return self.send(&Inputs::default());
         }
         self.shared.metrics.add(Counter::FramesOut, u64::from(self.shared.desk.outbox.frames()));
         self.shared.desk.outbox.seal();
-        let queued = self.queue_rest(Inputs::default(), Wrote { bytes: 0, is_full: false });
+        let queued = self.queue_rest(&Inputs::default(), Wrote { bytes: 0, is_full: false });
         self.shared.desk.outbox.clear();
         queued
     }
@@ -379,7 +379,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             return self.lost(CloseReason::Failed);
         };
         self.say_farewell(&leave);
-        match self.send(Inputs::default()) {
+        match self.send(&Inputs::default()) {
             Err(why) => self.lost(why),
             Ok(()) => self.flush(),
         }
@@ -426,7 +426,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     pub(in crate::turn) fn tell(&mut self, control: &Control<'_>) -> Verdict {
         self.prepare_outbox();
         self.shared.desk.outbox.control(control);
-        match self.send(Inputs::default()) {
+        match self.send(&Inputs::default()) {
             Err(why) => self.lost(why),
             Ok(()) => self.wait_for_space(),
         }

@@ -106,7 +106,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         if let Some(input) = self.entry.input.take() {
             self.release(input);
         }
-        match self.send(Inputs::default()) {
+        match self.send(&Inputs::default()) {
             Err(why) => self.lost(why),
             Ok(()) => self.await_answers_or_flush(),
         }

@@ -46,8 +46,8 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         self.count(counts);
         let is_faulty = self.accuse_if(stop, &bytes[used..]);
         let inputs = Inputs { ring: bytes, scratch: &[] };
-        let sent = self.send(inputs);
-        self.end_batch(counts, inputs);
+        let sent = self.send(&inputs);
+        self.end_batch(counts, &inputs);
         ring.consume(used);
         let is_empty = ring.is_empty();
         if is_empty || is_faulty {
@@ -169,8 +169,8 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         let is_same_message = used == 0 && held > 0;
         self.accuse_if(stop, rest);
         let inputs = Inputs { ring: &[], scratch: bytes };
-        let sent = self.send(inputs);
-        self.end_batch(counts, inputs);
+        let sent = self.send(&inputs);
+        self.end_batch(counts, &inputs);
         let kept = match stop {
             Stop::Fault(_) => self.keep(input, Rest::NONE),
             Stop::Budget | Stop::Starved => self.keep(input, Rest::unparsed(rest)),
@@ -266,8 +266,8 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         let is_whole_bad = counts.frames == 0;
         self.accuse_if(stop, if is_whole_bad { whole } else { rest });
         let inputs = Inputs { ring: whole, scratch: behind };
-        let sent = self.send(inputs);
-        self.end_batch(counts, inputs);
+        let sent = self.send(&inputs);
+        self.end_batch(counts, &inputs);
         ring.consume(ring.len());
         let kept = match stop {
             Stop::Fault(_) => self.keep(Some(input), Rest::NONE),

@@ -22,7 +22,7 @@ const QUEUE_WRITES: u32 = 16;
 impl<S: Service, I: Io> Visit<'_, S, I> {
     /// Sends what the batch gathered; what the socket does not take is queued, and reading pauses if that is too much.
     #[inline(always)]
-    pub(super) fn send(&mut self, inputs: Inputs<'_>) -> Result<(), CloseReason> {
+    pub(super) fn send(&mut self, inputs: &Inputs<'_>) -> Result<(), CloseReason> {
         let total = self.shared.desk.outbox.bytes();
         if total == 0 {
             self.shared.desk.outbox.clear();
@@ -45,14 +45,14 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
 
     /// Writes the outbox, once, unless older output waits.
     #[inline(always)]
-    fn write_outbox(&mut self, inputs: Inputs<'_>) -> Result<Wrote, CloseReason> {
+    fn write_outbox(&mut self, inputs: &Inputs<'_>) -> Result<Wrote, CloseReason> {
         if self.entry.output.is_some() && !is_planted(Bug::QueueBypassed) {
             return Ok(Wrote { bytes: 0, is_full: false });
         }
         let outbox = &self.shared.desk.outbox;
         let wrote = match outbox.single_slice() {
             Some(slice) => write_some(self.io, &mut self.entry.stream, &[IoSlice::new(slice)])?,
-            None => write_slices(self.io, &mut self.entry.stream, |into| outbox.slices(inputs, into))?,
+            None => write_slices(self.io, &mut self.entry.stream, |into| outbox.slices(*inputs, into))?,
         };
         self.shared.metrics.add(Counter::BytesOut, wrote.bytes as u64);
         self.entry.life.bytes_out.add(wrote.bytes as u64);
@@ -64,7 +64,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
 
     /// Queues what the socket did not take.
     #[cold]
-    pub(super) fn queue_rest(&mut self, inputs: Inputs<'_>, wrote: Wrote) -> Result<(), CloseReason> {
+    pub(super) fn queue_rest(&mut self, inputs: &Inputs<'_>, wrote: Wrote) -> Result<(), CloseReason> {
         let now = self.shared.ms;
         if self.entry.output.is_none() {
             let waits = self.shared.desk.outbox.bytes() - wrote.bytes;
@@ -78,7 +78,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         let most = self.limit_bytes().saturating_add(FAILURE_BYTES_SPARE);
         let output = self.entry.output.as_mut().expect("made above");
         let pool = &mut self.shared.desk.pool;
-        let kept = self.shared.desk.outbox.unwritten(inputs, wrote.bytes, |rest| match rest {
+        let kept = self.shared.desk.outbox.unwritten(*inputs, wrote.bytes, |rest| match rest {
             Unwritten::Bytes(bytes) => output.queue.push_bytes(pool, bytes, most),
             Unwritten::Shared(bytes) => output.queue.push_shared(bytes, most),
         });
