@@ -20,7 +20,7 @@ use support::ledger::{Looks, Watch, figures, verdict};
 use support::parking::Parking;
 use support::rounds::Rounds;
 use support::serving::{Serving, builder};
-use support::wait_until;
+use support::{status, wait_until};
 use tidegate::base::Rng;
 use tidegate::base::limits::{LATERS_PER_SHARD, OPEN_REQUESTS};
 use tidegate::metrics::{Counter, Gauge, Snapshot};
@@ -45,14 +45,6 @@ const NOISE_BYTES: u64 = 4 << 20;
 
 /// One test at a time.
 static ALONE: Mutex<()> = Mutex::new(());
-
-/// A figure of a process's status, in bytes.
-fn status(process: u32, name: &str) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it is there");
-    let line = text.lines().find_map(|line| line.strip_prefix(name)).expect("the kernel tells it");
-    let kib = line.trim_start_matches(':').trim().trim_end_matches(" kB");
-    kib.parse::<u64>().expect("a number") << 10
-}
 
 fn descriptors(process: u32) -> usize {
     std::fs::read_dir(format!("/proc/{process}/fd")).expect("it is there").count()

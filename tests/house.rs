@@ -46,6 +46,7 @@ const PURE: &[&str] = &["base", "wire", "buffer", "metrics", "session", "mailbox
 const ONLY_IN: &[(&[&str], &[&str])] = &[
     (&["mio"], &["net", "shard", "load"]),
     (&["socket2"], &["net"]),
+    (&["memmap2"], &["buffer"]),
     (&["nix"], &["net"]),
     (&["subtle"], &["control"]),
     (&["tokio"], &["control"]),

@@ -19,6 +19,7 @@ const DIRECT: &[&str] = &[
     "crc32fast",
     "crossbeam-queue",
     "memchr",
+    "memmap2",
     "mio",
     "rustix",
     "slab",

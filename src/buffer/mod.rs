@@ -13,6 +13,7 @@
 pub mod pool;
 pub mod queue;
 pub mod ring;
+mod storage;
 
 pub use pool::{LEASE_BYTES_MAX, Lease, Pool, Side, Spares, parts_of};
 pub use queue::{OutQueue, QueueError};

@@ -14,13 +14,15 @@
 //!
 //! Invariants (`check()` asserts 1 to 3 after every `&mut self` call, debug only):
 //! 1. No part is charged more than its limit; the three limits add up to the budget.
-//! 2. Leased plus retained bytes never exceed the budget; retained bytes never exceed their own bound.
+//! 2. Leased plus retained bytes never exceed the budget; retained bytes never exceed their own bound. What is neither
+//!    leased nor retained is the system's again, as far as it was large (`storage.rs`).
 //! 3. `leases_out` is zero exactly when nothing is charged.
 //! 4. Only leases of the smallest class are charged to the reserve, so that whoever holds little gets on.
 //!
 //! Never: a buffer that grows in place, or one that was not charged. Contents are **not** cleared between two
 //! leases: a lease's owner shows only bytes that it wrote, which [`Ring`](super::Ring) does.
 
+use super::storage::Storage;
 use crate::base::limits::{BUDGET_BYTES_MIN, EXTENSION_BYTES_MAX, LEASE_BYTES_MIN, PAYLOAD_BYTES_MAX};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -45,7 +47,7 @@ pub struct Pool {
     budget_bytes: usize,
     parts: [Account; 3],
     leases_out: usize,
-    retained: [Vec<Box<[u8]>>; CLASSES],
+    retained: [Shelf; CLASSES],
     retained_bytes: usize,
     retained_bytes_max: usize,
 }
@@ -66,7 +68,7 @@ impl Pool {
             budget_bytes,
             parts: parts_of(budget_bytes).map(|limit_bytes| Account { limit_bytes, used_bytes: 0 }),
             leases_out: 0,
-            retained: [const { Vec::new() }; CLASSES],
+            retained: [const { Shelf { buffers: Vec::new(), unused: 0 } }; CLASSES],
             retained_bytes: 0,
             retained_bytes_max: (budget_bytes / RETAINED_SHARE).min(RETAINED_BYTES_MAX),
         };
@@ -76,19 +78,20 @@ impl Pool {
 
     /// A buffer of at least `bytes_min` bytes (0 is allowed), charged with the whole size of its class.
     ///
-    /// `None` when the side's part, and for the smallest class the reserve too, has no room for it, or when
-    /// `bytes_min` is over [`LEASE_BYTES_MAX`]. Nothing has changed then: "not now" is not an error here.
+    /// `None` when the side's part, and for the smallest class the reserve too, has no room for it, when `bytes_min`
+    /// is over [`LEASE_BYTES_MAX`], or when the system has no memory for a large one. Nothing is charged then: "not
+    /// now" is not an error here.
     pub fn lease(&mut self, side: Side, bytes_min: usize) -> Option<Lease> {
         let class = class_of(bytes_min)?;
         let part = self.part_for(side, class)?;
-        let bytes = match self.retained[class].pop() {
+        let bytes = match self.retained[class].take() {
             Some(bytes) => {
                 self.retained_bytes -= bytes.len();
                 bytes
             }
             None => {
                 self.evict_for(class_bytes(class));
-                vec![0; class_bytes(class)].into_boxed_slice()
+                Storage::zeroed(class_bytes(class))?
             }
         };
         self.parts[part as usize].used_bytes += bytes.len();
@@ -109,17 +112,17 @@ impl Pool {
         self.leases_out = self.leases_out.saturating_sub(1);
         if self.retained_bytes + bytes.len() <= self.retained_bytes_max {
             self.retained_bytes += bytes.len();
-            self.retained[class_above(bytes.len())].push(bytes);
+            self.retained[class_above(bytes.len())].buffers.push(bytes);
         }
         self.check();
     }
 
-    /// Whether [`lease`](Pool::lease) with the same arguments would succeed now.
+    /// Whether [`lease`](Pool::lease) with the same arguments would succeed now, if the system has the memory.
     pub fn can_lease(&self, side: Side, bytes_min: usize) -> bool {
         class_of(bytes_min).is_some_and(|class| self.part_for(side, class).is_some())
     }
 
-    /// Whether a lease of `bytes` surely succeeds now: one comparison, for the look before each read.
+    /// Whether the budget surely has room for a lease of `bytes` now: one comparison, for the look before each read.
     ///
     /// One-sided: `true` implies [`can_lease`](Pool::can_lease); `false` only says that the part is close to full
     /// (no room for twice the bytes and 4 KiB, what the classes may add), so ask for the exact answer.
@@ -128,7 +131,7 @@ impl Pool {
             && bytes * 2 + LEASE_BYTES_MIN <= self.parts[Part::of(side) as usize].free_bytes()
     }
 
-    /// Size in bytes of the largest lease that would succeed now, 0 if none would. Constant time.
+    /// Size in bytes of the largest lease that the budget has room for now, 0 if for none. Constant time.
     pub fn lease_bytes_max(&self, side: Side) -> usize {
         let own = largest_class_within(self.parts[Part::of(side) as usize].free_bytes());
         let reserve_has_one = self.parts[Part::Reserve as usize].free_bytes() >= LEASE_BYTES_MIN;
@@ -150,8 +153,8 @@ impl Pool {
         self.budget_bytes
     }
 
-    /// Bytes of free buffers kept for reuse: at most a sixteenth of the budget and 8 MiB.
-    pub fn retained_bytes(&self) -> usize {
+    /// Bytes of free buffers kept for reuse: at most half of the budget and 64 MiB.
+    pub const fn retained_bytes(&self) -> usize {
         self.retained_bytes
     }
 
@@ -160,17 +163,23 @@ impl Pool {
         self.leases_out
     }
 
-    /// Frees half of what is retained of each class, rounded up: called now and then when traffic is gone, it
-    /// leaves nothing after a dozen calls, and a busy pool loses little.
+    /// Frees what no lease has needed since the last call, largest first, until that comes to 8 MiB.
+    ///
+    /// Called once a second, it leaves nothing ten seconds after the last buffer has come back, takes none from steady
+    /// traffic, and never holds a loop up for long.
     pub fn trim(&mut self) {
-        for (class, buffers) in self.retained.iter_mut().enumerate() {
-            let kept = buffers.len() / 2;
-            self.retained_bytes -= (buffers.len() - kept) * class_bytes(class);
-            buffers.truncate(kept);
-            if kept == 0 {
-                buffers.shrink_to_fit();
+        let mut freed_bytes = 0;
+        for (class, shelf) in self.retained.iter_mut().enumerate().rev() {
+            let wanted = TRIM_BYTES_MAX.saturating_sub(freed_bytes).div_ceil(class_bytes(class));
+            let freed = shelf.unused.min(wanted);
+            freed_bytes += freed * class_bytes(class);
+            shelf.buffers.truncate(shelf.buffers.len() - freed);
+            if shelf.buffers.is_empty() {
+                shelf.buffers = Vec::new();
             }
+            shelf.unused = shelf.buffers.len();
         }
+        self.retained_bytes -= freed_bytes;
         self.check();
     }
 
@@ -191,9 +200,9 @@ impl Pool {
     /// the caller has found room in a part and the parts add up to the budget.
     fn evict_for(&mut self, bytes: usize) {
         let leased_bytes = self.leased_bytes();
-        for buffers in self.retained.iter_mut().rev() {
+        for shelf in self.retained.iter_mut().rev() {
             while leased_bytes + self.retained_bytes + bytes > self.budget_bytes {
-                let Some(freed) = buffers.pop() else { break };
+                let Some(freed) = shelf.take() else { break };
                 self.retained_bytes -= freed.len();
             }
         }
@@ -208,6 +217,7 @@ impl Pool {
         debug_assert_eq!(self.parts.iter().map(|part| part.limit_bytes).sum::<usize>(), self.budget_bytes);
         debug_assert!(self.leased_bytes() + self.retained_bytes <= self.budget_bytes);
         debug_assert!(self.retained_bytes <= self.retained_bytes_max);
+        debug_assert!(self.retained.iter().all(|shelf| shelf.unused <= shelf.buffers.len()));
         debug_assert_eq!(self.leases_out == 0, self.leased_bytes() == 0);
     }
 }
@@ -218,7 +228,7 @@ impl Pool {
 /// it before: show nobody a byte that you did not write.
 #[must_use = "a lease that is dropped stays charged to the budget: give it back"]
 pub struct Lease {
-    bytes: Box<[u8]>,
+    bytes: Storage,
     part: Part,
 }
 
@@ -231,7 +241,8 @@ impl Lease {
     /// A buffer of any size that no pool knows, so that tests reach every wrap offset quickly.
     #[cfg(test)]
     pub(super) fn unpooled(bytes: usize) -> Lease {
-        Lease { bytes: vec![0; bytes].into_boxed_slice(), part: Part::Input }
+        let bytes = Storage::zeroed(bytes).expect("tests use little");
+        Lease { bytes, part: Part::Input }
     }
 }
 
@@ -253,6 +264,22 @@ impl DerefMut for Lease {
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease").field("bytes", &self.bytes.len()).field("part", &self.part).finish()
+    }
+}
+
+/// The retained buffers of one class.
+#[derive(Debug)]
+struct Shelf {
+    buffers: Vec<Storage>,
+    /// The fewest that there were since the last trim: so many more than traffic needs.
+    unused: usize,
+}
+
+impl Shelf {
+    fn take(&mut self) -> Option<Storage> {
+        let taken = self.buffers.pop();
+        self.unused = self.unused.min(self.buffers.len());
+        taken
     }
 }
 
@@ -367,11 +394,15 @@ const FRAME_BYTES_MAX: usize = PAYLOAD_BYTES_MAX as usize + EXTENSION_BYTES_MAX 
 
 const CLASSES: usize = class_above(FRAME_BYTES_MAX) + 1;
 
-/// Free buffers are kept up to this part (one in ...) of the budget: the rest stays for who needs another class.
-const RETAINED_SHARE: usize = 16;
+/// Free buffers are kept up to this part (one in ...) of the budget: as much as the input of one moment can be.
+const RETAINED_SHARE: usize = 2;
 
-/// And up to this many bytes: enough for two thousand small rings, or for seven frames of the default limit.
-const RETAINED_BYTES_MAX: usize = 8 << 20;
+/// And up to this many bytes: enough for sixty frames of the default limit under way at once. To map and unmap a
+/// megabyte costs as much as to receive it, so who is busy keeps what he uses.
+const RETAINED_BYTES_MAX: usize = 64 << 20;
+
+/// When one trim has freed so many bytes, it ends: eight mappings of a megabyte take half a millisecond.
+const TRIM_BYTES_MAX: usize = 8 << 20;
 
 /// Boxes that [`Spares`] keeps: as many as one poll brings events.
 const SPARES_MAX: usize = 1024;

@@ -122,8 +122,19 @@ impl Desk {
         Some(Later::new(ticket, self.shard, due, Arc::clone(&self.mailbox)))
     }
 
-    /// Frees half of the lists that wait to be used again.
+    /// Whether memory is kept that nobody uses just now, so that it should be trimmed.
+    #[inline]
+    pub(crate) const fn has_spare_memory(&self) -> bool {
+        self.pool.retained_bytes() > 0 || self.outbox.has_grown()
+    }
+
+    /// Frees what nobody has needed for a while: buffers, the cork's growth, half of the lists that wait to be used
+    /// again. Called between batches.
     pub(crate) fn trim(&mut self) {
+        self.pool.trim();
+        if self.outbox.has_grown() {
+            self.outbox.trim();
+        }
         self.spares.trim();
     }
 

@@ -20,29 +20,25 @@
 //!
 //! Never: keeps anything from one batch to the next but its capacity.
 
+mod memory;
 mod piece;
 
 pub use piece::Unwritten;
 
 use super::reply::{SLACK_BYTES, TooLargeReply, block_length, encode_failure, seal_frames, write_frame};
 use super::{Envelope, Failure, Inputs, Leave, Part, Protocol, ReplyTo, Segment, Source, Tally};
-use crate::base::limits::{FORWARD_BYTES_MIN, PAYLOAD_BYTES_MAX, PIECES_PER_BATCH, SCRATCH_BYTES};
+use crate::base::limits::{FORWARD_BYTES_MIN, PAYLOAD_BYTES_MAX, PIECES_PER_BATCH};
 use crate::wire::control::CONTROL_FRAME_BYTES_MAX;
 use crate::wire::frame::{OVERHEAD_BYTES, prefix};
 use crate::wire::{Control, ControlFrame, Crc, CrcStream, Header, Status};
 use bytes::Bytes;
+use memory::{CORK_BYTES, CORK_BYTES_KEPT};
 use piece::Piece;
 use std::io::IoSlice;
-
-/// Capacity that the cork keeps between batches, in bytes. A larger reply is made, and its memory given back.
-const CORK_BYTES_KEPT: usize = 4 << 20;
 
 /// Copied replies are summed when this many bytes of them wait: more have left the L1 cache again, fewer wait for
 /// the processor's store buffer.
 const SEAL_BYTES: usize = 4 << 10;
-
-/// Capacity that the cork begins with, in bytes: an ordinary batch never outgrows it.
-const CORK_BYTES: usize = SCRATCH_BYTES + SCRATCH_BYTES / 4;
 
 /// The replies of one batch.
 #[derive(Debug)]
@@ -166,7 +162,7 @@ impl Outbox {
     #[inline]
     pub fn clear(&mut self) {
         if self.cork.len() > CORK_BYTES_KEPT {
-            self.cork = vec![0; CORK_BYTES];
+            self.trim();
         }
         (self.filled, self.sealed, self.cork_from, self.bytes) = (0, 0, 0, 0);
         if !self.pieces.is_empty() {
@@ -529,12 +525,6 @@ impl Outbox {
             self.grow(self.filled + bytes);
         }
         &mut self.cork[self.filled..][..bytes]
-    }
-
-    /// For replies larger than a batch's room; the memory goes back when the batch has left.
-    #[cold]
-    fn grow(&mut self, bytes: usize) {
-        self.cork.resize(bytes, 0);
     }
 
     /// Refers to a range of the input, joined to the last one if it follows it. False if there is no room.

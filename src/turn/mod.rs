@@ -368,6 +368,8 @@ impl<S: Service, I: Io> Turn<S, I> {
         if !is_slow || std::mem::replace(&mut self.timers_waited, true) {
             self.timers_waited = false;
             self.run_timers(io);
+        } else {
+            self.trim();
         }
         self.relieve(io);
         self.apply_effects(io);

@@ -120,9 +120,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         if self.shared.effects.next_due().is_some_and(|at| at <= self.shared.now) {
             self.call_timers();
         }
-        if self.trim_at.is_some() || self.shared.desk.pool.retained_bytes() > 0 {
-            self.trim();
-        }
+        self.trim();
     }
 
     #[cold]
@@ -168,21 +166,29 @@ impl<S: Service, I: Io> Turn<S, I> {
     /// Whether there is anything to look at by now.
     #[inline]
     pub(super) fn has_due(&self) -> bool {
-        let is_kept = self.trim_at.is_none() && self.shared.desk.pool.retained_bytes() > 0;
+        let is_kept = self.trim_at.is_none() && self.shared.desk.has_spare_memory();
         is_kept || self.next_due().is_some_and(|due| due.reached(self.shared.ms))
     }
 
-    /// Buffers that are kept for reuse go, bit by bit, when nobody reuses them.
-    fn trim(&mut self) {
+    /// Memory that is kept for reuse goes, bit by bit, when nobody reuses it. A turn too slow for other
+    /// timers looks, too: it may be the last for long.
+    #[inline]
+    pub(super) fn trim(&mut self) {
+        if self.trim_at.is_some() || self.shared.desk.has_spare_memory() {
+            self.trim_when_due();
+        }
+    }
+
+    #[cold]
+    fn trim_when_due(&mut self) {
         let now = self.shared.ms;
         match self.trim_at {
             None => self.trim_at = Some(now.plus(TRIM_MS)),
             Some(at) if at.reached(now) => {
-                self.shared.desk.pool.trim();
+                self.shared.desk.trim();
                 self.shared.inbound.trim();
                 self.shared.outbound.trim();
-                self.shared.desk.trim();
-                self.trim_at = (self.shared.desk.pool.retained_bytes() > 0).then(|| now.plus(TRIM_MS));
+                self.trim_at = self.shared.desk.has_spare_memory().then(|| now.plus(TRIM_MS));
             }
             Some(_) => {}
         }

@@ -92,20 +92,59 @@ fn a_dropped_lease_shows() {
     assert_eq!((pool.leases_out(), pool.used_bytes(Side::Input)), (1, 4 * KIB));
 }
 
-#[test]
-fn what_is_retained_is_bounded_and_trimmed_to_nothing() {
-    let mut pool = Pool::new(MIB);
-    let leases: Vec<Lease> = std::iter::from_fn(|| pool.lease(Side::Input, 1)).collect();
+/// Leases so many buffers at once and gives all back.
+fn use_at_once(pool: &mut Pool, buffers: usize, bytes: usize) {
+    let leases: Vec<Lease> = (0..buffers).map_while(|_| pool.lease(Side::Input, bytes)).collect();
+    assert_eq!(leases.len(), buffers);
     leases.into_iter().for_each(|lease| pool.give_back(lease));
-    assert_eq!(pool.retained_bytes(), 64 * KIB, "a sixteenth");
-    for want_kib in [32, 16, 8, 4, 0, 0] {
-        pool.trim();
-        assert_eq!(pool.retained_bytes(), want_kib * KIB);
-    }
+}
+
+#[test]
+fn what_is_retained_is_bounded() {
+    let mut pool = Pool::new(MIB);
+    let leases: Vec<Lease> = [Side::Input, Side::Output]
+        .into_iter()
+        .flat_map(|side| std::iter::from_fn(|| pool.lease(side, 1)).collect::<Vec<_>>())
+        .collect();
+    leases.into_iter().for_each(|lease| pool.give_back(lease));
+    assert_eq!(pool.retained_bytes(), 512 * KIB, "half");
     let mut large = Pool::new(256 * MIB);
-    let leases: Vec<Lease> = (0..16).map_while(|_| large.lease(Side::Input, MIB)).collect();
-    leases.into_iter().for_each(|lease| large.give_back(lease));
-    assert_eq!(large.retained_bytes(), 7 * (MIB + 4 * KIB), "what fits 8 MiB");
+    use_at_once(&mut large, 80, MIB);
+    assert_eq!(large.retained_bytes(), 63 * (MIB + 4 * KIB), "what fits 64 MiB");
+}
+
+#[test]
+fn a_trim_frees_what_was_not_needed_since_the_last_one() {
+    let mut pool = Pool::new(32 * MIB);
+    use_at_once(&mut pool, 4, MIB);
+    pool.trim();
+    assert_eq!(pool.retained[8].buffers.len(), 4, "they came back since the last trim");
+    for _ in 0..5 {
+        use_at_once(&mut pool, 3, MIB);
+        pool.trim();
+        assert_eq!(pool.retained[8].buffers.len(), 3, "one is more than is in use");
+    }
+    pool.trim();
+    assert_eq!(pool.retained_bytes(), 0);
+}
+
+#[test]
+fn ten_trims_leave_nothing_and_none_frees_much_more_than_8_mib() {
+    let mut pool = Pool::new(256 * MIB);
+    use_at_once(&mut pool, 50, MIB);
+    use_at_once(&mut pool, 10, 64 * KIB);
+    use_at_once(&mut pool, 1000, 4 * KIB);
+    let mut left = pool.retained_bytes();
+    for _ in 0..10 {
+        pool.trim();
+        let freed = left - pool.retained_bytes();
+        assert!(freed < TRIM_BYTES_MAX + MIB + 4 * KIB, "{freed} bytes at once");
+        left -= freed;
+    }
+    assert_eq!(left, 0);
+    use_at_once(&mut pool, 1, 32 * MIB);
+    (0..2).for_each(|_| pool.trim());
+    assert_eq!(pool.retained_bytes(), 0, "one that is larger than a trim's share goes, too");
 }
 
 #[test]
@@ -190,7 +229,7 @@ proptest! {
             prop_assert_eq!(pool.used_bytes(Side::Output), charged(Part::Output));
             prop_assert_eq!(pool.reserve_used_bytes(), charged(Part::Reserve));
             prop_assert_eq!(pool.leases_out(), held.len());
-            let retained = pool.retained.iter().flatten().map(|bytes| bytes.len()).sum::<usize>();
+            let retained = pool.retained.iter().flat_map(|shelf| &shelf.buffers).map(|bytes| bytes.len()).sum::<usize>();
             prop_assert_eq!(pool.retained_bytes(), retained);
             prop_assert!(retained <= budget / RETAINED_SHARE && retained <= RETAINED_BYTES_MAX);
             prop_assert!(pool.leased_bytes() + retained <= budget);

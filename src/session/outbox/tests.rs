@@ -192,5 +192,16 @@ fn memory_of_a_huge_batch_is_not_kept() {
     outbox.reply(TO, &vec![1; CORK_BYTES_KEPT + 1]).expect("it fits");
     assert!(outbox.cork.len() > CORK_BYTES_KEPT);
     outbox.clear();
-    assert_eq!(outbox.cork.len(), CORK_BYTES);
+    assert_eq!((outbox.cork.len(), outbox.cork.capacity()), (CORK_BYTES, CORK_BYTES));
+}
+
+#[test]
+fn memory_of_a_large_batch_is_kept_until_it_is_trimmed() {
+    let mut outbox = Outbox::new();
+    assert!(!outbox.has_grown());
+    outbox.reply(TO, &vec![1; CORK_BYTES]).expect("it fits");
+    outbox.clear();
+    assert!(outbox.has_grown());
+    outbox.trim();
+    assert_eq!((outbox.has_grown(), outbox.cork.capacity()), (false, CORK_BYTES));
 }
