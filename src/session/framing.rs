@@ -13,9 +13,10 @@
 
 use super::ReplyTo;
 use crate::base::{CloseReason, Text};
+use crate::wire::frame::PREFIX_BYTES;
 use crate::wire::{
-    Control, ControlError, ControlFrame, Crc, DecodeError, Decoded, Extension, Foreign, FrameLimits, Header,
-    Line, LineError, RawFrame, decode, decode_line,
+    CORRELATION_ALONE, Control, ControlError, ControlFrame, Crc, DecodeError, Decoded, Extension, Foreign,
+    FrameLimits, Header, Line, LineError, decode, decode_line,
 };
 
 /// How a listener cuts its streams into messages.
@@ -98,6 +99,28 @@ pub enum Step<'a> {
     Fault(CloseReason),
 }
 
+/// The two kinds of frames that nearly all are. Nothing about them must be looked at before they are started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Simple {
+    /// Without a block.
+    Plain,
+    /// With a block that is a correlation and nothing else.
+    Correlated,
+}
+
+/// A simple frame: what [`Step::Message`] tells of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// Where a reply to it goes.
+    pub to: ReplyTo,
+    /// Its extension block, which is right; empty if it has none.
+    pub block: &'a [u8],
+    /// Its payload, without the block.
+    pub payload: &'a [u8],
+    /// Bytes that it takes in the input, its frame included.
+    pub used: usize,
+}
+
 impl Framing {
     /// Of this protocol, with payloads of at most so many bytes, lines for this route.
     pub const fn new(protocol: Protocol, payload_max: u32, line_route: u16) -> Framing {
@@ -172,23 +195,42 @@ impl Framing {
         }
     }
 
-    /// Whether an input of frames goes on with a plain one.
+    /// Of which kind the frame is that an input of frames goes on with, if it is one of the two that nearly all are.
     #[inline(always)]
-    pub fn is_plain_next(&self, input: &[u8]) -> bool {
-        input.first_chunk().is_some_and(|header| Header::from_bits(u16::from_be_bytes(*header)).is_plain())
+    pub fn simple(input: &[u8]) -> Option<Simple> {
+        let header = Header::from_bits(u16::from_be_bytes(*input.first_chunk()?));
+        if header.is_plain() {
+            return Some(Simple::Plain);
+        }
+        let is_correlated =
+            !header.is_control() && input.get(PREFIX_BYTES..)?.starts_with(&CORRELATION_ALONE);
+        is_correlated.then_some(Simple::Correlated)
     }
 
     /// The plain frame at the front of an input of frames, if a whole and right one stands there; what else does,
-    /// [`Framing::next`] tells. Most messages are plain, and all that follows is shorter for a message that surely is.
+    /// [`Framing::next`] tells. All that follows is shorter for a message whose kind is known.
     #[inline(always)]
-    pub fn next_plain<'a>(&self, input: &'a [u8], crc: &Crc) -> Option<RawFrame<'a>> {
-        if !self.is_plain_next(input) {
+    pub fn next_plain<'a>(&self, input: &'a [u8], crc: &Crc) -> Option<Request<'a>> {
+        if Framing::simple(input) != Some(Simple::Plain) {
             return None;
         }
-        match decode(input, self.limits, crc) {
-            Ok(Decoded::Frame(frame)) => Some(frame),
-            Ok(Decoded::NeedMore { .. }) | Err(_) => None,
+        let Ok(Decoded::Frame(frame)) = decode(input, self.limits, crc) else { return None };
+        let to = ReplyTo::plain(frame.header);
+        Some(Request { to, block: &[], payload: frame.payload, used: frame.frame_bytes() })
+    }
+
+    /// The same for a frame whose block is a correlation and nothing else.
+    #[inline(always)]
+    pub fn next_correlated<'a>(&self, input: &'a [u8], crc: &Crc) -> Option<Request<'a>> {
+        if Framing::simple(input) != Some(Simple::Correlated) {
+            return None;
         }
+        let Ok(Decoded::Frame(frame)) = decode(input, self.limits, crc) else { return None };
+        let (fixed, rest) = frame.payload.split_first_chunk::<{ CORRELATION_ALONE.len() }>()?;
+        let id = *rest.first_chunk()?;
+        let to = ReplyTo::correlated(frame.header, u64::from_be_bytes(id));
+        let (block, payload) = frame.payload.split_at(fixed.len() + id.len());
+        Some(Request { to, block, payload, used: frame.frame_bytes() })
     }
 
     #[inline(always)]

@@ -20,7 +20,7 @@ mod reply_to;
 mod slots;
 
 pub use farewell::{Leave, farewell, status_of};
-pub use framing::{Framing, Protocol, Role, Step};
+pub use framing::{Framing, Protocol, Request, Role, Simple, Step};
 pub use greeting::{Beat, Greeting};
 pub use outbox::{Outbox, Unwritten};
 pub use part::{Envelope, Inputs, Part, Segment, Source};

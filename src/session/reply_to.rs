@@ -55,6 +55,13 @@ impl ReplyTo {
         ReplyTo { meta: block_bytes << BLOCK_SHIFT | shape | header.bits() as u32, correlation }
     }
 
+    /// To a request whose extension block is a correlation and nothing else.
+    #[inline]
+    pub const fn correlated(header: Header, correlation: u64) -> ReplyTo {
+        let meta = BLOCK_BYTES << BLOCK_SHIFT | shape::CORRELATED | header.bits() as u32;
+        ReplyTo { meta, correlation }
+    }
+
     /// The same on a route where nobody waits for a reply: none is wanted, unless the request has a correlation.
     pub const fn on_one_way_route(self) -> ReplyTo {
         if self.is_correlated() {
@@ -142,6 +149,13 @@ mod tests {
                 assert_eq!(&to.block(status)[..to.block_bytes()], want, "case: {name}, {status}");
             }
         }
+    }
+
+    #[test]
+    fn a_correlation_alone_has_a_short_way() {
+        let (header, correlation) = (Header::from_bits(0x8001), 0x0102_0304_0506_0708);
+        let extension = Extension { correlation: Some(correlation), ..Extension::default() };
+        assert_eq!(ReplyTo::correlated(header, correlation), ReplyTo::extended(header, &extension));
     }
 
     #[test]

@@ -128,7 +128,7 @@ impl<S: Service> Shard<S> {
         let timeout = match self.turn.wait() {
             Wait::Not => Some(Duration::ZERO),
             Wait::Forever => None,
-            Wait::Until(due) => Some(Duration::from_millis(u64::from(due.since(self.turn.now().ms())))),
+            Wait::Until(due) => Some(Duration::from_millis(u64::from(due.since(self.turn.ms())))),
         };
         match self.poll.poll(events, timeout) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {

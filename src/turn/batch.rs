@@ -14,8 +14,8 @@ use crate::base::planted::{Bug, is_planted};
 use crate::base::{CloseReason, ConnId, Ms, Text, Time};
 use crate::buffer::Side;
 use crate::service::{Cx, Desk, Frame, Incoming, Replied, Reply, Service};
-use crate::session::{Framing, Greeting, Protocol, ReplyTo, Role, Source, Step};
-use crate::wire::{Header, RawFrame, Status, Unsupported};
+use crate::session::{Framing, Greeting, Protocol, ReplyTo, Request, Role, Simple, Source, Step};
+use crate::wire::{Crc, Header, Status, Unsupported};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What the replies of a batch may come to, should the socket take none of them.
@@ -144,9 +144,14 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
     ) -> (usize, Stop) {
         let mut at = start;
         loop {
-            if self.framing.is_plain_next(&input[at..]) && self.is_simple() {
+            if let Some(simple) = Framing::simple(&input[at..])
+                && self.is_simple()
+            {
                 let is_spent;
-                (at, is_spent) = self.run_plain(input, source, at);
+                (at, is_spent) = match simple {
+                    Simple::Plain => self.run_simple(input, source, at, Framing::next_plain),
+                    Simple::Correlated => self.run_simple(input, source, at, Framing::next_correlated),
+                };
                 if is_spent {
                     return (at, Stop::Budget);
                 }
@@ -193,27 +198,32 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
         }
     }
 
-    /// Whether plain frames may be taken by [`Batch::run_plain`].
+    /// Whether simple frames may be taken by [`Batch::run_simple`].
     #[inline(always)]
     fn is_simple(&self) -> bool {
         self.framing.protocol == Protocol::Frame && !self.room.is_short && !self.state.is_unusual
     }
 
-    /// Handles plain frames, until something else comes or a budget ends. Gives how far it came,
-    /// and whether a budget ended.
+    /// Handles frames of one of the two kinds that nearly all are, until something else comes or a budget ends. Gives how
+    /// far it came, and whether a budget ended.
     ///
     /// What it does is what the general loop would do with them; where all that is so rare is known not to be, it takes
     /// a third fewer instructions. Apart, since beside the general loop it gets fewer registers.
     #[inline(never)]
-    fn run_plain(&mut self, input: &[u8], source: Source, start: usize) -> (usize, bool) {
+    fn run_simple<'i>(
+        &mut self,
+        input: &'i [u8],
+        source: Source,
+        start: usize,
+        next: impl Fn(&Framing, &'i [u8], &Crc) -> Option<Request<'i>>,
+    ) -> (usize, bool) {
         let mut at = start;
-        while let Some(plain) = self.framing.next_plain(&input[at..], self.shared.desk.outbox.crc()) {
-            let RawFrame { header, payload } = plain;
-            let used = plain.frame_bytes();
+        while let Some(request) = next(&self.framing, &input[at..], self.shared.desk.outbox.crc()) {
+            let Request { to, block, payload, used } = request;
             self.hand = (at, at + used);
             let protocol = Protocol::Frame;
-            let frame = Frame { header, protocol, source, start: at, used, block: &[], payload };
-            let Replied { .. } = self.request(frame, ReplyTo::plain(header));
+            let frame = Frame { header: to.header(), protocol, source, start: at, used, block, payload };
+            let Replied { .. } = self.request(frame, to);
             at += used;
             self.counts.frames += 1;
             if self.is_spent() {

@@ -158,6 +158,8 @@ pub struct Turn<S: Service, I: Io> {
     timers_waited: bool,
     /// When buffers kept for reuse are looked at again.
     trim_at: Option<Ms>,
+    /// When the next deadline or timer comes, as of the end of the last turn.
+    due: Option<Ms>,
     /// One more than the largest slot that was ever used.
     slots_used: u32,
     hot: VecDeque<Token>,
@@ -241,6 +243,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             wheel: Wheel::new(capacity, now.ms()),
             timers_waited: false,
             trim_at: None,
+            due: None,
             slots_used: 0,
             hot: VecDeque::with_capacity(HOT_PER_TURN),
             graves: Vec::with_capacity(HOT_PER_TURN),
@@ -254,6 +257,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             inspection: None,
         };
         turn.start_service();
+        turn.due = turn.next_due();
         turn
     }
 
@@ -321,8 +325,10 @@ impl<S: Service, I: Io> Turn<S, I> {
     #[inline]
     pub fn end(&mut self, io: &mut I) {
         let is_more = self.has_more();
+        self.due = self.next_due();
         if is_more || self.has_due() {
             self.work_off(io, is_more);
+            self.due = self.next_due();
         }
         if self.shared.now.since_us(self.shared.turn_began) >= self.shared.stall_us {
             self.note_slow_turn();
@@ -413,6 +419,12 @@ impl<S: Service, I: Io> Turn<S, I> {
         self.shared.now
     }
 
+    /// The same, as deadlines count it.
+    #[inline]
+    pub fn ms(&self) -> Ms {
+        self.shared.ms
+    }
+
     /// How long the owner may wait for events now.
     #[inline]
     pub fn wait(&self) -> Wait {
@@ -424,7 +436,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         {
             return Wait::Not;
         }
-        match self.next_due() {
+        match self.due {
             None => Wait::Forever,
             Some(due) => Wait::Until(due),
         }

@@ -167,7 +167,7 @@ impl<S: Service, I: Io> Turn<S, I> {
     #[inline]
     pub(super) fn has_due(&self) -> bool {
         let is_kept = self.trim_at.is_none() && self.shared.desk.has_spare_memory();
-        is_kept || self.next_due().is_some_and(|due| due.reached(self.shared.ms))
+        is_kept || self.due.is_some_and(|due| due.reached(self.shared.ms))
     }
 
     /// Memory that is kept for reuse goes, bit by bit, when nobody reuses it. A turn too slow for other

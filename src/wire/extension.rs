@@ -35,6 +35,9 @@ mod flag {
     pub(super) const TLVS: u8 = 1 << 7;
 }
 
+/// How a block begins that is a correlation and nothing else, in a request; the eight bytes of the correlation follow.
+pub const CORRELATION_ALONE: [u8; FIXED_BYTES] = [3, flag::CORRELATION, 0, 0];
+
 /// Where a request belongs in a distributed trace: the fields of W3C Trace Context, level 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Trace {

@@ -33,7 +33,7 @@ pub mod tlv;
 
 pub use control::{ClientId, Control, ControlError, ControlFrame, Hello, Subscription, Welcome};
 pub use crc::{Crc, CrcStream};
-pub use extension::{Extension, ExtensionError, Trace, Unsupported};
+pub use extension::{CORRELATION_ALONE, Extension, ExtensionError, Trace, Unsupported};
 pub use foreign::{Foreign, TLS_ALERT};
 pub use frame::{DecodeError, Decoded, FrameLimits, RawFrame, decode, encode};
 pub use header::Header;

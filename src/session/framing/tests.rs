@@ -47,6 +47,60 @@ fn every_fault_of_a_frame_has_its_reason_and_words_with_numbers() {
     }
 }
 
+type ShortWay = fn(&Framing, &'static [u8], &Crc) -> Option<Request<'static>>;
+
+/// The short ways are taken by whom they are made for, and lead where the long one does; cut anywhere they lead nowhere.
+#[test]
+fn short_ways_to_a_request_and_the_long_one_agree() {
+    let crc = Crc::new();
+    let framing = Framing::frames(64);
+    let ways: [(Simple, ShortWay); 2] =
+        [(Simple::Plain, Framing::next_plain), (Simple::Correlated, Framing::next_correlated)];
+    const CORRELATED: &[u8] = &[3, 1, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, b'a', b'b'];
+    let with = |at: usize, byte: u8| {
+        let mut payload = CORRELATED.to_vec();
+        payload[at] = byte;
+        frame(0x8003, &payload)
+    };
+    let mut flipped = frame(0x8003, CORRELATED);
+    flipped[9] ^= 1;
+    #[rustfmt::skip]
+    let table: Vec<(&str, Vec<u8>, Option<Simple>)> = vec![
+        ("plain",              frame(3, b"abc"),                    Some(Simple::Plain)),
+        ("nothing in it",      frame(3, b""),                       Some(Simple::Plain)),
+        ("plain, wrong crc",   [&frame(3, b"abc")[..12], &[0]].concat(), Some(Simple::Plain)),
+        ("plain, too long",    frame(3, &[0; 65]),                  Some(Simple::Plain)),
+        ("correlated",         frame(0x8003, CORRELATED),           Some(Simple::Correlated)),
+        ("nothing behind it",  frame(0x8003, &CORRELATED[..12]),    Some(Simple::Correlated)),
+        ("cut in the id",      frame(0x8003, &CORRELATED[..11]),    Some(Simple::Correlated)),
+        ("cut before the id",  frame(0x8003, &CORRELATED[..4]),     Some(Simple::Correlated)),
+        ("wrong crc",          flipped,                             Some(Simple::Correlated)),
+        ("more words",         with(0, 4),                          None),
+        ("fewer words",        with(0, 2),                          None),
+        ("another flag",       with(1, 3),                          None),
+        ("no flag",            with(1, 0),                          None),
+        ("a status",           with(3, 1),                          None),
+        ("control, block",     frame(0xc003, CORRELATED),           None),
+        ("control",            frame(0x4000, b""),                  None),
+    ];
+    for (name, input, kind) in table {
+        let input: &'static [u8] = input.leak();
+        assert_eq!(Framing::simple(input), kind, "case: {name}");
+        for (simple, way) in ways {
+            let want = match framing.next(input, 0, &crc) {
+                Step::Message { to, block, payload, is_special: false, used } if kind == Some(simple) => {
+                    Some(Request { to, block, payload, used })
+                }
+                Step::Message { .. } | Step::Control { .. } | Step::NeedMore { .. } | Step::Fault(_) => None,
+            };
+            assert_eq!(way(&framing, input, &crc), want, "case: {name}, {simple:?}");
+            for end in 0..input.len() {
+                assert_eq!(way(&framing, &input[..end], &crc), None, "case: {name}, {simple:?}, {end} bytes");
+            }
+        }
+    }
+}
+
 #[test]
 fn messages_are_told_from_what_needs_no_reply() {
     let crc = Crc::new();
