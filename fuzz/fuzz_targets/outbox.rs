@@ -309,12 +309,12 @@ impl<'a> Script<'a> {
 
     /// Frames that were made elsewhere; what they say is not looked at.
     fn whole(&mut self, outbox: &mut Outbox) {
-        let is_copied = self.cut.u8() & 1 == 1;
+        let way = self.cut.u8() & 3;
         let frames = self.shared_bytes();
-        if is_copied {
-            outbox.whole_copied(frames);
-        } else {
-            outbox.whole(Bytes::from_static(frames));
+        match way {
+            0 => outbox.whole(Bytes::from_static(frames)),
+            2 => outbox.whole_shared(Bytes::from_static(frames)),
+            _ => outbox.whole_copied(frames),
         }
         self.wire.extend(frames);
     }

@@ -293,13 +293,22 @@ impl Outbox {
 
     /// Whole frames that were encoded before, as they are: large ones are not copied.
     pub fn whole(&mut self, frames: Bytes) {
+        if frames.len() < FORWARD_BYTES_MIN {
+            self.whole_copied(&frames);
+        } else {
+            self.whole_shared(frames);
+        }
+    }
+
+    /// Whole frames that were encoded before, not copied while there are pieces left.
+    pub fn whole_shared(&mut self, frames: Bytes) {
+        if !self.has_pieces_left() {
+            self.whole_copied(&frames);
+            return;
+        }
         self.seal();
         self.others += 1;
-        if frames.len() < FORWARD_BYTES_MIN || !self.has_pieces_left() {
-            self.push_cork(&frames);
-        } else {
-            self.push_shared(frames);
-        }
+        self.push_shared(frames);
         self.check();
     }
 

@@ -3,6 +3,7 @@
 //! Invariants: `input` is there exactly while bytes wait to be handled, `output` exactly while bytes wait to be
 //! written; so an idle connection holds no buffer. `paused_at` means something only while a pause bit is set.
 
+use super::Readiness;
 use crate::base::planted::{Bug, is_planted};
 use crate::base::{Address, Ms, Time, Token, U48};
 use crate::buffer::{OutQueue, Ring};
@@ -61,6 +62,26 @@ impl<C, St> Entry<C, St> {
     #[inline]
     pub(super) fn open_requests(&self) -> u32 {
         self.slots.as_ref().map_or(0, |slots| slots.open_count())
+    }
+
+    /// What the poller told of its stream.
+    #[inline]
+    pub(super) fn note(&mut self, ready: Readiness) {
+        if ready.readable {
+            self.flags.set(Flag::Readable);
+        }
+        if ready.writable {
+            self.flags.set(Flag::Writable);
+        }
+        if ready.read_closed {
+            self.flags.set(Flag::ReadClosed);
+            self.flags.set(Flag::Readable);
+        }
+        if ready.hangup {
+            self.flags.set(Flag::Hangup);
+            self.flags.set(Flag::Readable);
+            self.flags.set(Flag::Writable);
+        }
     }
 
     /// Whether whole messages may lie in the ring, left there by a stopped batch.

@@ -314,7 +314,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             self.shared.metrics.add(Counter::StaleEvents, 1);
             return;
         }
-        note_readiness(entry, ready);
+        entry.note(ready);
         let Shared { metrics, now, turn_began, .. } = &self.shared;
         metrics.observe(Timing::Ready, now.since_us(*turn_began));
         self.visit(io, token.slot);
@@ -569,25 +569,6 @@ impl<S: Service, I: Io> Turn<S, I> {
         metrics.set(Gauge::Hot, self.hot.len() as u64);
         metrics.set(Gauge::Laters, desk.laters_out() as u64);
         metrics.end_turn(now.since_us(*turn_began));
-    }
-}
-
-#[inline]
-fn note_readiness<C, St>(entry: &mut Entry<C, St>, ready: Readiness) {
-    if ready.readable {
-        entry.flags.set(Flag::Readable);
-    }
-    if ready.writable {
-        entry.flags.set(Flag::Writable);
-    }
-    if ready.read_closed {
-        entry.flags.set(Flag::ReadClosed);
-        entry.flags.set(Flag::Readable);
-    }
-    if ready.hangup {
-        entry.flags.set(Flag::Hangup);
-        entry.flags.set(Flag::Readable);
-        entry.flags.set(Flag::Writable);
     }
 }
 

@@ -117,7 +117,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         while let Some(slot) = self.wheel.pop_due(self.shared.ms) {
             self.look_at(io, slot);
         }
-        if self.shared.effects.next_due().is_some_and(|at| at <= self.shared.now) {
+        if self.has_timer_due() {
             self.call_timers();
         }
         self.trim();
@@ -163,11 +163,17 @@ impl<S: Service, I: Io> Turn<S, I> {
         self.settle(io, slot, verdict);
     }
 
+    /// Whether a timer's moment has come. To the microsecond: deadlines are counted in milliseconds, timers are not.
+    #[inline]
+    fn has_timer_due(&self) -> bool {
+        self.shared.effects.next_due().is_some_and(|at| at <= self.shared.now)
+    }
+
     /// Whether there is anything to look at by now.
     #[inline]
     pub(super) fn has_due(&self) -> bool {
         let is_kept = self.trim_at.is_none() && self.shared.desk.has_spare_memory();
-        is_kept || self.due.is_some_and(|due| due.reached(self.shared.ms))
+        is_kept || self.due.is_some_and(|due| due.reached(self.shared.ms)) || self.has_timer_due()
     }
 
     /// Memory that is kept for reuse goes, bit by bit, when nobody reuses it. A turn too slow for other
