@@ -127,7 +127,7 @@ fn shared(mut it: Waiting) -> Waiting {
 
 // A socket that takes 100 bytes at a time.
 #[library_benchmark(setup = waiting)]
-#[bench::of_1024(args = (1024, 1), config = at_most(1_960))]
+#[bench::of_1024(args = (1024, 1), config = at_most(2_030))]
 fn taken_bit_by_bit(mut it: Waiting) -> Waiting {
     for _ in 0..ROUNDS {
         it.queue.push_bytes(&mut it.pool, black_box(&it.bytes), LIMIT_BYTES).expect("the limit is far");
