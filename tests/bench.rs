@@ -38,9 +38,26 @@ fn bench(arguments: &[&str]) -> Ended {
 }
 
 /// A short run without progress, with these arguments more.
-fn short(address: &str, more: &[&str]) -> Ended {
+fn once(address: &str, more: &[&str]) -> Ended {
     bench(&[&[address, "--quiet"], &SHORT[..], more].concat())
 }
+
+/// The first valid one of five short runs, or the last.
+///
+/// A machine whose host takes a tenth of 300 ms away makes a run void, as it must, and says nothing else of it.
+fn short(address: &str, more: &[&str]) -> Ended {
+    let mut ended = once(address, more);
+    for _ in 1..5 {
+        if ended.code != Some(VOID) {
+            break;
+        }
+        ended = once(address, more);
+    }
+    ended
+}
+
+/// The exit code of a run that says nothing about the server.
+const VOID: i32 = 3;
 
 /// A directory that goes with its owner.
 struct Directory(PathBuf);
@@ -312,12 +329,12 @@ fn a_generator_that_is_starved_says_so_first_and_ends_with_3() {
         run(&mut command)
     };
     let (code, out, _) = pinned(&[]);
-    assert_eq!(code, Some(3), "{out}");
+    assert_eq!(code, Some(VOID), "{out}");
     assert!(out.starts_with("VOID: "), "{out}");
     assert!(out.contains("had no processor for") && out.contains("limit 10.0 %"), "{out}");
     // Void goes before what was asserted, whichever way that came out.
     let (code, out, _) = pinned(&["--assert", "p50<1ns"]);
-    assert_eq!(code, Some(3), "{out}");
+    assert_eq!(code, Some(VOID), "{out}");
     drop(others);
 }
 
@@ -325,8 +342,8 @@ fn a_generator_that_is_starved_says_so_first_and_ends_with_3() {
 fn a_rate_that_nobody_reaches_is_void() {
     let server = Errant::start(Fault::None);
     let ended =
-        short(&server.address.to_string(), &["--rate", "20M", "--backlog", "10k", "--in-flight", "64"]);
-    assert_eq!(ended.code, Some(3), "{}", ended.out);
+        once(&server.address.to_string(), &["--rate", "20M", "--backlog", "10k", "--in-flight", "64"]);
+    assert_eq!(ended.code, Some(VOID), "{}", ended.out);
     assert!(ended.out.starts_with("VOID: "), "{}", ended.out);
     assert!(ended.out.contains("\ndropped    "), "{}", ended.out);
 }
@@ -400,7 +417,7 @@ fn a_search_finds_a_rate_or_says_why_not() {
         None => assert_eq!(ended.code, Some(if report.verdict.is_valid() { 1 } else { 3 }), "{search:?}"),
     }
     // A condition that holds nowhere.
-    let ended = short(&server.address.to_string(), &["--find-max", "p50<1us", "--rate", "10"]);
+    let ended = once(&server.address.to_string(), &["--find-max", "p50<1us", "--rate", "10"]);
     assert!(matches!(ended.code, Some(1 | 3)), "{}", ended.out);
     let text = ended.out.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(text.contains("search p50<1us held at no rate that was tried; at "), "{}", ended.out);
@@ -428,13 +445,13 @@ fn lines_unix_sockets_and_the_floor_are_measured_too() {
     for arguments in table {
         let more = ["--connections=5", "--duration=300ms", "--warmup=0s", "--quiet", "--json=-", "--spin=0s"];
         let ended = bench(&[*arguments, &more].concat());
-        assert!(matches!(ended.code, Some(0 | 3)), "{arguments:?}: {:?} {}", ended.code, ended.errors);
+        assert!(matches!(ended.code, Some(0 | VOID)), "{arguments:?}: {:?} {}", ended.code, ended.errors);
         let report = report_of(&ended.out);
         assert!(report.counts.answered > 0 && report.counts.balance(), "{arguments:?}: {:?}", report.counts);
         assert!(report.troubles.is_empty(), "{arguments:?}: {:?}", report.troubles);
     }
-    let ended = short(&frames, &["--floor", "--pid", &pid, "--json", "-"]);
-    assert!(matches!(ended.code, Some(0 | 3)), "{:?} {}", ended.code, ended.errors);
+    let ended = once(&frames, &["--floor", "--pid", &pid, "--json", "-"]);
+    assert!(matches!(ended.code, Some(0 | VOID)), "{:?} {}", ended.code, ended.errors);
     let floor = report_of(&ended.out).floor.expect("that was asked for");
     let figures: Vec<_> = floor.ratios.iter().map(|ratio| ratio.figure.as_str()).collect();
     let wanted: &[&str] =
@@ -461,7 +478,7 @@ fn more_idle_connections_than_descriptors_are_held_by_other_processes() {
     let address = server.frames.to_string();
     let (code, out, errors) =
         run(&mut narrow(&address, &["--idle=500", "-c4", "--duration=300ms", "--warmup=0s", "--json=-"]));
-    assert!(matches!(code, Some(0 | 3)), "{code:?} {errors}");
+    assert!(matches!(code, Some(0 | VOID)), "{code:?} {errors}");
     let report = report_of(&out);
     // 136 in each beside the 64 descriptors that are kept free.
     assert_eq!((report.asked.idle, report.asked.processes), (500, 5));
