@@ -158,6 +158,17 @@ fn replies_that_follow_each_other_in_the_input_are_one_slice() {
     assert_eq!(outbox.tally(), Tally { answered: 100, failed: 0, silent: 0, deferred: 0 });
 }
 
+/// However many are shared, they leave in one vectored write.
+#[test]
+fn shared_frames_are_copied_where_pieces_run_out() {
+    let one = frame(b"for everybody");
+    let mut outbox = Outbox::new();
+    (0..200).for_each(|_| outbox.whole_shared(Bytes::from(one.clone())));
+    outbox.seal();
+    assert!(outbox.pieces.len() <= PIECES_PER_BATCH, "{} pieces", outbox.pieces.len());
+    assert_eq!(gathered(&outbox, Inputs { ring: &[], scratch: &[] }), one.repeat(200));
+}
+
 #[test]
 fn a_line_is_answered_by_a_line_however_it_is_kept() {
     let mut outbox = Outbox::new();
