@@ -213,6 +213,6 @@ back. Where a mistake is told of the line that it is in, it is covered.
 const REFERENCE_TAIL: &str = "
 ## This page
 
-It is made from the schema that reads the configuration, `src/config/schema.rs`, by
+It is made from the schema that reads the configuration, `src/config/schema/`, by
 `tidegate check --print-reference > docs/CONFIG.md`; a test compares the two.
 ";

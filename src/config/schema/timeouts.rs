@@ -1,0 +1,78 @@
+//! The keys of how long a peer may take, and of the kernel's probes.
+
+use super::{KEEPALIVE_TIME_MAX, Key, Kind, Only, SECOND, deadline};
+use crate::base::limits::{
+    FRAME_DEADLINE_BASE, HEARTBEAT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES,
+    KEEPALIVE_PROBES_MAX, LINGER, WRITE_STALL,
+};
+use crate::config::value::Value;
+
+pub(super) static TIMEOUTS: &[Key] = &[
+    Key {
+        name: "frame",
+        only: Only::All,
+        kind: deadline(None),
+        default: Some(Value::Time(FRAME_DEADLINE_BASE)),
+        meaning: "A frame must be whole so long after its first byte, plus the time that its length takes at 16KiB a second.",
+        why: "A lost segment is sent again within seconds; who sends a byte now and then holds memory for nothing.",
+    },
+    Key {
+        name: "idle",
+        only: Only::All,
+        kind: deadline(Some("off")),
+        default: Some(Value::Word("off")),
+        meaning: "A connection without a whole message for so long is closed.",
+        why: "A quiet client is no wrong one; those that said HELLO have their heartbeat.",
+    },
+    Key {
+        name: "heartbeat",
+        only: Only::All,
+        kind: deadline(Some("off")),
+        default: Some(Value::Time(HEARTBEAT)),
+        meaning: "A peer that said HELLO and then nothing for so long is sent a PING; after twice as long it is closed.",
+        why: "Less than the time after which routers forget a quiet connection.",
+    },
+    Key {
+        name: "write_stall",
+        only: Only::All,
+        kind: deadline(None),
+        default: Some(Value::Time(WRITE_STALL)),
+        meaning: "A peer that takes no byte for so long while output waits for it is closed.",
+        why: "Long enough for a change of network.",
+    },
+    Key {
+        name: "linger",
+        only: Only::All,
+        kind: deadline(None),
+        default: Some(Value::Time(LINGER)),
+        meaning: "How long a connection is still read after its last reply, so that no reset destroys it on its way.",
+        why: "Some round trips to anywhere.",
+    },
+];
+
+pub(super) static KEEPALIVE: &[Key] = &[
+    Key {
+        name: "idle",
+        only: Only::All,
+        kind: Kind::Time { least: SECOND, most: KEEPALIVE_TIME_MAX, step: SECOND, word: Some("off") },
+        default: Some(Value::Time(KEEPALIVE_IDLE)),
+        meaning: "Silence after which probes begin, in whole seconds. \"off\": no probes, and the two others don't count.",
+        why: "With the two others a dead peer is found within five minutes.",
+    },
+    Key {
+        name: "interval",
+        only: Only::All,
+        kind: Kind::Time { least: SECOND, most: KEEPALIVE_TIME_MAX, step: SECOND, word: None },
+        default: Some(Value::Time(KEEPALIVE_INTERVAL)),
+        meaning: "The pause between two probes, in whole seconds.",
+        why: "A gap of that length is no reason to give a peer up.",
+    },
+    Key {
+        name: "count",
+        only: Only::All,
+        kind: Kind::Count { least: 1, most: KEEPALIVE_PROBES_MAX as u64, word: None },
+        default: Some(Value::Count(KEEPALIVE_PROBES as u64)),
+        meaning: "Unanswered probes after which the connection is reset.",
+        why: "One may get lost, and another one.",
+    },
+];
