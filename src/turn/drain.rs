@@ -18,12 +18,18 @@ impl<S: Service, I: Io> Turn<S, I> {
     /// the latest. Call between [`Turn::begin`] and [`Turn::end`].
     pub fn begin_drain(&mut self, io: &mut I, until: Ms) {
         self.shared.history.note_loop(self.shared.now, Happened::DrainBegan, self.table.len() as u64);
+        let is_first = self.shared.drain_until.is_none();
         self.shared.drain_until = Some(match self.shared.drain_until {
             Some(before) => before.min(until),
             None => until,
         });
         self.stop_accepting(io);
         for slot in self.slots() {
+            if is_first {
+                // One that drains already, because of its age, has the grace of all from now on.
+                let entry = &mut self.table[slot as usize];
+                self.shared.step(entry.token(slot), &mut entry.phase, Event::Prolong(until));
+            }
             self.drain(io, slot, until);
         }
     }

@@ -160,7 +160,8 @@ impl<S: Service, I: Io> Turn<S, I> {
         let idle_ms = self.shared.limits.idle.map_or(0, whole_ms);
         let mut visit = self.begin_visit(io, slot);
         let verdict = match due {
-            Due::Phase if visit.is_aged() || visit.is_done() => visit.finish_draining(),
+            Due::Phase if visit.is_aged() => visit.end_aged(),
+            Due::Phase if visit.is_done() => visit.finish_draining(),
             Due::Phase => {
                 visit.remember(Text::EMPTY);
                 visit.step(Event::Tick(now));

@@ -5,7 +5,7 @@
 //! and destroy replies on their way. Never: a way back.
 
 use super::{Got, Verdict, Visit};
-use crate::base::limits::{FLUSH_GRACE, LINGER_BYTES_MAX};
+use crate::base::limits::{AGED_GRACE, FLUSH_GRACE, LINGER_BYTES_MAX};
 use crate::base::planted::{Bug, is_planted};
 use crate::base::{CloseReason, Text};
 use crate::mailbox::Happened;
@@ -17,6 +17,7 @@ use crate::turn::entry::Flag;
 use crate::turn::history::describe;
 use std::fmt;
 use std::io::IoSliceMut;
+use std::time::Duration;
 
 /// Reads of one visit to a lingering connection.
 const LINGER_READS: u32 = 4;
@@ -55,6 +56,10 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     fn take_leave(&mut self, leave: Leave) {
         let why = leave.why;
         self.remember(leave.text);
+        if self.is_aged() {
+            // Its end has bounds of its own, and they need not fit the grace that it had.
+            self.prolong(self.shared.limits.request_deadline + 2 * FLUSH_GRACE);
+        }
         if self.entry.phase.is_serving() {
             let address = self.entry.address.get();
             self.shared.journal.leave(self.shared.ms, self.id, address, why, leave.text.as_str());
@@ -98,11 +103,25 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         matches!(self.entry.phase, Phase::Draining { .. }) && self.shared.drain_until.is_none()
     }
 
+    fn prolong(&mut self, by: Duration) {
+        self.step(Event::Prolong(self.shared.ms.after(by)));
+    }
+
     /// The server drains, or its time is up, and all that is wanted of it has been done.
     #[cold]
     pub(in crate::turn) fn finish_draining(&mut self) -> Verdict {
         let (why, text) = self.shared.why_draining();
         self.finish(why, text)
+    }
+
+    /// The grace of its age is over. What it had sent before is answered, if that takes longer.
+    #[cold]
+    pub(in crate::turn) fn end_aged(&mut self) -> Verdict {
+        if self.entry.has_unparsed() {
+            self.prolong(AGED_GRACE);
+            return self.wait_for_space();
+        }
+        self.finish_draining()
     }
 
     /// The same for a peer that was not told, and was read to would-block. One whose server stays has time for the message
