@@ -10,6 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
 use tidegate::base::Rng;
+use tidegate::base::limits::WhenOver;
 use tidegate::service::AfterPanic;
 use tidegate::sim::{Backend, Coverage, Failure, Plan, Report, World};
 use zoo::{
@@ -51,6 +52,7 @@ fn plan(seed: u64, rng: &mut Rng) -> Plan {
         plan.tokens = vec![(b"right".to_vec(), true), (b"".to_vec(), true), (b"wrong".to_vec(), false)];
     }
     plan.short_deadlines = rng.chance(400);
+    refuse_some(&mut plan);
     plan.commands = if rng.chance(150) { u32::try_from(rng.between(1, 12)).expect("a few") } else { 0 };
     let address = "10.1.0.1:7000".parse().expect("an address");
     let trouble = if rng.chance(600) { rng.below(900) } else { 0 };
@@ -65,6 +67,27 @@ fn plan(seed: u64, rng: &mut Rng) -> Plan {
         plan.trace_max = usize::MAX;
     }
     plan
+}
+
+/// In some worlds whoever is too fast is refused. From chance of its own, so that it changes nothing else.
+fn refuse_some(plan: &mut Plan) {
+    let mut rng = Rng::new(plan.seed ^ 0x0EF0_5E11);
+    if !rng.chance(100) {
+        return;
+    }
+    plan.limits.when_over = WhenOver::Refuse;
+    let most = u32::try_from(rng.between(1, 300)).expect("a few");
+    match rng.below(3) {
+        0 => plan.limits.messages_per_second = Some(most),
+        1 => plan.limits.bytes_per_second = Some(u64::from(most) * 1024),
+        _ => plan.limits.address_messages_per_second = Some(most * 4),
+    }
+    for listener in &mut plan.listeners {
+        // A line that wants no reply has no way to say so, and a refusal would be one.
+        if listener.framing.line_route.route_or_code() == 2 {
+            listener.framing = listener.framing.with_line_route(1);
+        }
+    }
 }
 
 fn world(seed: u64) -> World<Zoo> {

@@ -85,6 +85,8 @@ close_reasons! {
     Drained => "drained", Temporary;
     /// The server drained, and time ran out before everything received was answered and taken.
     DrainForced => "drain_forced", Temporary;
+    /// It had been open for as long as a connection may be.
+    Aged => "aged", Temporary;
     /// The service, or the program around it, wanted it to end.
     ClosedByService => "closed_by_service", Temporary;
     /// A server that we dialed could not be reached in time.
@@ -104,7 +106,13 @@ impl CloseReason {
 
     /// Whether nothing was wrong: the peer was done, or we were.
     pub const fn is_in_order(self) -> bool {
-        matches!(self, CloseReason::PeerClosed | CloseReason::Drained | CloseReason::ClosedByService)
+        matches!(
+            self,
+            CloseReason::PeerClosed
+                | CloseReason::Drained
+                | CloseReason::Aged
+                | CloseReason::ClosedByService
+        )
     }
 
     /// Whether an end for this reason is worth a look: not the daily weather of a server.

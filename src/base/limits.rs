@@ -4,8 +4,10 @@
 //! are constants of the design. The asserts at the end hold the relations at compile time.
 
 mod given;
+mod quotas;
 
-pub use given::Limits;
+pub use given::{Limits, WhenOver};
+pub use quotas::*;
 
 use std::time::Duration;
 

@@ -1,10 +1,11 @@
-//! What every other module may know: limits, fault classes, ids, addresses, time, units, a seeded
+//! What every other module may know: limits, fault classes, ids, addresses, time, rates, units, a seeded
 //! generator.
 //!
 //! Always holds: nothing here depends on another module of this crate, and nothing here has an effect.
 //! Never: sockets, clocks, the environment. Time is a value that somebody above hands in.
 
 pub mod address;
+pub mod bucket;
 pub mod close;
 pub mod fault;
 pub mod id;
@@ -18,6 +19,7 @@ pub mod u48;
 pub mod units;
 
 pub use address::Address;
+pub use bucket::{Bucket, Rate};
 pub use close::CloseReason;
 pub use fault::Fault;
 pub use id::{ConnId, Token};

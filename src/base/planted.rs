@@ -62,11 +62,13 @@ pub enum Bug {
     LargeLater,
     /// A connection that is being dialed is never given up.
     DialForEver,
+    /// Reading stays paused when the rate allows more.
+    RatePauseKept,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 28] = [
+    pub const ALL: [Bug; 29] = [
         Bug::HotPushLost,
         Bug::WrittenTwice,
         Bug::GenerationIgnored,
@@ -95,6 +97,7 @@ impl Bug {
         Bug::NoticeFlood,
         Bug::LargeLater,
         Bug::DialForEver,
+        Bug::RatePauseKept,
     ];
 }
 

@@ -162,12 +162,16 @@ happenings! {
     PausedMemory => "paused_memory", "";
     /// It is not read, because so many of its requests are open.
     PausedSlots => "paused_slots", "requests";
+    /// It is not read, because it or its address sent more than the rate allows; for so long, as it stands.
+    PausedRate => "paused_rate", "milliseconds";
     /// This much of its output waits, and that is no reason any more not to read it.
     ResumedOutput => "resumed_output", "bytes";
     /// Memory is no reason any more not to read it.
     ResumedMemory => "resumed_memory", "";
     /// So many of its requests are open, and that is no reason any more not to read it.
     ResumedSlots => "resumed_slots", "requests";
+    /// The rate is no reason any more not to read it.
+    ResumedRate => "resumed_rate", "";
     /// A batch of its messages held up the loop.
     Stalled => "stalled", "microseconds";
     /// A handler of its requests panicked.
@@ -182,7 +186,9 @@ happenings! {
     Evicted => "evicted", "";
     /// The service, or the program around it, wanted it to end, with this status.
     ClosedByService => "closed_by_service", "status";
-    /// It takes part in the drain.
+    /// It has been open for as long as it may be.
+    Aged => "aged", "seconds";
+    /// It takes part in the drain, or has come of age.
     Draining => "draining", "";
     /// It is read no more; its open requests are waited for.
     Answering => "answering", "";

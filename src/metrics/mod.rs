@@ -46,6 +46,10 @@ figures! {
         Accepted => "accepted",
         /// Connections told OVERLOADED and closed because the table was full.
         RefusedFull => "refused_full",
+        /// Connections told OVERLOADED and closed because their listener had as many as it may.
+        RefusedListener => "refused_listener",
+        /// Connections told OVERLOADED and closed because their address had as many as it may.
+        RefusedAddress => "refused_address",
         /// Connections told OVERLOADED and closed because descriptors had run out.
         RefusedDescriptors => "refused_descriptors",
         /// Times that accepting stopped because descriptors or memory had run out.
@@ -54,6 +58,8 @@ figures! {
         AcceptAborted => "accept_aborted",
         /// Accepts and registrations that failed in a way that has no name here.
         AcceptFailed => "accept_failed",
+        /// Times that accepting waited because newcomers came faster than the accept rate.
+        AcceptsPaced => "accepts_paced",
         /// Bytes read from sockets.
         BytesIn => "bytes_in",
         /// Bytes that sockets took.
@@ -98,6 +104,12 @@ figures! {
         PausedOutput => "paused_output",
         /// Times that a connection's reading was paused because buffers were short.
         PausedMemory => "paused_memory",
+        /// Times that a connection's reading was paused because it, or its address, sent more than the rate allows.
+        PausedRate => "paused_rate",
+        /// Requests answered OVERLOADED because their connection, or its address, sent more than the rate allows.
+        RefusedRate => "refused_rate",
+        /// Messages for a connection that were dropped because others sent it more than the rate allows.
+        DeliveriesDropped => "deliveries_dropped",
         /// Connections ended to free their buffers.
         Evicted => "evicted",
         /// Events for connections that were already gone.
@@ -170,6 +182,8 @@ figures! {
         WaitingForMemory => "waiting_for_memory",
         /// Connections that are not read because too many of their requests are open.
         WaitingForSlots => "waiting_for_slots",
+        /// Connections that are not read because they, or their address, sent more than the rate allows.
+        WaitingForRate => "waiting_for_rate",
     }
 }
 

@@ -25,6 +25,7 @@ pub struct Listener {
     /// Of all lines; not looked at for frames.
     route: u16,
     wants_hello: bool,
+    connections_max: Option<u32>,
     options: ListenOptions,
 }
 
@@ -47,7 +48,14 @@ impl Listener {
     }
 
     fn with(address: String, framing: Framing) -> Listener {
-        Listener { address, framing, route: 0, wants_hello: false, options: ListenOptions::default() }
+        Listener {
+            address,
+            framing,
+            route: 0,
+            wants_hello: false,
+            connections_max: None,
+            options: ListenOptions::default(),
+        }
     }
 
     /// Every peer's first frame must be a HELLO that [`Service::on_hello`] accepts; who sends anything else is told
@@ -70,6 +78,14 @@ impl Listener {
     #[must_use]
     pub const fn route(mut self, route: u16) -> Listener {
         self.route = route;
+        self
+    }
+
+    /// The most connections that this listener may have at once, on all loops together, `1..=16776192`; those beyond are told
+    /// OVERLOADED. Default: as many as the server may have.
+    #[must_use]
+    pub const fn max_connections(mut self, connections: u32) -> Listener {
+        self.connections_max = Some(connections);
         self
     }
 
@@ -190,7 +206,11 @@ impl Builder {
         self.local_addrs.push(ip.map_or(endpoint, Endpoint::Ip));
         self.sockets.push((socket, listener.options));
         let framing = listener.framing.with_line_route(listener.route);
-        self.listeners.push(ListenerConfig { framing, wants_hello: listener.wants_hello });
+        self.listeners.push(ListenerConfig {
+            framing,
+            wants_hello: listener.wants_hello,
+            connections_max: listener.connections_max,
+        });
         Ok(self)
     }
 

@@ -10,7 +10,7 @@ use crate::metrics::ShardMetrics;
 use crate::net::{self, Endpoint, Held, KERNEL_SPREADS, ListenOptions, Listener};
 use crate::service::{Job, NoWorkers, Service, Workers};
 use crate::shard::{Group, Poller, Shard, pin_thread};
-use crate::turn::{RouteLabel, TurnConfig};
+use crate::turn::{Quotas, RouteLabel, TurnConfig};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -42,6 +42,7 @@ where
     let (group, pollers) = Group::new(shards, builder.connections_max).map_err(Error::Host)?;
     let budget_bytes = builder.budget_bytes / usize::from(shards);
     let labels: Arc<[RouteLabel]> = builder.labels.clone().into();
+    let quotas = Arc::new(Quotas::new(builder.listeners.len()));
     let capacity = capacity_of(&builder, budget_bytes, Arc::clone(&labels));
     let (dealt, held) = deal_out(builder.sockets, &builder.local_addrs, shards)?;
     let (start, seed) = (Instant::now(), seed());
@@ -63,6 +64,7 @@ where
             mailbox: Arc::clone(group.mailbox(shard).expect("one for each loop")),
             peers: group.mailboxes().cloned().collect(),
             workers: Arc::clone(&workers),
+            quotas: Arc::clone(&quotas),
             seats: Arc::clone(group.seats(shard).expect("one for each loop")),
         };
         let parts = Parts { config, poller, sockets, group: Arc::clone(&group), start, pin: builder.pin };

@@ -35,7 +35,7 @@ pub const fn status_of(why: CloseReason) -> Option<Status> {
         CloseReason::WriteStall | CloseReason::SlowConsumer => Some(Status::SLOW_CONSUMER),
         CloseReason::Memory => Some(Status::OVERLOADED),
         CloseReason::Panicked | CloseReason::ClosedByService => Some(Status::INTERNAL),
-        CloseReason::Drained | CloseReason::DrainForced => Some(Status::DRAINING),
+        CloseReason::Drained | CloseReason::DrainForced | CloseReason::Aged => Some(Status::DRAINING),
     }
 }
 
@@ -100,6 +100,7 @@ fn farewell_line(out: &mut Vec<u8>, status: Status, why: CloseReason, text: &str
         | CloseReason::SlowConsumer
         | CloseReason::Drained
         | CloseReason::DrainForced
+        | CloseReason::Aged
         | CloseReason::Failed => {}
     }
 }

@@ -404,6 +404,7 @@ const fn rule_of_conduct(why: CloseReason) -> Option<&'static str> {
         | CloseReason::Panicked
         | CloseReason::Drained
         | CloseReason::DrainForced
+        | CloseReason::Aged
         | CloseReason::ClosedByService
         | CloseReason::DialFailed
         | CloseReason::Failed => None,

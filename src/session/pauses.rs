@@ -13,6 +13,13 @@ pub enum Pause {
     Memory = 1 << 1,
     /// As many requests are open as may be.
     Slots = 1 << 2,
+    /// It sent more than its rate allows.
+    Rate = 1 << 3,
+}
+
+impl Pause {
+    /// All of them.
+    pub const ALL: [Pause; 4] = [Pause::Output, Pause::Memory, Pause::Slots, Pause::Rate];
 }
 
 /// The set of causes.
@@ -55,7 +62,7 @@ mod tests {
     /// Whatever the order, reading stops at the first cause and goes on at the last.
     #[test]
     fn only_the_first_set_and_the_last_clear_are_edges() {
-        let all = [Pause::Output, Pause::Memory, Pause::Slots];
+        let all = Pause::ALL;
         let pairs = all.iter().flat_map(|one| all.iter().map(move |two| (*one, *two)));
         for (first, second) in pairs.filter(|(one, two)| one != two) {
             let mut pauses = Pauses::default();

@@ -16,6 +16,8 @@
 //! that are open are still answered. Flushing: what is due is on its way out. Lingering: the write side is shut, and what still comes is read and thrown away, because
 //! closing with unread input makes the kernel destroy replies in flight.
 //!
+//! One connection may drain alone, because it has come of age: then its grace may be prolonged, since nobody waits for it.
+//!
 //! Invariants: a close reason, once set, never changes, with one exception: a drain whose time runs out before
 //! everything was taken ends `DrainForced`. Every phase but `Open` has a deadline.
 
@@ -68,6 +70,8 @@ pub enum Event {
     Connected,
     /// The server drains, with grace until then.
     DrainBy(Ms),
+    /// One that drains alone, because of its age, gets another grace.
+    Prolong(Ms),
     /// Nothing more will be read, and requests are open, which should be answered by `until`.
     Await {
         /// Why it ends.
@@ -102,13 +106,14 @@ impl Phase {
     #[must_use]
     pub fn step(self, event: Event) -> Phase {
         use CloseReason::{DialFailed, DrainForced, Drained};
-        use Event::{Await, Connected, DrainBy, Finish, Flushed, Lost, PeerEnded, Tick};
+        use Event::{Await, Connected, DrainBy, Finish, Flushed, Lost, PeerEnded, Prolong, Tick};
         use Phase::{Answering, Closed, Connecting, Draining, Flushing, Lingering, Open};
         match (self, event) {
             (
                 Closed(why),
                 Connected
                 | DrainBy(_)
+                | Prolong(_)
                 | Await { .. }
                 | Finish { .. }
                 | Flushed { .. }
@@ -125,13 +130,16 @@ impl Phase {
             (Connecting { until: first }, DrainBy(until)) => Connecting { until: first.min(until) },
             (Connecting { .. }, Await { why, .. } | Finish { why, .. } | Lost(why)) => Closed(why),
             (Connecting { until }, Tick(now)) if until.reached(now) => Closed(DialFailed),
-            (live @ Connecting { .. }, Flushed { .. } | PeerEnded | Tick(_)) => live,
+            (live @ Connecting { .. }, Prolong(_) | Flushed { .. } | PeerEnded | Tick(_)) => live,
 
             (Open, DrainBy(until)) => Draining { until },
             (Draining { until: first }, DrainBy(until)) => Draining { until: first.min(until) },
             (Answering { why, until: first }, DrainBy(until)) => Answering { why, until: first.min(until) },
             (Flushing { why, until: first }, DrainBy(until)) => Flushing { why, until: first.min(until) },
             (Lingering { why, until: first }, DrainBy(until)) => Lingering { why, until: first.min(until) },
+
+            (Draining { .. }, Prolong(until)) => Draining { until },
+            (live @ (Open | Answering { .. } | Flushing { .. } | Lingering { .. }), Prolong(_)) => live,
 
             (Open, Await { why, until }) => Answering { why, until },
             (Draining { until: grace }, Await { why, until }) => Answering { why, until: grace.min(until) },
@@ -251,7 +259,7 @@ mod tests {
         Phase::Connecting { until: LATER },
     ];
 
-    const EVENTS: [Event; 10] = [
+    const EVENTS: [Event; 11] = [
         Event::DrainBy(SOON),
         Event::Finish { why: PeerClosed, until: NOW },
         Event::Flushed { peer_ended: false, until: NOW },
@@ -262,6 +270,7 @@ mod tests {
         Event::Tick(LATER),
         Event::Await { why: PeerClosed, until: NOW },
         Event::Connected,
+        Event::Prolong(SOON),
     ];
 
     /// Every phase against every event: rows are phases, columns events, in the order above.
@@ -273,15 +282,15 @@ mod tests {
         let wait = |why, until| Answering { why, until };
         let linger = |why, until| Lingering { why, until };
         #[rustfmt::skip]
-        let want: [[Phase; 10]; 8] = [
-            [Draining { until: SOON }, finish(PeerClosed, NOW), Open, Open, Open, Closed(Reset), Open, Open, wait(PeerClosed, NOW), Open],
-            [Draining { until: SOON }, finish(PeerClosed, NOW), draining, draining, draining, Closed(Reset), draining, Closed(DrainForced), wait(PeerClosed, NOW), draining],
-            [finish(BadCrc, SOON), telling, linger(BadCrc, NOW), Closed(BadCrc), telling, Closed(BadCrc), telling, Closed(BadCrc), telling, telling],
-            [leaving, leaving, linger(Drained, NOW), Closed(Drained), leaving, Closed(Drained), Closed(DrainForced), Closed(DrainForced), leaving, leaving],
-            [linger(BadCrc, SOON), lingering, lingering, lingering, Closed(BadCrc), Closed(BadCrc), lingering, Closed(BadCrc), lingering, lingering],
-            [over; 10],
-            [wait(BadCrc, SOON), finish(BadCrc, NOW), answering, answering, answering, Closed(BadCrc), answering, Closed(BadCrc), answering, answering],
-            [Phase::Connecting { until: SOON }, Closed(PeerClosed), connecting, connecting, connecting, Closed(Reset), connecting, Closed(DialFailed), Closed(PeerClosed), Open],
+        let want: [[Phase; 11]; 8] = [
+            [Draining { until: SOON }, finish(PeerClosed, NOW), Open, Open, Open, Closed(Reset), Open, Open, wait(PeerClosed, NOW), Open, Open],
+            [Draining { until: SOON }, finish(PeerClosed, NOW), draining, draining, draining, Closed(Reset), draining, Closed(DrainForced), wait(PeerClosed, NOW), draining, Draining { until: SOON }],
+            [finish(BadCrc, SOON), telling, linger(BadCrc, NOW), Closed(BadCrc), telling, Closed(BadCrc), telling, Closed(BadCrc), telling, telling, telling],
+            [leaving, leaving, linger(Drained, NOW), Closed(Drained), leaving, Closed(Drained), Closed(DrainForced), Closed(DrainForced), leaving, leaving, leaving],
+            [linger(BadCrc, SOON), lingering, lingering, lingering, Closed(BadCrc), Closed(BadCrc), lingering, Closed(BadCrc), lingering, lingering, lingering],
+            [over; 11],
+            [wait(BadCrc, SOON), finish(BadCrc, NOW), answering, answering, answering, Closed(BadCrc), answering, Closed(BadCrc), answering, answering, answering],
+            [Phase::Connecting { until: SOON }, Closed(PeerClosed), connecting, connecting, connecting, Closed(Reset), connecting, Closed(DialFailed), Closed(PeerClosed), Open, connecting],
         ];
         for (phase, row) in PHASES.iter().zip(want) {
             for (event, want) in EVENTS.iter().zip(row) {

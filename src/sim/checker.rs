@@ -35,8 +35,10 @@ pub(super) enum Farewell {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment<'a> {
     pub(super) now: Time,
-    /// The server drains.
+    /// The server drains, or may tell one connection that it is too old.
     pub(super) has_drained: bool,
+    /// The server refuses requests that come too fast.
+    pub(super) may_refuse: bool,
     /// A service was made anew, and what the one before had deferred was dropped.
     pub(super) was_rebuilt: bool,
     /// When the message of each due had arrived at the server's kernel, by the due's index.
@@ -371,6 +373,7 @@ impl Checker {
             unheard.header == header
                 && (unheard.fails.contains(&code)
                     || unheard.is_request && code == status::DRAINING && moment.has_drained
+                    || unheard.is_request && code == status::OVERLOADED && moment.may_refuse
                     || unheard.is_request && code == status::DEADLINE_EXCEEDED)
         };
         if !self.unheard.iter().any(|unheard| is_right(&unheard)) {
@@ -495,6 +498,7 @@ impl Checker {
                 status::OUTCOME_UNKNOWN => is_overdue || self.may_overflow(moment),
                 status::DRAINING => moment.has_drained && self.welcome.is_some(),
                 status::INTERNAL => moment.was_rebuilt,
+                status::OVERLOADED => moment.may_refuse && self.protocol != Protocol::Bare,
                 _ => false,
             }
     }

@@ -4,7 +4,7 @@ use super::backend::Backend;
 use super::io::pick;
 use super::socket::Capacity;
 use super::weather::Weather;
-use crate::base::limits::{BUDGET_BYTES_MIN, Limits};
+use crate::base::limits::{BUDGET_BYTES_MIN, Limits, WhenOver};
 use crate::base::{Rng, Time};
 use crate::session::Framing;
 use crate::turn::ListenerConfig;
@@ -78,7 +78,8 @@ pub struct Plan {
     pub budget_bytes: usize,
     /// The server's listeners; clients spread evenly over them.
     pub listeners: Vec<ListenerConfig>,
-    /// The server's bounds and deadlines.
+    /// The server's bounds and deadlines. A drawn plan has rates that make connections wait; with those that refuse, which
+    /// requests are started is left to chance: not for models that keep state.
     pub limits: Limits,
     /// What goes wrong.
     pub weather: Weather,
@@ -128,15 +129,46 @@ impl Plan {
             start: draw_start(&mut rng),
             trace_max: 60,
         };
+        plan.draw_quotas();
         // What other threads do is done in time, unless a test is about what is not.
         let in_time_us = u64::try_from(plan.limits.request_deadline.as_micros() / 2).unwrap_or(u64::MAX);
         plan.work_us.1 = plan.work_us.1.min(in_time_us);
         plan
     }
 
+    /// Ages, rates, and places of listeners and addresses. From chance of their own, so that they change nothing else.
+    fn draw_quotas(&mut self) {
+        let mut rng = Rng::new(self.seed ^ 0x9_0A7A_5E11);
+        let few = |rng: &mut Rng| u32::try_from(rng.between(1, 5)).unwrap_or(1);
+        for listener in &mut self.listeners {
+            listener.connections_max = rng.chance(60).then(|| few(&mut rng));
+        }
+        let limits = &mut self.limits;
+        limits.per_address = rng.chance(60).then(|| few(&mut rng));
+        limits.accept_rate =
+            rng.chance(100).then(|| u32::try_from(rng.between(20, 400)).unwrap_or(20));
+        if rng.chance(120) {
+            limits.max_age = Some(Duration::from_millis(rng.between(20, 4_000)));
+            limits.max_age_jitter = [0, 10, 50][pick(&mut rng, 3)];
+        }
+        if rng.chance(150) {
+            limits.burst = Duration::from_millis(rng.between(10, 500));
+            // Slow enough to be felt, and fast enough for a batch to be paid back within two seconds.
+            let mut rate = |least: u64| {
+                let rate = u32::try_from(rng.between(least, 20 * least)).unwrap_or(1);
+                rng.chance(500).then_some(rate)
+            };
+            limits.messages_per_second = rate(150);
+            limits.address_messages_per_second = rate(1_000);
+            limits.deliveries_per_second = rate(20);
+            limits.bytes_per_second = rate(200_000).map(u64::from);
+            limits.address_bytes_per_second = rate(2_000_000).map(u64::from);
+        }
+    }
+
     /// A world without weather, with room for everything, as a base for tests of one thing.
     pub fn calm(seed: u64, routes: &[u16]) -> Plan {
-        Plan {
+        let mut plan = Plan {
             pipe_bytes: (60_000, 600_000),
             connections_max: 64,
             descriptors: None,
@@ -145,7 +177,9 @@ impl Plan {
             weather: Weather::calm(),
             drain: None,
             ..Plan::draw(seed, routes)
-        }
+        };
+        plan.listeners.iter_mut().for_each(|listener| listener.connections_max = None);
+        plan
     }
 
     pub(super) fn draw_capacity(&self, rng: &mut Rng) -> Capacity {
@@ -232,4 +266,11 @@ fn draw_limits(rng: &mut Rng, is_idle_watched: bool) -> Limits {
         connect_deadline: Duration::from_millis(rng.between(500, 3_000)),
         ..Limits::default()
     }
+}
+
+/// Whether requests that come too fast are refused.
+pub(super) fn refuses(limits: &Limits) -> bool {
+    let has_rates = [limits.messages_per_second, limits.address_messages_per_second].iter().any(Option::is_some)
+        || [limits.bytes_per_second, limits.address_bytes_per_second].iter().any(Option::is_some);
+    has_rates && limits.when_over == WhenOver::Refuse
 }

@@ -10,6 +10,7 @@ use super::checker::{Farewell, Moment};
 use super::client::Client;
 use super::codec::status;
 use super::io::{SimIo, StreamEnd};
+use super::plan::refuses;
 use super::script::{Finale, Reading};
 use super::socket::{Fate, Fin, Socket};
 use super::witness::Seen;
@@ -93,7 +94,8 @@ impl Case<'_> {
     fn moment(&self) -> Moment<'_> {
         Moment {
             now: self.at,
-            has_drained: self.world.drain.is_some(),
+            has_drained: self.world.drain.is_some() || self.world.limits.max_age.is_some(),
+            may_refuse: refuses(self.world.limits),
             was_rebuilt: self.world.rebuilds > 0,
             arrivals: &self.client.arrivals,
             message_bytes: self.seen.message_bytes,
@@ -143,6 +145,7 @@ impl Case<'_> {
             Why::Memory => self.world.is_tight,
             Why::Panicked => self.world.rebuilds > 0,
             Why::Drained => self.world.drain.is_some_and(|(begun, _)| self.at >= begun),
+            Why::Aged => return self.was_old(),
             Why::DrainForced => self.is_past_grace(),
         };
         if is_allowed { Ok(()) } else { Err(format!("not with {finale:?}")) }
@@ -156,6 +159,16 @@ impl Case<'_> {
     fn was_idle(&self) -> Result<(), String> {
         let idle = self.world.limits.idle.ok_or("no idle limit is set")?;
         self.silence_was(self.client.whole_at, idle.as_micros())
+    }
+
+    /// Whether it had been open for as long as it may be, or so many percent less.
+    fn was_old(&self) -> Result<(), String> {
+        let limits = self.world.limits;
+        let most = limits.max_age.ok_or("connections have no age")?.as_micros();
+        let least = most * (100 - u128::from(limits.max_age_jitter)) / 100;
+        let age = u128::from(self.at.since_us(self.seen.opened));
+        // Both are counted in whole milliseconds.
+        if age + 2_000 >= least { Ok(()) } else { Err(format!("after {age} us of {least}")) }
     }
 
     /// Whether it was asked whether it is there, and has not answered: two intervals without a word.
@@ -178,7 +191,7 @@ impl Case<'_> {
             return Err(format!("after a WELCOME that says {welcome:?}"));
         }
         let has_seen_all = self.client.saw == StreamEnd::End && checker.is_whole();
-        if self.why == CloseReason::Drained && has_seen_all && !checker.is_told_to_leave() {
+        if matches!(self.why, CloseReason::Drained | CloseReason::Aged) && has_seen_all && !checker.is_told_to_leave() {
             return Err("without having been told to leave".to_owned());
         }
         let here_ms = self.at.since_us(self.client.start) / 1000;
@@ -253,7 +266,8 @@ impl Case<'_> {
             | Why::ClosedByService
             | Why::Panicked
             | Why::Memory
-            | Why::Drained => true,
+            | Why::Drained
+            | Why::Aged => true,
             Why::DialFailed
             | Why::Reset
             | Why::WriteStall
@@ -385,8 +399,8 @@ impl Case<'_> {
             Why::FrameDeadline => on_frames(status::PROTOCOL),
             Why::Idle | Why::Heartbeat => on_frames(status::IDLE),
             // It was told when the drain began.
-            Why::Drained if is_welcome => None,
-            Why::Drained => on_frames(status::DRAINING),
+            Why::Drained | Why::Aged if is_welcome => None,
+            Why::Drained | Why::Aged => on_frames(status::DRAINING),
             Why::Panicked => Some(Farewell::Status(status::INTERNAL)),
             Why::Memory => Some(Farewell::Status(status::OVERLOADED)),
             Why::Reset

@@ -106,6 +106,18 @@ faults! {
     BackendMute => "backend_mute",
     /// A server that had been dialed broke the protocol.
     BackendGarbled => "backend_garbled",
+    /// A newcomer found its listener full.
+    ListenerFull => "listener_full",
+    /// A newcomer's address had as many connections as it may.
+    AddressFull => "address_full",
+    /// Newcomers came faster than they may.
+    AcceptsPaced => "accepts_paced",
+    /// A connection, or its address, sent more than its rate allows, and was not read.
+    RatePaused => "rate_paused",
+    /// The same, and a request was refused.
+    RateRefused => "rate_refused",
+    /// A connection was sent more than its rate allows.
+    DeliveriesDropped => "deliveries_dropped",
 }
 
 /// How often each kind of trouble was made.

@@ -21,7 +21,7 @@ use super::checker::Moment;
 use super::client::Client;
 use super::io::SimIo;
 use super::model::{Answer, Request};
-use super::plan::Plan;
+use super::plan::{Plan, refuses};
 use super::report::{Failure, Report};
 use super::threads::Threads;
 use super::trace::{NOBODY, Trace, What};
@@ -32,7 +32,7 @@ use crate::base::{CloseReason, Rng, Time};
 use crate::mailbox::{Command, Mailbox};
 use crate::metrics::{Outcome, ShardMetrics};
 use crate::service::Service;
-use crate::turn::{Turn, TurnConfig, Wait};
+use crate::turn::{Quotas, Turn, TurnConfig, Wait};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -51,6 +51,7 @@ pub struct World<S: Service> {
     turn: Turn<Watched<S>, SimIo>,
     metrics: Arc<ShardMetrics>,
     mailbox: Arc<Mailbox>,
+    quotas: Arc<Quotas>,
     threads: Threads,
     witness: Witness,
     clients: Vec<Client>,
@@ -120,6 +121,7 @@ impl<S: Service> World<S> {
             workers: Arc::new(threads.clone()),
             ..TurnConfig::alone(plan.connections_max, plan.listeners.clone())
         };
+        let quotas = Arc::clone(&config.quotas);
         let witness = Witness::default();
         let (seen, others) = (witness.clone(), threads.clone());
         let turn = Turn::new(config, plan.start, move || seen.watch(make_service(&others)));
@@ -130,6 +132,7 @@ impl<S: Service> World<S> {
             io,
             turn,
             mailbox,
+            quotas,
             threads,
             witness,
             clients,
@@ -251,7 +254,8 @@ impl<S: Service> World<S> {
         });
         let moment = Moment {
             now: self.io.clock(),
-            has_drained: self.drain.is_some(),
+            has_drained: self.drain.is_some() || self.plan.limits.max_age.is_some(),
+            may_refuse: refuses(&self.plan.limits),
             was_rebuilt: rebuilds > 0,
             arrivals: &[],
             message_bytes: seen.map_or(0, |seen| seen.message_bytes),
@@ -344,6 +348,7 @@ impl<S: Service> World<S> {
         for outcome in Outcome::ALL {
             outcomes[*outcome as usize] = seen.outcome(*outcome);
         }
+        self.note_limits(&seen);
         let made = self.threads.take_made();
         made.into_iter().chain(self.witness.with(|notes| std::mem::take(&mut notes.made))).for_each(
             |trouble| {

@@ -4,11 +4,12 @@
 //! the next turn; one that failed for want of descriptors is tried again when a connection ends, or after a pause
 //! that doubles from 10 ms to 1 s. Meanwhile newcomers are told by way of a spare descriptor (see [`Io::refuse`]).
 
+use super::admission::NoPlace;
 use super::entry::{Entry, Flag, Flags, Life, PeerAddress};
 use super::{Accepted, Io, Turn, slot_of};
 use crate::base::limits::{ACCEPT_BACKOFF_MS, ACCEPTS_PER_DRAIN, ACCEPTS_PER_VISIT};
 use crate::base::planted::{Bug, is_planted};
-use crate::base::{Address, ConnId, Ms, Text, Token};
+use crate::base::{Address, ConnId, Ms, Token};
 use crate::mailbox::Happened;
 use crate::metrics::{Counter, Gauge};
 use crate::service::{Origin, Peer, Service};
@@ -26,6 +27,8 @@ pub(super) struct ListenerState {
     /// Descriptors ran out; try again then.
     retry_at: Option<Ms>,
     backoff_ms: u32,
+    /// Newcomers come too fast; go on then.
+    paced_until: Option<Ms>,
 }
 
 impl ListenerState {
@@ -34,11 +37,19 @@ impl ListenerState {
     }
 
     const fn is_pending(&self) -> bool {
-        self.is_hot || self.retry_at.is_some()
+        self.is_hot || self.retry_at.is_some() || self.paced_until.is_some()
     }
 
-    pub(super) const fn retry_at(&self) -> Option<Ms> {
-        self.retry_at
+    /// When it is looked at again without an event.
+    pub(super) fn retry_at(&self) -> Option<Ms> {
+        match (self.retry_at, self.paced_until) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    pub(super) const fn pace_until(&mut self, until: Ms) {
+        self.paced_until = Some(until);
     }
 }
 
@@ -46,11 +57,11 @@ impl<S: Service, I: Io> Turn<S, I> {
     /// Takes some of what waits in a listener's queue.
     pub(super) fn accept_from(&mut self, io: &mut I, listener: u32) {
         match self.accepting.get_mut(listener as usize) {
-            Some(state) if !state.is_closed => state.is_hot = false,
+            Some(state) if !state.is_closed => (state.is_hot, state.paced_until) = (false, None),
             Some(_) | None => return,
         }
         for _ in 0..ACCEPTS_PER_VISIT {
-            if !self.accept_one(io, listener) {
+            if !self.may_accept(listener) || !self.accept_one(io, listener) {
                 return;
             }
         }
@@ -64,7 +75,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         self.accept_again = false;
         for listener in 0..self.accepting.len() {
             let state = &self.accepting[listener];
-            let is_due = state.retry_at.is_some_and(|at| at.reached(self.shared.ms));
+            let is_due = state.retry_at().is_some_and(|at| at.reached(self.shared.ms));
             if state.is_hot || is_due {
                 self.accepting[listener].retry_at = None;
                 self.accept_from(io, slot_of(listener));
@@ -103,6 +114,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         match io.accept(listener) {
             Accepted::Stream(stream, address) => {
                 self.accepting[listener as usize].backoff_ms = 0;
+                self.note_accept();
                 self.place(io, stream, address, listener);
                 true
             }
@@ -153,8 +165,8 @@ impl<S: Service, I: Io> Turn<S, I> {
 
     /// Finds a place for a new connection, here or in another loop, or tells it that there is none.
     fn place(&mut self, io: &mut I, stream: I::Stream, address: Address, listener: u32) {
-        if !self.seats.try_take() {
-            self.refuse_full(io, stream, listener);
+        if let Err(why) = self.take_places(listener, address) {
+            self.refuse(io, stream, (listener, address), why);
             return;
         }
         // A drain takes what it finds: other loops may have ended already.
@@ -172,8 +184,8 @@ impl<S: Service, I: Io> Turn<S, I> {
     /// Gives a connection that has a seat its slot, or tells it that there is none.
     pub(super) fn admit(&mut self, io: &mut I, mut stream: I::Stream, address: Address, listener: u32) {
         if self.table.len() - self.dialed >= self.connections_max {
-            self.seats.give_back();
-            self.refuse_full(io, stream, listener);
+            self.give_places_back(listener, address);
+            self.refuse(io, stream, (listener, address), NoPlace::Server(self.seats.max()));
             return;
         }
         let slot = slot_of(self.table.vacant_key());
@@ -182,7 +194,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             self.shared.metrics.add(Counter::AcceptFailed, 1);
             self.shared.journal.accept_failed(self.shared.ms, &error);
             io.close(stream);
-            self.seats.give_back();
+            self.give_places_back(listener, address);
             return;
         }
         let listener = u8::try_from(listener).expect("a server has at most 255 listeners");
@@ -192,7 +204,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         let Ok(conn) = catch_unwind(AssertUnwindSafe(|| self.service.on_open(&peer, &mut cx))) else {
             self.shared.note_panic();
             io.close(stream);
-            self.seats.give_back();
+            self.leave_places(listener, address);
             return;
         };
         let mut flags = Flags::default();
@@ -218,6 +230,9 @@ impl<S: Service, I: Io> Turn<S, I> {
             conn,
         });
         self.slots_used = self.slots_used.max(slot + 1);
+        if let Some(meters) = self.shared.meters.as_mut() {
+            meters.begin(slot);
+        }
         self.shared.metrics.add(Counter::Accepted, 1);
         self.shared.note(token, Happened::Accepted, listener.into());
         self.shared.metrics.opened(usize::from(listener), true);
@@ -229,12 +244,17 @@ impl<S: Service, I: Io> Turn<S, I> {
     }
 
     #[cold]
-    fn refuse_full(&mut self, io: &mut I, mut stream: I::Stream, listener: u32) {
-        self.shared.metrics.add(Counter::RefusedFull, 1);
-        self.shared.journal.full(self.shared.ms, self.seats.max());
+    fn refuse(
+        &mut self,
+        io: &mut I,
+        mut stream: I::Stream,
+        (listener, address): (u32, Address),
+        why: NoPlace,
+    ) {
+        self.shared.metrics.add(why.counter(), 1);
+        self.shared.journal.refused(self.shared.ms, why, listener, address);
         let mut farewell = Vec::new();
-        let text = Text::of(format_args!("the limit of {} connections is reached", self.seats.max()));
-        self.refusal(&mut farewell, listener, text.as_str());
+        self.refusal(&mut farewell, listener, why.text().as_str());
         if !farewell.is_empty() {
             // Best effort: a fresh socket takes this much, and if it doesn't there is nobody to keep it for.
             let _ = io.write(&mut stream, &[IoSlice::new(&farewell)]);

@@ -13,6 +13,7 @@ use crate::base::limits::{BATCH_US_MAX, FRAMES_PER_BATCH, FRAMES_PER_CLOCK_READ}
 use crate::base::planted::{Bug, is_planted};
 use crate::base::{CloseReason, ConnId, Ms, Text, Time};
 use crate::buffer::Side;
+use crate::metrics::Counter;
 use crate::service::{Cx, Desk, Frame, Incoming, Replied, Reply, Service};
 use crate::session::{Framing, Greeting, Protocol, ReplyTo, Request, Role, Simple, Source, Step};
 use crate::wire::{Crc, Header, Status, Unsupported};
@@ -61,7 +62,9 @@ pub(super) struct State {
     pub(super) is_leaving: bool,
     /// The first request's handler is timed.
     pub(super) is_timed: bool,
-    /// Messages are not simply started: one of the last two, or they are what a dialed server says.
+    /// Requests beyond the rate are refused.
+    pub(super) is_metered: bool,
+    /// Messages are not simply started: one of the last three, or they are what a dialed server says.
     pub(super) is_unusual: bool,
 }
 
@@ -247,6 +250,9 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
             self.incoming(Incoming::Reply(frame));
             return false;
         }
+        if self.state.is_metered && !self.state.is_leaving && self.is_over_rate(frame, to, used) {
+            return false;
+        }
         match self.look_closer(frame) {
             Ok(deadline_ms) => {
                 self.shared.desk.deadline_ms = deadline_ms;
@@ -264,6 +270,21 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
         }
     }
 
+    /// Charges a request to the rates. True if they don't allow it: then it was refused.
+    #[cold]
+    fn is_over_rate(&mut self, frame: Frame<'_>, to: ReplyTo, used: usize) -> bool {
+        let Shared { meters, quotas, limits, now, .. } = &mut *self.shared;
+        let now = *now;
+        let Some(meters) = meters.as_mut() else { return false };
+        let Err(over) = meters.spend(self.id.slot, used as u64, (quotas, limits, now)) else { return false };
+        self.shared.metrics.add(Counter::RefusedRate, 1);
+        let to = if self.service.is_one_way(frame.route()) { to.on_one_way_route() } else { to };
+        let text = over.text();
+        let Replied { .. } =
+            self.reply(to).fail_for(Status::OVERLOADED, text.as_str(), over.retry_ms(now));
+        true
+    }
+
     /// The handler of a request that was not simply started has returned.
     #[cold]
     #[inline(never)]
@@ -272,7 +293,8 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
         if let Some((from, label)) = self.timed_from.take() {
             self.shared.metrics.handled(label, self.io.now().since_us(from));
             self.state.is_timed = false;
-            self.state.is_unusual = self.state.is_leaving || self.framing.role == Role::Client;
+            let State { is_leaving, is_metered, .. } = self.state;
+            self.state.is_unusual = is_leaving || is_metered || self.framing.role == Role::Client;
         }
     }
 
@@ -280,7 +302,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
     #[expect(clippy::result_large_err, reason = "a text on the stack, on the cold path")]
     fn look_closer(&self, frame: Frame<'_>) -> Result<Option<u32>, (Status, Text)> {
         if self.state.is_leaving {
-            return Err((Status::DRAINING, Text::of(format_args!("the server is shutting down"))));
+            return Err((Status::DRAINING, Text::of(format_args!("{}", self.shared.why_draining().1))));
         }
         let Some(extension) = frame.extension() else { return Ok(None) };
         let refusal = match extension.unsupported {

@@ -81,7 +81,7 @@ impl<S: Service, I: Io> Turn<S, I> {
     }
 
     fn deliver_copy(&mut self, io: &mut I, to: ConnId, whom: Whom, bytes: &std::ops::Range<usize>) {
-        let Some(slot) = self.receiver(token_of(to), whom, bytes.len()) else { return };
+        let Some(slot) = self.receiver(io, token_of(to), whom, bytes.len()) else { return };
         let shared = &mut self.shared;
         debug_assert!(shared.desk.outbox.is_empty(), "something for another connection");
         shared.desk.outbox.whole_copied(shared.effects.bytes(bytes));
@@ -91,7 +91,7 @@ impl<S: Service, I: Io> Turn<S, I> {
     /// Queues whole frames for a connection, if it is one that may have them.
     pub(super) fn deliver(&mut self, io: &mut I, to: Token, whom: Whom, said: Said<'_>) {
         let Said::Shared(bytes) = said else { return };
-        let Some(slot) = self.receiver(to, whom, bytes.len()) else { return };
+        let Some(slot) = self.receiver(io, to, whom, bytes.len()) else { return };
         debug_assert!(self.shared.desk.outbox.is_empty(), "something for another connection");
         // The first that waits is not copied: mostly it is the only one. A crowd of small ones is, since each that is
         // shared costs a slice of a write.
@@ -104,7 +104,7 @@ impl<S: Service, I: Io> Turn<S, I> {
     }
 
     /// Whom something is for. `None`, and counted, if there is nobody, or nobody who may have it.
-    fn receiver(&self, to: Token, whom: Whom, bytes: usize) -> Option<u32> {
+    fn receiver(&mut self, io: &mut I, to: Token, whom: Whom, bytes: usize) -> Option<u32> {
         let may_have = |slot: &u32| {
             let entry = &self.table[*slot as usize];
             let role = self.listeners[usize::from(entry.listener)].framing.role;
@@ -119,10 +119,15 @@ impl<S: Service, I: Io> Turn<S, I> {
                 }
         };
         let slot = self.find(to).filter(may_have);
-        if slot.is_none() {
+        let Some(slot) = slot else {
             self.shared.metrics.add(Counter::Undeliverable, 1);
+            return None;
+        };
+        let is_metered = self.shared.meters.is_some() && whom == Whom::Greeted;
+        if is_metered && !self.begin_visit(io, slot).takes_delivery() {
+            return None;
         }
-        slot
+        Some(slot)
     }
 
     /// Moves what the outbox holds to a connection's queue; it is flushed with the hot list, and its deadlines are looked

@@ -4,6 +4,7 @@
 //! counted, and the next line of the kind tells how many there were. Connections that end in the ordinary way are
 //! told at debug level, without a limit, to whoever turns that on.
 
+use super::admission::NoPlace;
 use crate::base::limits::LOG_REPEAT_MS;
 use crate::base::{Address, CloseReason, ConnId, Fault, Ms};
 use tracing::{Level, debug, error, warn};
@@ -36,6 +37,8 @@ pub(super) struct Journal {
     exhausted: Kind,
     accept_failed: Kind,
     full: Kind,
+    listener_full: Kind,
+    address_full: Kind,
     panics: Kind,
 }
 
@@ -96,10 +99,27 @@ impl Journal {
         }
     }
 
-    /// The table is full.
-    pub(super) fn full(&mut self, now: Ms, limit: u32) {
-        if let Some(held_back) = self.full.admit(now) {
-            error!(limit, held_back, "connection refused: the connection limit is reached");
+    /// There was no place for a newcomer.
+    pub(super) fn refused(&mut self, now: Ms, why: NoPlace, listener: u32, peer: Address) {
+        let limit = why.limit();
+        match why {
+            NoPlace::Server(_) => {
+                if let Some(held_back) = self.full.admit(now) {
+                    error!(limit, held_back, "connection refused: the connection limit is reached");
+                }
+            }
+            NoPlace::Listener(_) => {
+                if let Some(held_back) = self.listener_full.admit(now) {
+                    let what = "connection refused: the connection limit of its listener is reached";
+                    error!(limit, listener, held_back, "{what}");
+                }
+            }
+            NoPlace::Address(_) => {
+                if let Some(held_back) = self.address_full.admit(now) {
+                    let what = "connection refused: the connection limit of its address is reached";
+                    warn!(limit, %peer, held_back, "{what}");
+                }
+            }
         }
     }
 

@@ -17,6 +17,7 @@
 //! Never: a socket, a clock, a thread: see [`Io`]. The shard drives this over `mio`, the simulator over its own world.
 
 mod accept;
+mod admission;
 mod balance;
 mod batch;
 mod drain;
@@ -29,6 +30,8 @@ mod journal;
 mod labels;
 mod letters;
 mod memory;
+mod meters;
+mod quotas;
 mod seats;
 mod shared;
 mod timers;
@@ -39,6 +42,7 @@ pub use balance::{deals_away, wants_hand_off};
 pub use history::HISTORY_BYTES;
 pub use io::{Accepted, Io, Readiness};
 pub use labels::{OTHER_ROUTES, RouteLabel, label_of};
+pub use quotas::Quotas;
 pub use seats::Seats;
 
 use crate::base::limits::{
@@ -47,7 +51,7 @@ use crate::base::limits::{
 };
 use crate::base::planted::{Bug, is_planted};
 use crate::base::time::whole_ms;
-use crate::base::{CloseReason, ConnId, Ms, Rng, Time, Token};
+use crate::base::{CloseReason, ConnId, Ms, Rate, Rng, Time, Token};
 use crate::buffer::{Side, Spares};
 use crate::mailbox::{Happened, Mailbox};
 use crate::metrics::{Counter, Gauge, Recorder, ShardMetrics, Timing};
@@ -60,6 +64,7 @@ use history::{History, describe};
 use inspect::Scan;
 use journal::Journal;
 use memory::Starved;
+use meters::Meters;
 use shared::Shared;
 use slab::Slab;
 use std::collections::VecDeque;
@@ -75,12 +80,14 @@ pub struct ListenerConfig {
     pub framing: Framing,
     /// Whether a peer's first message must be a HELLO that the service accepts.
     pub wants_hello: bool,
+    /// The most connections that it may have, on all loops together; `None` for as many as the server has.
+    pub connections_max: Option<u32>,
 }
 
 impl ListenerConfig {
     /// Open to everybody.
     pub const fn new(framing: Framing) -> ListenerConfig {
-        ListenerConfig { framing, wants_hello: false }
+        ListenerConfig { framing, wants_hello: false, connections_max: None }
     }
 }
 
@@ -107,6 +114,8 @@ pub struct TurnConfig {
     pub peers: Vec<Arc<Mailbox>>,
     /// The connections that all loops together may have.
     pub seats: Arc<Seats>,
+    /// What else they count together.
+    pub quotas: Arc<Quotas>,
     /// Who does what handlers offload.
     pub workers: Arc<dyn Workers>,
 }
@@ -120,6 +129,7 @@ impl TurnConfig {
             shard: 0,
             connections_max,
             budget_bytes: BUDGET_BYTES_DEFAULT,
+            quotas: Arc::new(Quotas::new(listeners.len())),
             listeners,
             labels: Arc::default(),
             limits: Limits::default(),
@@ -153,6 +163,7 @@ pub struct Turn<S: Service, I: Io> {
     accepting: Vec<ListenerState>,
     /// Whether any of them must be tried again without an event.
     accept_again: bool,
+    accept_rate: Option<Rate>,
     wheel: Wheel,
     /// A turn was held up, and deadlines were left to the next one: what came meanwhile may be all that they wait for.
     timers_waited: bool,
@@ -199,6 +210,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         // Behind the listeners, for connections that we dial.
         listeners.push(ListenerConfig::new(Framing::frames(PAYLOAD_BYTES_DEFAULT).of_server()));
         let request_deadline_ms = whole_ms(config.limits.request_deadline);
+        let accept_rate = config.limits.accept_rate.map(|most| Rate::new(most.into(), config.limits.burst));
         let server_bytes_max =
             config.limits.output_high_bytes as usize + PAYLOAD_BYTES_DEFAULT as usize + OVERHEAD_BYTES;
         let desk = Desk::new(
@@ -226,6 +238,10 @@ impl<S: Service, I: Io> Turn<S, I> {
                 mailbox: config.mailbox,
                 heartbeat_ms: config.limits.heartbeat.map_or(0, whole_ms),
                 stall_us: u64::try_from(config.limits.stall.as_micros()).unwrap_or(u64::MAX),
+                meters: Meters::new(&config.limits, capacity),
+                quotas: config.quotas,
+                age_seed: config.seed,
+                may_rest: config.limits.idle.is_none() && config.limits.max_age.is_none(),
                 limits: config.limits,
                 labels: config.labels,
                 sample_in: 0,
@@ -240,6 +256,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             listeners,
             accepting,
             accept_again: false,
+            accept_rate,
             wheel: Wheel::new(capacity, now.ms()),
             timers_waited: false,
             trim_at: None,
@@ -525,7 +542,7 @@ impl<S: Service, I: Io> Turn<S, I> {
                 let generation = entry.generation;
                 self.shared.effects.server_lost(ConnId { shard: self.shard, generation, slot });
             } else {
-                self.seats.give_back();
+                self.leave_places(entry.listener, entry.address.get());
             }
         }
         self.graves = graves;

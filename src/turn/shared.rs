@@ -7,14 +7,22 @@ use super::RouteLabel;
 use super::entry::{Inbound, Outbound};
 use super::history::History;
 use super::journal::Journal;
+use super::meters::Meters;
+use super::quotas::Quotas;
 use crate::base::limits::{HANDLER_SAMPLE, Limits};
-use crate::base::{ConnId, Ms, Rng, Time, Token};
+use crate::base::{CloseReason, ConnId, Ms, Rng, Time, Token};
 use crate::buffer::Spares;
 use crate::mailbox::{Happened, Mailbox};
 use crate::metrics::{Counter, Gauge, Recorder};
 use crate::service::{Cx, Desk, Effects};
 use crate::session::{Event, Phase};
 use std::sync::Arc;
+
+/// What a peer is told when all that it was owed is done.
+const DRAINED: &str = "the server is shutting down";
+
+/// The same of one connection.
+const AGED: &str = "this connection has been open for as long as it may be";
 
 /// What all connections of a loop share.
 pub(super) struct Shared {
@@ -31,6 +39,13 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     pub(super) heartbeat_ms: u32,
     pub(super) stall_us: u64,
+    /// There if the server has rates.
+    pub(super) meters: Option<Box<Meters>>,
+    pub(super) quotas: Arc<Quotas>,
+    /// What the ages of connections are drawn from.
+    pub(super) age_seed: u64,
+    /// A connection that nothing is kept for has no deadline.
+    pub(super) may_rest: bool,
     pub(super) labels: Arc<[RouteLabel]>,
     /// Batches until the next one whose first request is timed.
     pub(super) sample_in: u32,
@@ -99,6 +114,14 @@ impl Shared {
     pub(super) fn note_panic(&mut self) {
         self.metrics.add(Counter::Panics, 1);
         self.panics += 1;
+    }
+
+    /// Why a connection ends that goes on for a while: the server drains, or it has come of age.
+    pub(super) const fn why_draining(&self) -> (CloseReason, &'static str) {
+        match self.drain_until {
+            Some(_) => (CloseReason::Drained, DRAINED),
+            None => (CloseReason::Aged, AGED),
+        }
     }
 
     pub(super) fn linger_until(&self) -> Ms {

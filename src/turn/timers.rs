@@ -5,13 +5,13 @@
 //! deadlines stand still, so that no peer is closed for our own pause.
 
 use super::entry::{Entry, Flag};
-use super::visit::DRAINED;
-use super::{Io, Turn};
-use crate::base::limits::{FRAME_BYTES_PER_SECOND_MIN, Limits, TRIM_MS};
+use super::{Io, Shared, Turn};
+use crate::base::limits::{AGE_JITTER_PERCENT_MAX, FRAME_BYTES_PER_SECOND_MIN, TRIM_MS};
 use crate::base::planted::{Bug, is_planted};
-use crate::base::{CloseReason, Ms, Text, time::whole_ms};
+use crate::base::{CloseReason, Ms, Rng, Text, Time, time::whole_ms};
 use crate::service::Service;
 use crate::session::{Event, Framing, Phase, Protocol, Role};
+use std::time::Duration;
 
 /// What passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,11 +28,14 @@ enum Due {
     Request,
     /// A peer that said HELLO should have said something by now.
     Heartbeat,
+    /// It has been open for as long as it may be.
+    Age,
 }
 
 /// The next of a connection's deadlines; of two at once, the one that is asked for first here.
 #[inline]
-fn next_deadline<C, St>(entry: &Entry<C, St>, framing: &Framing, limits: &Limits) -> Option<(Ms, Due)> {
+fn next_deadline<C, St>(entry: &Entry<C, St>, framing: &Framing, shared: &Shared) -> Option<(Ms, Due)> {
+    let limits = &shared.limits;
     let is_read =
         entry.phase.is_serving() && (entry.pauses.is_empty() || is_planted(Bug::DeadlineWhilePaused));
     let is_awaited = is_read && !entry.flags.has(Flag::PeerEnded);
@@ -70,7 +73,23 @@ fn next_deadline<C, St>(entry: &Entry<C, St>, framing: &Framing, limits: &Limits
     if is_awaited && let (Some(every), Some(peer)) = (limits.heartbeat, entry.greeting.as_ref()) {
         sooner(&mut next, peer.due(entry.heard, whole_ms(every)), Due::Heartbeat);
     }
+    if is_client
+        && entry.phase == Phase::Open
+        && let Some(age) = limits.max_age
+    {
+        let opened = Time(entry.life.opened.get() * 1000).ms();
+        let jitter = limits.max_age_jitter;
+        sooner(&mut next, opened.plus(age_ms(age, jitter, shared.age_seed, entry.generation)), Due::Age);
+    }
     next
+}
+
+/// How old one connection may become: up to so many percent less than the most, drawn from what tells it from others.
+fn age_ms(most: Duration, jitter_percent: u8, seed: u64, generation: u32) -> u32 {
+    let most_ms = whole_ms(most);
+    let range = u64::from(most_ms) * u64::from(jitter_percent.min(AGE_JITTER_PERCENT_MAX)) / 100;
+    let earlier = Rng::new(seed ^ u64::from(generation)).below(range + 1);
+    most_ms - u32::try_from(earlier).unwrap_or(0)
 }
 
 /// Replaces a later deadline.
@@ -101,12 +120,12 @@ impl<S: Service, I: Io> Turn<S, I> {
             && entry.slots.is_none()
             && entry.greeting.is_none()
             && entry.phase == Phase::Open
-            && self.shared.limits.idle.is_none()
+            && self.shared.may_rest
         {
             return;
         }
         let framing = &self.listeners[usize::from(entry.listener)].framing;
-        if let Some((deadline, _)) = next_deadline(entry, framing, &self.shared.limits) {
+        if let Some((deadline, _)) = next_deadline(entry, framing, &self.shared) {
             self.wheel.arm(slot, deadline, self.shared.ms);
         }
     }
@@ -116,6 +135,9 @@ impl<S: Service, I: Io> Turn<S, I> {
     pub(super) fn run_timers(&mut self, io: &mut I) {
         while let Some(slot) = self.wheel.pop_due(self.shared.ms) {
             self.look_at(io, slot);
+        }
+        if self.shared.meters.is_some() {
+            self.resume_metered(io);
         }
         if self.has_timer_due() {
             self.call_timers();
@@ -127,7 +149,7 @@ impl<S: Service, I: Io> Turn<S, I> {
     fn look_at(&mut self, io: &mut I, slot: u32) {
         let entry = &self.table[slot as usize];
         let framing = &self.listeners[usize::from(entry.listener)].framing;
-        let Some((deadline, due)) = next_deadline(entry, framing, &self.shared.limits) else { return };
+        let Some((deadline, due)) = next_deadline(entry, framing, &self.shared) else { return };
         if !deadline.reached(self.shared.ms) {
             self.wheel.arm(slot, deadline, self.shared.ms);
             return;
@@ -138,7 +160,8 @@ impl<S: Service, I: Io> Turn<S, I> {
         let idle_ms = self.shared.limits.idle.map_or(0, whole_ms);
         let mut visit = self.begin_visit(io, slot);
         let verdict = match due {
-            Due::Phase if visit.is_done() => visit.finish(CloseReason::Drained, DRAINED),
+            Due::Phase if visit.is_aged() => visit.end_aged(),
+            Due::Phase if visit.is_done() => visit.finish_draining(),
             Due::Phase => {
                 visit.remember(Text::EMPTY);
                 visit.step(Event::Tick(now));
@@ -159,6 +182,10 @@ impl<S: Service, I: Io> Turn<S, I> {
                 Ok(()) => super::Verdict::Again,
             },
             Due::Heartbeat => visit.beat(),
+            Due::Age => {
+                self.come_of_age(io, slot);
+                return;
+            }
         };
         self.settle(io, slot, verdict);
     }
@@ -209,7 +236,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             let at = at.plus_us(999).ms();
             least = Some(least.map_or(at, |least| least.min(at)));
         }
-        for due in [self.trim_at, self.starved.retry_at()].into_iter().flatten() {
+        for due in [self.trim_at, self.starved.retry_at(), self.next_metered()].into_iter().flatten() {
             least = Some(least.map_or(due, |least| least.min(due)));
         }
         if self.accept_again {
@@ -218,5 +245,25 @@ impl<S: Service, I: Io> Turn<S, I> {
             }
         }
         least
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Most, percent, and the range in which all ages lie.
+    #[test]
+    fn ages_are_spread_and_never_more_than_the_most() {
+        let table = [(10_000, 0, 10_000..=10_000), (10_000, 10, 9_000..=10_000), (10_000, 50, 5_000..=10_000)];
+        for (most_ms, percent, range) in table {
+            let most = Duration::from_millis(most_ms);
+            let ages: Vec<u32> = (1..1_000).map(|generation| age_ms(most, percent, 7, generation)).collect();
+            assert!(ages.iter().all(|age| range.contains(age)), "case: {percent} %");
+            let (least, greatest) = (ages.iter().min().unwrap(), ages.iter().max().unwrap());
+            let spread = range.end() - range.start();
+            assert!(greatest - least >= spread - spread / 10, "case: {percent} %: {least} to {greatest}");
+        }
+        assert!(age_ms(Duration::MAX, 10, 7, 1) > 20 * 24 * 3600 * 1000, "cut to the longest deadline");
     }
 }

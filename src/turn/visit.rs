@@ -15,6 +15,7 @@
 
 mod answering;
 mod ending;
+mod rates;
 mod reading;
 mod writing;
 
@@ -134,7 +135,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         {
             return Verdict::Again;
         }
-        if ends { self.finish(CloseReason::Drained, DRAINED) } else { self.wait_for_space() }
+        if ends { self.end_draining() } else { self.wait_for_space() }
     }
 
     /// Whether a peer that was told of the drain has been given all that it is owed, and only has not gone by itself.
@@ -169,12 +170,15 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         let is_draining = matches!(self.entry.phase, Phase::Draining { .. });
         let is_leaving = is_draining && self.entry.greeting.is_some();
         let is_timed = shared.is_sample();
+        let is_metered = shared.meters.is_some() && self.begin_metered();
+        let shared = &mut *self.shared;
         let state = State {
             is_fresh: self.entry.flags.has(Flag::Fresh),
             is_draining,
             is_leaving,
             is_timed,
-            is_unusual: is_leaving || is_timed || framing.role == Role::Client,
+            is_metered,
+            is_unusual: is_leaving || is_timed || is_metered || framing.role == Role::Client,
         };
         // Nobody's are there, so theirs change places.
         std::mem::swap(&mut shared.desk.slots, &mut self.entry.slots);
@@ -248,6 +252,9 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         }
         if self.entry.slots.is_some() {
             self.hold_back();
+        }
+        if self.shared.meters.is_some() {
+            self.meter(counts);
         }
     }
 
@@ -336,9 +343,6 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         }
     }
 }
-
-/// What a peer is told when all that it was owed is done.
-pub(super) const DRAINED: &str = "the server is shutting down";
 
 /// What a write did.
 #[derive(Clone, Copy)]

@@ -1,10 +1,23 @@
 //! The bounds that a server may be given.
 
 use super::{
-    CONNECT_DEADLINE, FRAME_DEADLINE_BASE, HEARTBEAT, LINGER, OPEN_REQUESTS, OPEN_REQUESTS_MAX,
-    OUTPUT_HIGH_BYTES, OUTPUT_LOW_BYTES, REQUEST_DEADLINE, STALL_US, WRITE_STALL,
+    AGE_JITTER_PERCENT, BURST, CONNECT_DEADLINE, FRAME_DEADLINE_BASE, HEARTBEAT, IPV6_PREFIX, LINGER,
+    OPEN_REQUESTS, OPEN_REQUESTS_MAX, OUTPUT_HIGH_BYTES, OUTPUT_LOW_BYTES, PER_ADDRESS, REQUEST_DEADLINE,
+    STALL_US, WRITE_STALL,
 };
 use std::time::Duration;
+
+/// What happens to requests of a connection, or of an address, that sends more than its rate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenOver {
+    /// It is not read until the rate allows more. Nothing is lost; its own kernel tells it to wait. Since a batch is counted
+    /// when it is done, one batch (256 messages, 256 KiB) more than the burst may pass, and is paid back by the pause.
+    #[default]
+    Pause,
+    /// Each request beyond the rate is answered OVERLOADED at once, with the time after which it is worth another try, and
+    /// costs nothing of the rate. Bare frames have no such answer: their connections are paused.
+    Refuse,
+}
 
 /// The bounds that a server may be given, each with the default above. Checked once, where a server is built; make one
 /// from those that differ and `..Limits::default()`.
@@ -42,6 +55,36 @@ pub struct Limits {
     pub heartbeat: Option<Duration>,
     /// How long connecting to another server may take. Default: 5 s ([`CONNECT_DEADLINE`]).
     pub connect_deadline: Duration,
+    /// The most connections of one address at once, on all loops together, at least 1; `None` for no such limit. IPv6
+    /// addresses count by their network, and unix sockets not at all. Default: 4096 ([`PER_ADDRESS`]).
+    pub per_address: Option<u32>,
+    /// Leading bits of an IPv6 address that make one address of many, `1..=128`. Default: 64 ([`IPV6_PREFIX`]).
+    pub ipv6_prefix: u8,
+    /// Newcomers that all loops together take in a second; more wait in the kernel's queue. `None`, the default, for as many
+    /// as come; else at least 1.
+    pub accept_rate: Option<u32>,
+    /// Messages that a connection may send in a second, control frames included. `None`, the default, for no such limit;
+    /// else at least 1. As the other rates, it may be exceeded by a `burst` at once.
+    pub messages_per_second: Option<u32>,
+    /// Bytes that a connection may send in a second, at least 1024, or `None`, the default.
+    pub bytes_per_second: Option<u64>,
+    /// Messages that others may send a connection in a second, at least 1; those beyond are dropped and counted. Or `None`,
+    /// the default.
+    pub deliveries_per_second: Option<u32>,
+    /// Messages that all connections of an address together may send in a second, at least 1, or `None`, the default.
+    pub address_messages_per_second: Option<u32>,
+    /// Bytes that they may send, at least 1024, or `None`, the default.
+    pub address_bytes_per_second: Option<u64>,
+    /// For how long a share is saved that was not used, 10 ms to 1 h: so much may come at once. Default: 1 s ([`BURST`]).
+    pub burst: Duration,
+    /// What happens to a request beyond these rates. Default: [`WhenOver::Pause`].
+    pub when_over: WhenOver,
+    /// How long a connection may be open. Then it is told to go elsewhere, as in a drain, and ends in order. Default: `None`,
+    /// as long as it likes.
+    pub max_age: Option<Duration>,
+    /// By how much of that it may end earlier, in percent, `0..=50`: drawn for each connection, so that those that came
+    /// together don't all go together. Default: 10 ([`AGE_JITTER_PERCENT`]).
+    pub max_age_jitter: u8,
 }
 
 const _: () = assert!(OPEN_REQUESTS_MAX == 4096, "the doc of `open_requests` names it");
@@ -60,6 +103,18 @@ impl Default for Limits {
             request_deadline: REQUEST_DEADLINE,
             heartbeat: Some(HEARTBEAT),
             connect_deadline: CONNECT_DEADLINE,
+            per_address: Some(PER_ADDRESS),
+            ipv6_prefix: IPV6_PREFIX,
+            accept_rate: None,
+            messages_per_second: None,
+            bytes_per_second: None,
+            deliveries_per_second: None,
+            address_messages_per_second: None,
+            address_bytes_per_second: None,
+            burst: BURST,
+            when_over: WhenOver::Pause,
+            max_age: None,
+            max_age_jitter: AGE_JITTER_PERCENT,
         }
     }
 }

@@ -56,10 +56,13 @@ pub(super) const fn of_counter(counter: Counter) -> Option<Place> {
         Counter::Dialed => Place::alone(&DIALED),
         Counter::HandedOff => Place::alone(&HANDED_OFF),
         Counter::RefusedFull => Place::among(&REFUSED, "cause", "full"),
+        Counter::RefusedListener => Place::among(&REFUSED, "cause", "listener"),
+        Counter::RefusedAddress => Place::among(&REFUSED, "cause", "address"),
         Counter::RefusedDescriptors => Place::among(&REFUSED, "cause", "descriptors"),
         Counter::AcceptExhausted => Place::among(&ACCEPT_FAILURES, "cause", "exhausted"),
         Counter::AcceptAborted => Place::among(&ACCEPT_FAILURES, "cause", "aborted"),
         Counter::AcceptFailed => Place::among(&ACCEPT_FAILURES, "cause", "failed"),
+        Counter::AcceptsPaced => Place::alone(&ACCEPTS_PACED),
         Counter::Welcomed => Place::alone(&WELCOMED),
         Counter::BytesIn => Place::alone(&RECEIVED_BYTES),
         Counter::BytesOut => Place::alone(&SENT_BYTES),
@@ -77,6 +80,9 @@ pub(super) const fn of_counter(counter: Counter) -> Option<Place> {
         Counter::PausedOutput => Place::among(&PAUSES, "pause", "output"),
         Counter::PausedMemory => Place::among(&PAUSES, "pause", "memory"),
         Counter::PausedSlots => Place::among(&PAUSES, "pause", "slots"),
+        Counter::PausedRate => Place::among(&PAUSES, "pause", "rate"),
+        Counter::RefusedRate => Place::alone(&REQUESTS_OVER_RATE),
+        Counter::DeliveriesDropped => Place::alone(&DELIVERIES_DROPPED),
         Counter::Heartbeats => Place::alone(&HEARTBEATS_SENT),
         Counter::HeartbeatsAnswered => Place::alone(&HEARTBEATS_ANSWERED),
         Counter::UnaskedPongs => Place::alone(&UNASKED_PONGS),
@@ -105,6 +111,7 @@ pub(super) const fn of_gauge(gauge: Gauge) -> Option<Place> {
         Gauge::WaitingForOutput => Place::among(&CONNECTIONS_PAUSED, "pause", "output"),
         Gauge::WaitingForMemory => Place::among(&CONNECTIONS_PAUSED, "pause", "memory"),
         Gauge::WaitingForSlots => Place::among(&CONNECTIONS_PAUSED, "pause", "slots"),
+        Gauge::WaitingForRate => Place::among(&CONNECTIONS_PAUSED, "pause", "rate"),
         Gauge::InFlight => Place::alone(&REQUESTS_IN_FLIGHT),
         Gauge::InputBytes => Place::among(&BUFFER_BYTES, "part", "input"),
         Gauge::OutputBytes => Place::among(&BUFFER_BYTES, "part", "output"),
@@ -129,8 +136,10 @@ pub(super) const fn error_of(why: CloseReason) -> Option<Fault> {
 }
 
 /// Newcomers that got no connection, and whose fault that was.
-pub(super) const REFUSALS: [(Counter, Fault); 4] = [
+pub(super) const REFUSALS: [(Counter, Fault); 6] = [
     (Counter::RefusedFull, Fault::Temporary),
+    (Counter::RefusedListener, Fault::Temporary),
+    (Counter::RefusedAddress, Fault::Temporary),
     (Counter::AcceptAborted, Fault::Temporary),
     (Counter::RefusedDescriptors, Fault::System),
     (Counter::AcceptFailed, Fault::System),
@@ -180,7 +189,7 @@ families! {
     CONNECTIONS = gauge("tidegate_connections", "Connections by where they stand: serving is the usual place.");
     CONNECTIONS_PAUSED = gauge("tidegate_connections_paused",
         "Connections that are not read now: output (the peer does not take its replies), memory (buffers are short), slots \
-         (as many of its requests are open as may be).");
+         (as many of its requests are open as may be), rate (it sent more than its rate allows).");
     CONNECTIONS_USED = gauge("tidegate_connections_used",
         "Connections that count against tidegate_connections_limit, those included that are still being placed.");
     CONNECTIONS_LIMIT = gauge("tidegate_connections_limit",
@@ -194,7 +203,11 @@ families! {
         "Connections that this loop accepted and gave to one with fewer, which counts them as accepted.");
     DIALED = counter("tidegate_connections_dialed", "Connections that a service dialed.");
     REFUSED = counter("tidegate_connections_refused",
-        "Newcomers told OVERLOADED and closed: full (raise max_connections), descriptors (raise the descriptor limit).");
+        "Newcomers told OVERLOADED and closed: full (raise limits.max_connections), listener (the listener's own \
+         max_connections), address (limits.per_address; one peer may be many behind a proxy), descriptors (raise the \
+         descriptor limit).");
+    ACCEPTS_PACED = counter("tidegate_accepts_paced",
+        "Times that a loop let newcomers wait in the kernel's queue because they came faster than limits.accept_rate.");
     ACCEPT_FAILURES = counter("tidegate_accept_failures",
         "Accepts that gave no connection: exhausted (no descriptors or memory, accepting pauses), aborted (the peer was gone \
          already), failed (anything else, see the log).");
@@ -228,6 +241,11 @@ families! {
         "Replies that were due when the server ended their connection, and that the peer had not taken (at most so many).");
     LATE_ANSWERS = counter("tidegate_late_answers",
         "Answers to deferred requests that were over already: past their deadline, or without their connection.");
+    REQUESTS_OVER_RATE = counter("tidegate_requests_over_rate",
+        "Requests answered OVERLOADED because their connection, or its address, sent more than its rate allows. They are \
+         among those that failed.");
+    DELIVERIES_DROPPED = counter("tidegate_deliveries_dropped",
+        "Messages for a connection that were dropped because others sent it more than limits.deliveries_per_second.");
     REFUSALS_UNHEARD = counter("tidegate_refusals_unheard",
         "Refusals that their senders had no way to hear: of one-way requests, and of control frames without a correlation.");
     UNDELIVERABLE = counter("tidegate_undeliverable",
@@ -239,7 +257,7 @@ families! {
 
     PAUSES = counter("tidegate_pauses",
         "Times that reading a connection was paused. Some for output are usual where peers ask for more than they read; \
-         any for memory means that buffers are at their limit.");
+         any for memory means that buffers are at their limit; those for rate are what the rates are for.");
     HEARTBEATS_SENT = counter("tidegate_heartbeats_sent", "Heartbeats sent to peers that said HELLO and then nothing.");
     HEARTBEATS_ANSWERED = counter("tidegate_heartbeats_answered", "Heartbeats that were answered.");
     UNASKED_PONGS = counter("tidegate_unasked_pongs", "PONG frames that answered nothing.");

@@ -4,6 +4,7 @@ use super::*;
 const NOW: Moment<'static> = Moment {
     now: Time(5_000_000),
     has_drained: false,
+    may_refuse: false,
     was_rebuilt: false,
     arrivals: &[Time(0); 16],
     message_bytes: 0,

@@ -8,7 +8,7 @@ use crate::sim::checker::Unheard;
 use crate::sim::codec::{Block, EXT, extended, frame, status};
 use crate::sim::io::pick;
 use crate::sim::model::{Answer, Due, Kind, Request};
-use crate::sim::plan::Draft;
+use crate::sim::plan::{Draft, refuses};
 
 /// A deadline that no world lasts for, in milliseconds.
 const FAR_MS: u32 = 3_600_000;
@@ -32,8 +32,10 @@ impl Writer<'_> {
             Some(Block { deadline_ms: Some(0), .. }) => Answer::Fails(status::DEADLINE_EXCEEDED),
             Some(_) | None => self.ask(route, &payload, block.as_ref()),
         };
-        let may_be_refused =
-            self.script.is_greeter || block.as_ref().is_some_and(|block| block.deadline_ms.is_some());
+        let is_frame = self.framing.protocol == Protocol::Frame;
+        let may_be_refused = self.script.is_greeter
+            || is_frame && refuses(&self.plan.limits)
+            || block.as_ref().is_some_and(|block| block.deadline_ms.is_some());
         if answer == Answer::Silent && may_be_refused {
             // Whom the server may refuse by itself says that it waits for nothing: the server can't know it.
             block.get_or_insert_default().is_one_way = true;

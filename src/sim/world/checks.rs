@@ -8,6 +8,7 @@ use crate::metrics::{Counter, Gauge, Snapshot};
 use crate::service::Service;
 use crate::sim::backend::{Conduct, Session};
 use crate::sim::verdict::{Circumstances, judge};
+use crate::sim::weather::Trouble;
 
 /// A pipe through which a large frame may not pass in time, in bytes.
 const NARROW_BYTES: usize = 1_000;
@@ -25,7 +26,16 @@ impl<S: Service> World<S> {
         let stale = seen.counter(Counter::StaleEvents);
         let dialed = seen.counter(Counter::Dialed) - self.witness.with(|notes| notes.dial_panics);
         let come = seen.counter(Counter::Accepted) + dialed;
+        let of_listeners = (0..).zip(seen.listeners()).take(self.plan.listeners.len());
         let checks = [
+            (
+                of_listeners.clone().all(|(at, one)| u64::from(self.quotas.of_listener(at)) == one.open),
+                "a listener's places are not those of its connections",
+            ),
+            (
+                self.quotas.addresses() == usize::from(of_listeners.map(|(_, one)| one.open).sum::<u64>() > 0),
+                "an address without a connection, or the other way round",
+            ),
             (!seen.torn(), "figures of two moments between two turns"),
             (seen.balances(), "a request without an outcome"),
             (seen.gauge(Gauge::Open) == open, "the gauge of open connections is off"),
@@ -83,6 +93,20 @@ impl<S: Service> World<S> {
         }
         self.sessions.iter().try_for_each(|session| self.judge_session(session))?;
         self.check_memory()
+    }
+
+    /// Which limits this world has reached.
+    pub(super) fn note_limits(&mut self, seen: &Snapshot) {
+        for (counter, trouble) in [
+            (Counter::RefusedListener, Trouble::ListenerFull),
+            (Counter::RefusedAddress, Trouble::AddressFull),
+            (Counter::AcceptsPaced, Trouble::AcceptsPaced),
+            (Counter::PausedRate, Trouble::RatePaused),
+            (Counter::RefusedRate, Trouble::RateRefused),
+            (Counter::DeliveriesDropped, Trouble::DeliveriesDropped),
+        ] {
+            (0..seen.counter(counter)).for_each(|_| self.io.troubles.note(trouble));
+        }
     }
 
     /// What the loop remembers of the last ends is what the service was told of them.
@@ -168,6 +192,7 @@ impl<S: Service> World<S> {
                 | CloseReason::Resp
                 | CloseReason::Proxy
                 | CloseReason::Heartbeat
+                | CloseReason::Aged
                 | CloseReason::RequestFailed => false,
             };
         if is_allowed {

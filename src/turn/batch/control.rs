@@ -10,7 +10,6 @@ use crate::metrics::{Counter, Timing};
 use crate::service::{Incoming, Service, Welcomed};
 use crate::session::{Greeting, Step};
 use crate::turn::Io;
-use crate::turn::visit::DRAINED;
 use crate::wire::control::code;
 use crate::wire::{ClientId, Control, ControlFrame, Extension, Header, Hello, Status, Tlvs, Welcome};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -117,7 +116,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
         self.shared.note(token, Happened::Welcomed, 0);
         if self.state.is_draining {
             // It came too late to be told with the others.
-            let (status, text) = (Status::DRAINING, DRAINED);
+            let (status, (_, text)) = (Status::DRAINING, self.shared.why_draining());
             self.shared.desk.outbox.control(&Control::GoAway { status, reconnect_after_ms: 0, text });
             (self.state.is_leaving, self.state.is_unusual) = (true, true);
         }

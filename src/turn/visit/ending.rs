@@ -5,7 +5,7 @@
 //! and destroy replies on their way. Never: a way back.
 
 use super::{Got, Verdict, Visit};
-use crate::base::limits::{FLUSH_GRACE, LINGER_BYTES_MAX};
+use crate::base::limits::{AGED_GRACE, FLUSH_GRACE, LINGER_BYTES_MAX};
 use crate::base::planted::{Bug, is_planted};
 use crate::base::{CloseReason, Text};
 use crate::mailbox::Happened;
@@ -17,6 +17,7 @@ use crate::turn::entry::Flag;
 use crate::turn::history::describe;
 use std::fmt;
 use std::io::IoSliceMut;
+use std::time::Duration;
 
 /// Reads of one visit to a lingering connection.
 const LINGER_READS: u32 = 4;
@@ -55,6 +56,10 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     fn take_leave(&mut self, leave: Leave) {
         let why = leave.why;
         self.remember(leave.text);
+        if self.is_aged() {
+            // Its end has bounds of its own, and they need not fit the grace that it had.
+            self.prolong(self.shared.limits.request_deadline + 2 * FLUSH_GRACE);
+        }
         if self.entry.phase.is_serving() {
             let address = self.entry.address.get();
             self.shared.journal.leave(self.shared.ms, self.id, address, why, leave.text.as_str());
@@ -77,8 +82,9 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         let why = leave.why;
         let until = self.shared.ms.after(FLUSH_GRACE);
         self.step(Event::Finish { why, until });
-        // Who said HELLO was told of the drain when it began; a server is told nothing by its clients.
-        let is_told = why == CloseReason::Drained && self.entry.greeting.is_some();
+        // Who said HELLO was told when the drain, or its own end, began; a server is told nothing by its clients.
+        let is_told =
+            matches!(why, CloseReason::Drained | CloseReason::Aged) && self.entry.greeting.is_some();
         if !is_told && self.listener.framing.role == Role::Server {
             self.shared.desk.outbox.set_protocol(self.listener.framing.protocol);
             self.shared.desk.outbox.farewell(leave);
@@ -87,7 +93,42 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
 
     /// Ends the connection in order: open requests, last words, flush, shut, linger.
     pub(in crate::turn) fn finish(&mut self, why: CloseReason, text: &str) -> Verdict {
+        // Who goes when it is told to has not gone by itself.
+        let why = if why == CloseReason::PeerClosed && self.is_aged() { CloseReason::Aged } else { why };
         self.finish_with(Leave::new(why, text))
+    }
+
+    /// Whether it is on its way out because of its age, and the server is not.
+    pub(in crate::turn) fn is_aged(&self) -> bool {
+        matches!(self.entry.phase, Phase::Draining { .. }) && self.shared.drain_until.is_none()
+    }
+
+    fn prolong(&mut self, by: Duration) {
+        self.step(Event::Prolong(self.shared.ms.after(by)));
+    }
+
+    /// The server drains, or its time is up, and all that is wanted of it has been done.
+    #[cold]
+    pub(in crate::turn) fn finish_draining(&mut self) -> Verdict {
+        let (why, text) = self.shared.why_draining();
+        self.finish(why, text)
+    }
+
+    /// The grace of its age is over. What it had sent before is answered, if that takes longer.
+    #[cold]
+    pub(in crate::turn) fn end_aged(&mut self) -> Verdict {
+        if self.entry.has_unparsed() {
+            self.prolong(AGED_GRACE);
+            return self.wait_for_space();
+        }
+        self.finish_draining()
+    }
+
+    /// The same for a peer that was not told, and was read to would-block. One whose server stays has time for the message
+    /// that is on its way.
+    #[cold]
+    pub(super) fn end_draining(&mut self) -> Verdict {
+        if self.is_aged() && self.entry.input.is_some() { self.wait_for_space() } else { self.finish_draining() }
     }
 
     /// The same with a status of the caller's choice.
@@ -220,7 +261,8 @@ const fn answers_first(why: CloseReason) -> bool {
         | CloseReason::Heartbeat
         | CloseReason::RequestFailed
         | CloseReason::ClosedByService
-        | CloseReason::Drained => true,
+        | CloseReason::Drained
+        | CloseReason::Aged => true,
         // Their memory, or the service that they belong to, is needed or gone; or nobody is there.
         CloseReason::Memory
         | CloseReason::Panicked

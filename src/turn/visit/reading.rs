@@ -245,6 +245,9 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         ring.push(more);
         if ring.len() < input.wanted {
             self.entry.input = Some(input);
+            if self.shared.meters.is_some() {
+                self.meter(Counts::default());
+            }
             return self.rest();
         }
         let whole = ring.make_contiguous();

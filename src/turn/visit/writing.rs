@@ -184,7 +184,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
 
     /// The connection is over, and waits for nothing.
     pub(in crate::turn) fn end_pauses(&mut self) {
-        for pause in [Pause::Output, Pause::Memory, Pause::Slots] {
+        for pause in Pause::ALL {
             if self.entry.pauses.has(pause) {
                 self.unpause(pause);
             }
@@ -197,6 +197,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             Pause::Output => self.entry.queued_bytes(),
             Pause::Memory => 0,
             Pause::Slots => self.entry.open_requests(),
+            Pause::Rate => self.shared.meters.as_ref().map_or(0, |meters| meters.wait_ms),
         }
     }
 
@@ -232,6 +233,7 @@ const fn figures_of(pause: Pause) -> (Counter, Gauge) {
         Pause::Output => (Counter::PausedOutput, Gauge::WaitingForOutput),
         Pause::Memory => (Counter::PausedMemory, Gauge::WaitingForMemory),
         Pause::Slots => (Counter::PausedSlots, Gauge::WaitingForSlots),
+        Pause::Rate => (Counter::PausedRate, Gauge::WaitingForRate),
     }
 }
 
@@ -241,6 +243,7 @@ const fn happenings_of(pause: Pause) -> (Happened, Happened) {
         Pause::Output => (Happened::PausedOutput, Happened::ResumedOutput),
         Pause::Memory => (Happened::PausedMemory, Happened::ResumedMemory),
         Pause::Slots => (Happened::PausedSlots, Happened::ResumedSlots),
+        Pause::Rate => (Happened::PausedRate, Happened::ResumedRate),
     }
 }
 
