@@ -5,7 +5,7 @@
 //! that doubles from 10 ms to 1 s. Meanwhile newcomers are told by way of a spare descriptor (see [`Io::refuse`]).
 
 use super::entry::{Entry, Flag, Flags, Life, PeerAddress};
-use super::{Accepted, Io, Turn, slot_of};
+use super::{Accepted, Form, Io, Turn, slot_of};
 use crate::base::limits::{ACCEPT_BACKOFF_MS, ACCEPTS_PER_DRAIN, ACCEPTS_PER_VISIT};
 use crate::base::planted::{Bug, is_planted};
 use crate::base::{Address, ConnId, Ms, Text, Token};
@@ -26,9 +26,16 @@ pub(super) struct ListenerState {
     /// Descriptors ran out; try again then.
     retry_at: Option<Ms>,
     backoff_ms: u32,
+    /// What newcomers have.
+    pub(super) form: Form,
 }
 
 impl ListenerState {
+    pub(super) fn new(place: usize) -> ListenerState {
+        let form = Form::try_from(place).expect("a server has at most 255 listeners");
+        ListenerState { form, ..ListenerState::default() }
+    }
+
     pub(super) const fn is_hot(&self) -> bool {
         self.is_hot
     }
@@ -94,7 +101,8 @@ impl<S: Service, I: Io> Turn<S, I> {
                 }
             }
             io.close_listener(slot_of(listener));
-            self.accepting[listener] = ListenerState { is_closed: true, ..ListenerState::default() };
+            let form = self.accepting[listener].form;
+            self.accepting[listener] = ListenerState { is_closed: true, form, ..ListenerState::default() };
         }
     }
 
@@ -202,7 +210,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             stream,
             generation: token.generation,
             address: PeerAddress::of(address),
-            listener,
+            listener: self.accepting[usize::from(listener)].form,
             flags,
             pauses: Pauses::default(),
             drain_reads: 0,
@@ -247,7 +255,8 @@ impl<S: Service, I: Io> Turn<S, I> {
     /// What a newcomer is told that can't be served.
     fn refusal(&self, out: &mut Vec<u8>, listener: u32, text: &str) {
         let status = Status::OVERLOADED;
-        match self.listeners[listener as usize].framing.protocol {
+        let form = self.accepting[listener as usize].form;
+        match self.listeners[usize::from(form)].framing.protocol {
             Protocol::Bare => {}
             Protocol::Frame => {
                 Control::GoAway { status, reconnect_after_ms: ACCEPT_BACKOFF_MS.1, text }

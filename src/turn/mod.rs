@@ -19,6 +19,7 @@
 mod accept;
 mod balance;
 mod batch;
+mod change;
 mod drain;
 mod effects;
 mod entry;
@@ -36,6 +37,7 @@ mod visit;
 mod wheel;
 
 pub use balance::{deals_away, wants_hand_off};
+pub use change::{Board, Form, News, Terms};
 pub use history::HISTORY_BYTES;
 pub use io::{Accepted, Io, Readiness};
 pub use labels::{OTHER_ROUTES, RouteLabel, label_of};
@@ -53,8 +55,8 @@ use crate::mailbox::{Happened, Mailbox};
 use crate::metrics::{Counter, Gauge, Recorder, ShardMetrics, Timing};
 use crate::service::{AfterPanic, Desk, Effects, NoWorkers, Service, Workers};
 use crate::session::{Framing, Phase};
-use crate::wire::frame::OVERHEAD_BYTES;
 use accept::ListenerState;
+use change::{Changing, server_bytes_max};
 use entry::{Entry, Flag};
 use history::{History, describe};
 use inspect::Scan;
@@ -109,6 +111,8 @@ pub struct TurnConfig {
     pub seats: Arc<Seats>,
     /// Who does what handlers offload.
     pub workers: Arc<dyn Workers>,
+    /// Where it finds what it is to go by from then on.
+    pub board: Arc<Board>,
 }
 
 impl TurnConfig {
@@ -128,6 +132,7 @@ impl TurnConfig {
             mailbox,
             seats: Arc::new(Seats::new(connections_max)),
             workers: Arc::new(NoWorkers),
+            board: Arc::default(),
         }
     }
 }
@@ -174,6 +179,7 @@ pub struct Turn<S: Service, I: Io> {
     seats: Arc<Seats>,
     /// The inquiry that is worked on.
     inspection: Option<Scan>,
+    changing: Changing,
 }
 
 impl<S: Service, I: Io> Turn<S, I> {
@@ -193,14 +199,12 @@ impl<S: Service, I: Io> Turn<S, I> {
             config.connections_max
         );
         let capacity = config.connections_max as usize + DIALED_PER_SHARD;
-        let accepting: Vec<_> = config.listeners.iter().map(|_| ListenerState::default()).collect();
+        let accepting: Vec<_> = (0..config.listeners.len()).map(ListenerState::new).collect();
         let accepting_count = accepting.len();
         let mut listeners = config.listeners;
         // Behind the listeners, for connections that we dial.
         listeners.push(ListenerConfig::new(Framing::frames(PAYLOAD_BYTES_DEFAULT).of_server()));
         let request_deadline_ms = whole_ms(config.limits.request_deadline);
-        let server_bytes_max =
-            config.limits.output_high_bytes as usize + PAYLOAD_BYTES_DEFAULT as usize + OVERHEAD_BYTES;
         let desk = Desk::new(
             Arc::clone(&config.mailbox),
             config.workers,
@@ -222,12 +226,13 @@ impl<S: Service, I: Io> Turn<S, I> {
                 journal: Journal::default(),
                 history: History::new(),
                 desk,
-                effects: Effects::new(server_bytes_max),
+                effects: Effects::new(server_bytes_max(&config.limits)),
                 mailbox: config.mailbox,
                 heartbeat_ms: config.limits.heartbeat.map_or(0, whole_ms),
                 stall_us: u64::try_from(config.limits.stall.as_micros()).unwrap_or(u64::MAX),
                 limits: config.limits,
                 labels: config.labels,
+                places: (0..=u8::MAX).take(accepting_count + 1).collect(),
                 sample_in: 0,
                 turn_began: now,
                 batch_began: now,
@@ -255,6 +260,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             peers: config.peers,
             seats: config.seats,
             inspection: None,
+            changing: Changing::new(config.board),
         };
         turn.start_service();
         turn.due = turn.next_due();
@@ -490,7 +496,7 @@ impl<S: Service, I: Io> Turn<S, I> {
     fn close(&mut self, io: &mut I, slot: u32) {
         let mut visit = self.begin_visit(io, slot);
         let Phase::Closed(why) = visit.entry.phase else { return };
-        let end = describe(visit.entry, visit.id, visit.shared.ms);
+        let end = describe(visit.entry, visit.shared.place_of(visit.entry.listener), visit.id, visit.shared.ms);
         visit.shared.history.ended(visit.shared.now, end, why);
         if let Some(input) = visit.entry.input.take() {
             visit.count_dropped(&input, why);
@@ -519,7 +525,7 @@ impl<S: Service, I: Io> Turn<S, I> {
                 }
             }
             io.close(entry.stream);
-            self.shared.metrics.buried(usize::from(entry.listener));
+            self.shared.metrics.buried(self.shared.place_of(entry.listener));
             if usize::from(entry.listener) == self.accepting.len() {
                 self.dialed -= 1;
                 let generation = entry.generation;
@@ -545,6 +551,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         self.service = (self.make_service)();
         self.shared.effects.forget_timers();
         self.start_service();
+        self.tell_news();
         for slot in self.slots() {
             // One that is being dialed belonged to the old service, too.
             if !self.table[slot as usize].phase.is_reachable() {

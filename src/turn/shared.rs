@@ -3,7 +3,7 @@
 //! A visit borrows it beside its connection. Always holds: `ms` is `now`, as deadlines count it; where a connection stands
 //! is changed by [`Shared::step`] alone, which keeps count. Never: a connection.
 
-use super::RouteLabel;
+use super::{Form, RouteLabel};
 use super::entry::{Inbound, Outbound};
 use super::history::History;
 use super::journal::Journal;
@@ -32,6 +32,8 @@ pub(super) struct Shared {
     pub(super) heartbeat_ms: u32,
     pub(super) stall_us: u64,
     pub(super) labels: Arc<[RouteLabel]>,
+    /// By [`Form`]: the place of its listener; behind the last for those that we dialed.
+    pub(super) places: Vec<u8>,
     /// Batches until the next one whose first request is timed.
     pub(super) sample_in: u32,
     /// When this turn began.
@@ -87,6 +89,12 @@ impl Shared {
                 self.note(token, what, 0);
             }
         }
+    }
+
+    /// The place of a connection's listener in the server's list; behind the last for those that we dialed.
+    #[inline]
+    pub(super) fn place_of(&self, form: Form) -> usize {
+        self.places[usize::from(form)].into()
     }
 
     /// Remembers what happened to a connection. For what is rare.

@@ -58,7 +58,7 @@ impl Scrape {
             states,
             shards,
             dead: handle.dead_shard(),
-            capacity: handle.capacity().clone(),
+            capacity: handle.capacity(),
             workers: handle.workers(),
             listeners: handle.local_addrs().iter().map(ToString::to_string).chain(dialed).collect(),
             connections: handle.connections(),

@@ -45,7 +45,8 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     /// Its end is decided now, if it was not before: what it waits for at this moment may tell why.
     pub(in crate::turn) fn remember(&mut self, words: Text) {
         if self.entry.phase.ending().is_none() {
-            let last = describe(self.entry, self.id, self.shared.ms);
+            let place = self.shared.place_of(self.entry.listener);
+            let last = describe(self.entry, place, self.id, self.shared.ms);
             self.shared.history.leaves(self.shared.now, last, words);
         }
     }
