@@ -52,6 +52,15 @@ pub(super) static SERVER: &[Key] = &[
         meaning: "How long a drain may take after SIGINT or SIGTERM; then what is left is cut, counted and told.",
         why: "What Kubernetes waits before it kills.",
     },
+    Key {
+        name: "watch",
+        only: Only::All,
+        kind: Kind::Switch,
+        default: Some(Value::Switch(false)),
+        meaning: "Reads the configuration anew when its file changes, or one that it names: looked at once a second, and \
+                  read when two looks were the same.",
+        why: "A file that is being worked on is not meant yet. SIGHUP and `POST /reload` read it at any time.",
+    },
 ];
 
 pub(super) static ADMIN: &[Key] = &[
