@@ -271,6 +271,10 @@ pub const REARMED_PER_TURN: u32 = 1024;
 /// it counts as stuck. They take it at that turn's end.
 pub const CHANGE_WITHIN: Duration = Duration::from_secs(1);
 
+/// How often the files of a configuration are looked at while they are watched. Two looks must be the same before they are
+/// read: a second is longer than any editor takes to write one.
+pub const WATCH_EVERY: Duration = Duration::from_secs(1);
+
 /// Configurations that listeners may have had since the start, those of the start and of dialed connections among them: a
 /// connection names its own in a byte.
 pub const LISTENER_FORMS_MAX: usize = 256;

@@ -13,6 +13,7 @@ mod floor;
 mod hold;
 mod host;
 mod logs;
+mod reload;
 mod send;
 mod serve;
 mod shell;

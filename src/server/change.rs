@@ -322,6 +322,11 @@ impl Handle {
         super::running::lock(&self.shared.changes.standing).grace
     }
 
+    #[cfg(feature = "signals")]
+    pub(super) fn set_grace(&self, grace: Duration) {
+        super::running::lock(&self.shared.changes.standing).grace = grace;
+    }
+
     /// The limits that connections have now.
     pub fn limits(&self) -> Limits {
         super::running::lock(&self.shared.changes.standing).terms.limits.clone()

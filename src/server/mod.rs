@@ -35,7 +35,7 @@ pub use pool::WorkerFigures;
 pub use report::DrainReport;
 pub use running::{Handle, Running, Unreached};
 #[cfg(feature = "signals")]
-pub use signals::drain_on_signals;
+pub use signals::{drain_on_signals, on_hangup};
 
 /// Where servers begin.
 #[derive(Debug)]
