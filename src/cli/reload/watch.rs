@@ -75,7 +75,9 @@ impl Watch {
 pub(in crate::cli) fn look_after(engine: Arc<Engine>) -> Result<(), Error> {
     // One that waits stands for all that came since.
     let (ask, asked) = sync_channel(1);
-    on_hangup(move || drop(ask.try_send(())))?;
+    on_hangup(move || {
+        let _ = ask.try_send(());
+    })?;
     let thread = std::thread::Builder::new().name("tidegate-watch".to_owned());
     let thread = thread.spawn(move || {
         let mut watch = Watch::default();

@@ -155,9 +155,11 @@ async fn reload(
     let done = Arc::clone(&context.reloads.is_busy);
     let thread = std::thread::Builder::new().name("tidegate-reload".to_owned());
     let begun = thread.spawn(move || {
-        // Whatever happens in it, the next one may come.
-        let _free = Free(done);
-        let _ = tell.send(reload.reload(&format!("the admin port, asked by {asker}"), is_dry));
+        // Whatever happens in it, the next one may come; and who is told may ask at once.
+        let free = Free(done);
+        let report = reload.reload(&format!("the admin port, asked by {asker}"), is_dry);
+        drop(free);
+        let _ = tell.send(report);
     });
     if let Err(error) = begun {
         context.reloads.is_busy.store(false, Release);
