@@ -31,13 +31,13 @@ fn limits_that_cannot_be_change_nothing() {
     #[rustfmt::skip]
     let table: &[(&str, Change, Option<&str>)] = &[
         ("no connections",         Change::new().max_connections(0),                         Some("the most connections is 0")),
-        ("more than there is room", Change::new().max_connections(21),                       Some("at most 20")),
+        ("more than there is room", Change::new().max_connections(21),                       Some("between 1 and 20")),
         ("marks the wrong way",    Change::new().limits(high(1)),                            Some("low output watermark")),
         ("more than a quarter",    Change::new().limits(high(u32::MAX)),                     Some("high output watermark")),
         ("no open requests",       Change::new().limits(limits(|it| it.open_requests = 0)),  Some("open requests")),
         ("too many of them",       Change::new().limits(limits(|it| it.open_requests = OPEN_REQUESTS_MAX + 1)), Some("open requests")),
         ("no such listener",       Change::new().listener(2, "127.0.0.1:0"),                 Some("a listener's place")),
-        ("a payload too large",    Change::new().listener(0, Listener::frames("").max_payload(u32::MAX)), Some("largest payload")),
+        ("no such route",          Change::new().listener(1, Listener::lines("").route(20_000)), Some("the route of lines")),
         ("a probe of no time",     Change::new().keepalive(Some(Keepalive { idle: Duration::ZERO, ..Keepalive::default() })), Some("keepalive")),
         ("one good, one bad",      Change::new().max_connections(5).listener(9, "127.0.0.1:0"), Some("a listener's place")),
         ("nothing",                Change::new(),                                            None),
@@ -271,7 +271,9 @@ fn deadlines_that_begin_to_count_are_armed_some_a_turn() {
     let config = TurnConfig { board: board.clone(), ..TurnConfig::alone(most, vec![listener]) };
     let mailbox = config.mailbox.clone();
     let mut rig = Rig::at(clock.clone(), config, 64, Clerk::new(&clock, &Drawer::default()));
-    (0..many).for_each(|_| drop(rig.connect(usize::MAX)));
+    for _ in 0..many {
+        rig.connect(usize::MAX);
+    }
     rig.settle();
     assert_eq!((rig.turn.open(), rig.turn.wait()), (many, Wait::Forever));
     let terms = |generation, idle| Terms {
@@ -290,13 +292,14 @@ fn deadlines_that_begin_to_count_are_armed_some_a_turn() {
         assert_eq!(board.taken(), 1);
     }
     assert!(matches!(rig.turn.wait(), Wait::Until(_)));
-    rig.pass(59_000, 500);
+    rig.pass(10_000, 500);
     assert_eq!(rig.turn.open(), many);
     // Shorter than what is armed already, and over already: none waits for the old moment.
     board.put(std::sync::Arc::new(terms(2, Some(Duration::from_secs(1)))));
     mailbox.knock();
     rig.settle();
-    rig.pass(200, 10);
+    // And the time that they are read behind their end.
+    rig.pass(3_000, 50);
     assert_eq!(rig.closes(CloseReason::Idle), many as u64);
 }
 

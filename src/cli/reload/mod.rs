@@ -10,9 +10,11 @@
 //!
 //! Always holds: one reload at a time, applied whole or refused whole. Never: a signal or a file that ends the server.
 
+mod ask;
 mod token;
 mod watch;
 
+pub(super) use ask::{Options, run};
 pub(super) use token::Token;
 pub(super) use watch::{look_after, stamps};
 

@@ -85,8 +85,8 @@ pub(super) static ADMIN: &[Key] = &[
         only: Only::All,
         kind: Kind::Path,
         default: Some(Value::Text(Cow::Borrowed(""))),
-        meaning: "A file that holds the token, instead of `token`. It is read at the start; the end of its line does not \
-                  count.",
+        meaning: "A file that holds the token, instead of `token`. It is read at the start, and whenever the \
+                  configuration is; the end of its line does not count.",
         why: "A file can be kept from other users, a configuration often is not.",
     },
     Key {
