@@ -71,7 +71,7 @@ pub mod wire;
 
 pub use base::limits::Limits;
 pub use base::{Address, CloseReason, ConnId, Fault};
-pub use server::{Builder, Error, Handle, Listener, Running, Server};
+pub use server::{Builder, Change, Error, Handle, Listener, Running, Server};
 pub use service::{
     BuiltIn, Cx, Frame, Incoming, Later, Message, Origin, Peer, Replied, Reply, Router, Segment, Service,
     Welcomed,

@@ -265,6 +265,22 @@ pub const JOBS_WAITING_MAX: usize = 1 << 20;
 /// [`BATCH_US_MAX`], so that it costs traffic less than one more busy connection would.
 pub const INSPECTED_PER_TURN: u32 = 1024;
 
+/// Connections of a loop whose deadlines are armed anew in one turn when limits have changed: as few as an inspection looks
+/// at, and for the same reason.
+pub const REARMED_PER_TURN: u32 = 1024;
+
+/// How long a change waits for loops that are in a turn before it tells which are: as long as a loop may be held up before
+/// it counts as stuck. They take it at that turn's end.
+pub const CHANGE_WITHIN: Duration = Duration::from_secs(1);
+
+/// How often the files of a configuration are looked at while they are watched. Two looks must be the same before they are
+/// read: a second is longer than any editor takes to write one.
+pub const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+/// Configurations that listeners may have had since the start, those of the start and of dialed connections among them: a
+/// connection names its own in a byte.
+pub const LISTENER_FORMS_MAX: usize = 256;
+
 /// Connections that one inspection of a loop tells of at most.
 pub const INSPECTED_MAX: usize = 100;
 

@@ -15,10 +15,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// The port, bound, if there is to be one.
-pub(super) fn bind(loaded: &Loaded, log: Arc<logs::Filter>) -> anyhow::Result<Option<Admin>> {
+pub(super) fn bind(
+    loaded: &Loaded,
+    token: Option<String>,
+    log: Arc<logs::Filter>,
+) -> anyhow::Result<Option<Admin>> {
     let Some(port) = &loaded.config.admin else { return Ok(None) };
     let mut admin = Admin::bind(&port.address).map_err(|error| in_words(error, loaded.config.share_port))?;
-    if let Some(token) = token(port)? {
+    if let Some(token) = token {
         admin = admin.token(token)?;
     }
     let admin = admin.hosts(port.hosts.iter().cloned())?;

@@ -38,7 +38,9 @@ impl LogFormat {
 /// from this level up. Lines are written until the guard is dropped.
 pub(super) fn start(format: &str, level: &str) -> (WorkerGuard, Arc<Filter>) {
     let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let given = EnvFilter::try_from_default_env();
+    let is_given = given.is_ok();
+    let filter = given.unwrap_or_else(|_| EnvFilter::new(level));
     let shown = Mutex::new(filter.to_string());
     let is_terminal = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt().with_writer(writer).with_env_filter(filter).with_target(false);
@@ -54,7 +56,7 @@ pub(super) fn start(format: &str, level: &str) -> (WorkerGuard, Arc<Filter>) {
         builder.init();
         Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string()))
     };
-    (guard, Arc::new(Filter { reload, shown }))
+    (guard, Arc::new(Filter { reload, shown, is_given }))
 }
 
 /// Puts a filter in the place of the one before.
@@ -64,9 +66,21 @@ type Reload = Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>;
 pub(super) struct Filter {
     reload: Reload,
     shown: Mutex<String>,
+    /// By `RUST_LOG`, which goes above the configuration.
+    is_given: bool,
 }
 
 impl Filter {
+    /// The configuration has another level now.
+    pub(super) fn level(&self, level: &str) {
+        if self.is_given {
+            return;
+        }
+        if let Err(error) = self.change(level) {
+            tracing::error!(error, level, "the level of the log can't be changed");
+        }
+    }
+
     fn text(&self) -> MutexGuard<'_, String> {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }

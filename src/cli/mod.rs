@@ -13,6 +13,7 @@ mod floor;
 mod hold;
 mod host;
 mod logs;
+mod reload;
 mod send;
 mod serve;
 mod shell;
@@ -50,6 +51,11 @@ Example: tidegate check --print-default > tidegate.toml
   tidegate check tidegate.toml
 Exit code: 0 it is right, 2 it is not";
 
+const AFTER_RELOAD: &str = "\
+Example: tidegate reload --dry-run --token-file /etc/tidegate/token
+  tidegate reload --admin 127.0.0.1:7413
+Exit code: 0 it was taken, or there was nothing to change, 2 it was refused, or could not be asked";
+
 const AFTER_CONFORM: &str = "\
 Example: tidegate conform 127.0.0.1:7411 --lines 127.0.0.1:7412
 Exit code: 0 all cases are as they must be, 1 some are not, 2 could not be asked";
@@ -62,6 +68,9 @@ enum Command {
     /// Say whether a configuration is right, or everything that is wrong with it
     #[command(after_help = AFTER_CHECK)]
     Check(check::Options),
+    /// Have a running server read its configuration anew
+    #[command(after_help = AFTER_RELOAD)]
+    Reload(reload::Options),
     /// Load a server, check every reply, and tell what it can do
     Bench(Box<bench::Options>),
     /// Send a request from the shell, and print its reply
@@ -93,6 +102,7 @@ pub fn run() -> ExitCode {
     let ended = match args.command {
         Command::Serve(options) => serve::run(&options),
         Command::Check(options) => check::run(&options),
+        Command::Reload(options) => reload::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Send(options) => send::run(&options),
         Command::Conform(options) => conform::run(&options),

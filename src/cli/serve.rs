@@ -1,5 +1,6 @@
 //! `tidegate serve`: a server as the file, the environment and the flags want it; without any, the embedded default.
 
+use super::reload::{self, Engine, Reloadable, Token};
 use super::sources::{configuration, count_line, tell};
 use super::{admin, banner, logs, seconds};
 use crate::base::limits::DRAIN_GRACE;
@@ -11,6 +12,7 @@ use anyhow::bail;
 use clap::Args;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use tracing::{info, warn};
 
@@ -60,7 +62,8 @@ pub(super) struct Options {
 const _: () = assert!(DRAIN_GRACE.as_secs() == 30, "the help of --grace says so");
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let (loaded, host) = match configuration(options.config.as_deref(), flags(options)?)? {
+    let flags = flags(options)?;
+    let (loaded, host) = match configuration(options.config.as_deref(), flags.clone())? {
         Ok(right) => right,
         Err(mistakes) => {
             if mistakes > 1 {
@@ -69,22 +72,26 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(2));
         }
     };
-    serve(&loaded, &host)
+    serve(&loaded, &host, (options.config.clone(), flags))
 }
 
-fn serve(loaded: &Loaded, host: &Host) -> anyhow::Result<ExitCode> {
+fn serve(loaded: &Loaded, host: &Host, from: (Option<PathBuf>, Vec<Flag>)) -> anyhow::Result<ExitCode> {
     let config = &loaded.config;
     let (_written_until_here, filter) = logs::start(config.log_format, config.log_level);
     let (shards, connections) = (config.shards_on(host), config.connections_on(host));
     // Addresses first: that somebody else is there is told even on a host that has too little.
     let builder = config.builder(host).map_err(in_words)?;
-    let admin = admin::bind(loaded, filter)?;
+    let token = config.admin.as_ref().map_or(Ok(None), admin::token)?;
+    let admin = admin::bind(loaded, token.clone(), Arc::clone(&filter))?;
+    let (admin, engine) = reloaded(admin, token, loaded, host, from, filter);
     check_descriptors(host, shards, config.listeners.len(), admin.is_some())?;
     let router = config.router();
     let running = builder.start(move || router.clone())?;
     // The banner promises that Ctrl-C drains.
     drain_on_signals(&running, config.grace)?;
     let admin_at = admin.as_ref().map(Admin::local_addr).transpose()?;
+    engine.runs(running.handle());
+    reload::look_after(engine)?;
     let control = admin.map(|admin| admin.start(running.handle())).transpose()?;
     for warning in config.admin.iter().flat_map(admin::warnings) {
         warn!("{warning}");
@@ -101,6 +108,24 @@ fn serve(loaded: &Loaded, host: &Host) -> anyhow::Result<ExitCode> {
     }
     warn!(drained = report.drained, forced = report.forced, lost = report.lost, "{report}");
     Ok(ExitCode::FAILURE)
+}
+
+/// What reads the configuration anew while the server runs, and the port that can be asked for it.
+fn reloaded(
+    admin: Option<Admin>,
+    token: Option<String>,
+    loaded: &Loaded,
+    host: &Host,
+    from: (Option<PathBuf>, Vec<Flag>),
+    log: Arc<logs::Filter>,
+) -> (Option<Admin>, Arc<Engine>) {
+    let port = admin.as_ref().map(Admin::settings);
+    // Whatever else is read from files joins these.
+    let mut also: Vec<Box<dyn Reloadable>> = Vec::new();
+    also.extend(port.clone().map(|port| Box::new(Token::new(port, token)) as Box<dyn Reloadable>));
+    let engine = Arc::new(Engine::new(loaded.clone(), from, host.clone(), log, port, also));
+    let reload = Arc::clone(&engine);
+    (admin.map(|admin| admin.reload(reload)), engine)
 }
 
 /// Whoever wants two servers on one port is told how; whoever does not is told of the other one.

@@ -15,19 +15,24 @@ pub(super) fn configuration(
     file: Option<&Path>,
     flags: Vec<Flag>,
 ) -> anyhow::Result<Result<(Loaded, Host), usize>> {
-    let file = file.map(read).transpose()?;
-    let variables = std::env::vars_os()
-        .map(|(name, text)| (name.to_string_lossy().into_owned(), text.to_string_lossy().into_owned()))
-        .filter(|(name, _)| name.starts_with(PREFIX))
-        .collect();
     let host = host();
-    match load(Sources { file, variables, flags }, &host) {
+    match load(sources(file, flags)?, &host) {
         Ok(loaded) => Ok(Ok((loaded, host))),
         Err(mistakes) => {
             tell(&mistakes.render(colours::are_wanted(&std::io::stderr())));
             Ok(Err(mistakes.len()))
         }
     }
+}
+
+/// The file's text, the environment and these flags.
+pub(super) fn sources(file: Option<&Path>, flags: Vec<Flag>) -> anyhow::Result<Sources> {
+    let file = file.map(read).transpose()?;
+    let variables = std::env::vars_os()
+        .map(|(name, text)| (name.to_string_lossy().into_owned(), text.to_string_lossy().into_owned()))
+        .filter(|(name, _)| name.starts_with(PREFIX))
+        .collect();
+    Ok(Sources { file, variables, flags })
 }
 
 /// `3 errors`

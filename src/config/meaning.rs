@@ -52,11 +52,11 @@ pub(super) fn shards(server: &Part, host: &Host) -> Option<u16> {
     }
 }
 
-/// Of two values that don't go together, the one to change: the one that was given last, and never a default.
+/// Of two values that don't go together, the one to change: the one that was given last, and never a default, or what stays until a restart.
 fn to_change<'a>(left: &'a Setting, right: &'a Setting) -> (&'a Setting, &'a Setting) {
     match (&left.origin, &right.origin) {
-        (_, Origin::Default) => (left, right),
-        (Origin::Default, _) => (right, left),
+        (_, Origin::Default | Origin::Kept) => (left, right),
+        (Origin::Default | Origin::Kept, _) => (right, left),
         (one, other) if one > other => (left, right),
         _ => (right, left),
     }

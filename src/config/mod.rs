@@ -14,6 +14,7 @@
 //! told at once, each at its place. `schema` is the only list of keys: errors, the printed default, environment names
 //! and docs/CONFIG.md are made from it. Never: files, the environment, clocks; whoever calls hands texts in.
 
+pub mod change;
 mod host;
 mod judge;
 mod layers;
@@ -58,6 +59,8 @@ pub struct Config {
     pub memory_bytes: u64,
     /// How long a drain may take.
     pub grace: Duration,
+    /// Whether its file is read anew when it changes.
+    pub watch: bool,
     /// Where it listens.
     pub listeners: Vec<Listen>,
     /// Who serves what.
@@ -201,6 +204,7 @@ fn config(parts: &[Part]) -> Option<Config> {
         share_port: server.is_on("share_port"),
         memory_bytes: server.size("memory")?,
         grace: server.time("drain.grace")?,
+        watch: server.is_on("watch"),
         listeners: all("listener").map(listen).collect::<Option<_>>()?,
         routes: all("route").map(route).collect::<Option<_>>()?,
         max_connections: limits.count("max_connections").and_then(|most| u32::try_from(most).ok()),
@@ -269,8 +273,13 @@ impl Config {
 
     /// The connections that it takes on this host.
     pub fn connections_on(&self, host: &Host) -> u32 {
+        self.max_connections.unwrap_or_else(|| self.room_on(host))
+    }
+
+    /// The most that a change may make of that while the server runs: what there are descriptors for.
+    fn room_on(&self, host: &Host) -> u32 {
         let most = host.connections(self.shards_on(host), self.listeners.len(), self.admin.is_some());
-        self.max_connections.unwrap_or_else(|| u32::try_from(most).unwrap_or(u32::MAX))
+        u32::try_from(most).unwrap_or(u32::MAX)
     }
 
     /// The service of its routes.
@@ -295,7 +304,8 @@ impl Config {
             .pin(self.pin)
             .memory(usize::try_from(self.memory_bytes).unwrap_or(usize::MAX))
             .shards(self.shards_on(host))
-            .max_connections(self.connections_on(host));
+            .max_connections(self.connections_on(host))
+            .room_for(self.room_on(host));
         for listen in &self.listeners {
             builder = builder.listen(self.listener(listen))?;
         }

@@ -3,6 +3,7 @@
 //! Always holds: both configurations are read back as what they say. The default is what a server without a file is
 //! made of, word for word.
 
+use super::change::when;
 use super::report::{File, origin_in_words};
 use super::schema::{Key, LISTENERS, Only, ROUTES, SECTIONS, Section};
 use super::settings::Part;
@@ -122,7 +123,9 @@ pub fn reference() -> String {
         if !section.about.is_empty() {
             let _ = writeln!(out, "{}\n", section.about);
         }
-        out.push_str("| key | takes | default | meaning, and why that default |\n|---|---|---|---|\n");
+        out.push_str(
+            "| key | takes | default | holds | meaning, and why that default |\n|---|---|---|---|---|\n",
+        );
         for key in section.keys {
             let only = match key.only {
                 Only::All => "",
@@ -133,10 +136,11 @@ pub fn reference() -> String {
             let index = section.is_list.then_some(0);
             let _ = writeln!(
                 out,
-                "| `{}`{only}<br>`{}` | {} | {default} | {} *{}* |",
+                "| `{}`{only}<br>`{}` | {} | {default} | {} | {} *{}* |",
                 key.name,
                 variable(section, key, index),
                 key.takes(),
+                when(section.name, key.name).name(),
                 key.meaning,
                 key.why
             );
@@ -203,6 +207,17 @@ one further on is a mistake. Values are written as in the file, without the quot
 `--frames` and `--lines` give the first listener of frames, or of lines, another address; if the file has none, it
 becomes one. `--route` adds a route. The others are `server.shards`, `server.pin`, `server.share_port`,
 `server.drain.grace`, `timeouts.idle`, `admin.address` and `log.format` under shorter names; their times are in seconds.
+
+## While the server runs
+
+A changed file is read by SIGHUP, by [`POST /reload`](ADMIN.md#reload) or `tidegate reload`, or by itself with `server.watch`;
+[OPERATIONS.md](OPERATIONS.md#changing-the-configuration) says how to go about it. From when on a changed value *holds* stands
+with each key:
+
+- **now**: at once, for everybody who is connected, too.
+- **newcomers**: for connections that are made from then on.
+- **restart**: not before the server is started anew; until then the old value holds, and the rest of the file is taken
+  all the same. A listener is known by its address: one that is added, taken away or moved waits for a restart.
 
 ## Secrets
 

@@ -18,6 +18,8 @@ pub(super) enum Origin {
     Flag(String),
     /// Nobody gave it.
     Default,
+    /// The running server has it, until a restart.
+    Kept,
 }
 
 /// Bytes of the file, from the first to behind the last.
@@ -103,7 +105,7 @@ impl Mistakes {
         });
         origins.filter_map(|origin| match origin {
             Origin::File(place) => Some(place.start..place.end),
-            Origin::Variable { .. } | Origin::Flag(_) | Origin::Default => None,
+            Origin::Variable { .. } | Origin::Flag(_) | Origin::Default | Origin::Kept => None,
         })
     }
 
@@ -172,7 +174,7 @@ impl Mistakes {
                 let place = if *is_known { value..shown.len() } else { 0..value - 1 };
                 Some((Snippet::source(shown).line_numbering(false), place))
             }
-            Origin::Flag(_) | Origin::Default => None,
+            Origin::Flag(_) | Origin::Default | Origin::Kept => None,
         }
     }
 
@@ -209,6 +211,7 @@ pub(super) fn origin_in_words(origin: &Origin, file: Option<&File>) -> Option<St
         }
         Origin::Variable { name, .. } => Some(format!("in {}", name.escape_debug())),
         Origin::Flag(flag) => Some(format!("by {}", flag.escape_debug())),
+        Origin::Kept => Some("until a restart".to_owned()),
         Origin::Default => None,
     }
 }

@@ -3,13 +3,13 @@
 //! Always holds: an address that can't be had is told before anything else begins; whatever becomes of the thread, the
 //! server runs on. Never: TLS, HTTP/2; a proxy in front has them.
 
-use super::api::{self, Context};
-use super::guard::Guard;
+use super::api::{self, Context, Reload};
 use super::serve::serve;
+use super::settings::{AdminChange, Settings};
 use super::watchdog::{Watchdog, watch};
 use crate::base::limits::{
     ADMIN_ANSWER_WITHIN, ADMIN_CONNECTION_LIFE, ADMIN_CONNECTIONS_MAX, ADMIN_HEAD_WITHIN, ADMIN_HOSTS_MAX,
-    ADMIN_TOKEN_BYTES, DRAIN_GRACE, WATCHDOG_TURN,
+    ADMIN_TOKEN_BYTES, WATCHDOG_TURN,
 };
 use crate::base::text::panic_text;
 use crate::server::{self, Endpoint, Handle};
@@ -48,11 +48,10 @@ const NICER: i32 = 10;
 #[derive(Debug)]
 pub struct Admin {
     listener: TcpListener,
-    guard: Guard,
+    settings: Settings,
     bounds: Bounds,
-    config: Option<String>,
-    grace: Duration,
     log: Option<Arc<dyn LogFilter>>,
+    reload: Option<Arc<dyn Reload>>,
     own: Vec<OwnPath>,
 }
 
@@ -164,11 +163,10 @@ impl Admin {
         listener.set_nonblocking(true).map_err(failed)?;
         Ok(Admin {
             listener,
-            guard: Guard::default(),
+            settings: Settings::default(),
             bounds: Bounds::default(),
-            config: None,
-            grace: DRAIN_GRACE,
             log: None,
+            reload: None,
             own: Vec::new(),
         })
     }
@@ -178,14 +176,8 @@ impl Admin {
     /// # Errors
     ///
     /// [`AdminError::Token`] if it has not 16 to 256 bytes, all of them visible ASCII.
-    pub fn token(mut self, token: impl Into<String>) -> Result<Admin, AdminError> {
-        let token = token.into();
-        let (least, most) = ADMIN_TOKEN_BYTES;
-        let is_plain = token.bytes().all(|byte| byte.is_ascii_graphic());
-        if !(least..=most).contains(&token.len()) || !is_plain {
-            return Err(AdminError::Token { got: token.len() });
-        }
-        self.guard.token = Some(token);
+    pub fn token(self, token: impl Into<String>) -> Result<Admin, AdminError> {
+        self.settings.apply(AdminChange::new().token(Some(token.into()))?);
         Ok(self)
     }
 
@@ -195,24 +187,21 @@ impl Admin {
     /// # Errors
     ///
     /// [`AdminError::Hosts`] if there are more.
-    pub fn hosts<H: Into<String>>(mut self, hosts: impl IntoIterator<Item = H>) -> Result<Admin, AdminError> {
-        self.guard.hosts = hosts.into_iter().map(|host| host.into().to_ascii_lowercase()).collect();
-        match self.guard.hosts.len() {
-            0..=ADMIN_HOSTS_MAX => Ok(self),
-            got => Err(AdminError::Hosts { got }),
-        }
+    pub fn hosts<H: Into<String>>(self, hosts: impl IntoIterator<Item = H>) -> Result<Admin, AdminError> {
+        self.settings.apply(AdminChange::new().hosts(hosts)?);
+        Ok(self)
     }
 
     /// What `/config` shows: TOML, without secrets. Without it that path answers 404.
-    pub fn config(mut self, text: impl Into<String>) -> Admin {
-        self.config = Some(text.into());
+    pub fn config(self, text: impl Into<String>) -> Admin {
+        self.settings.apply(AdminChange::new().config(text.into()));
         self
     }
 
     /// How long a drain may take that is asked for without a grace. Default: 30 s
-    /// ([`DRAIN_GRACE`]).
-    pub const fn grace(mut self, grace: Duration) -> Admin {
-        self.grace = grace;
+    /// ([`DRAIN_GRACE`](crate::base::limits::DRAIN_GRACE)).
+    pub fn grace(self, grace: Duration) -> Admin {
+        self.settings.apply(AdminChange::new().grace(grace));
         self
     }
 
@@ -220,6 +209,17 @@ impl Admin {
     pub fn log(mut self, filter: Arc<dyn LogFilter>) -> Admin {
         self.log = Some(filter);
         self
+    }
+
+    /// What `POST /reload` asks. Without it that path answers 404.
+    pub fn reload(mut self, reload: Arc<dyn Reload>) -> Admin {
+        self.reload = Some(reload);
+        self
+    }
+
+    /// What changes the port's token, names and configuration while it is served.
+    pub fn settings(&self) -> Settings {
+        self.settings.clone()
     }
 
     /// Other bounds than the default.
@@ -255,7 +255,7 @@ impl Admin {
     ///
     /// [`AdminError::Thread`].
     pub fn start(self, handle: Handle) -> Result<Control, AdminError> {
-        let Admin { listener, guard, bounds, config, grace, log, own } = self;
+        let Admin { listener, settings, bounds, log, reload, own } = self;
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AdminError::Thread)?;
         let listener = {
@@ -264,17 +264,17 @@ impl Admin {
         };
         let watchdog = Watchdog::new(handle.capacity().stall.max(WATCHDOG_TURN));
         let watching = watch(handle.clone(), watchdog);
-        let (knocks, drains, asks) = Default::default();
+        let (knocks, drains, reloads, asks) = Default::default();
         let router = api::router(Arc::new(Context {
             handle,
-            guard,
+            settings,
             bounds,
-            config,
-            grace,
             log,
+            reload,
             own,
             knocks,
             drains,
+            reloads,
             asks,
         }));
         let end = Arc::new(signal::Sender::new(false));

@@ -59,7 +59,7 @@ impl fmt::Debug for Guard {
 pub(super) async fn answer(State(context): State<Arc<Context>>, request: Request, next: Next) -> Response {
     let matched = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let allow = matched.as_deref().map(|path| allow(&context, path));
-    let mut answer = match context.guard.admit(&request, allow) {
+    let mut answer = match context.settings.now().guard.admit(&request, allow) {
         Ok(()) => ended(&context, next.run(request)).await,
         Err(refusal) => refusal.into_response(),
     };

@@ -17,6 +17,9 @@ mod guard;
 mod metrics;
 mod places;
 mod serve;
+mod settings;
 mod watchdog;
 
 pub use admin::{Admin, AdminError, Bounds, Control, LogFilter};
+pub use api::{Reload, ReloadReport, ReloadedValue};
+pub use settings::{AdminChange, Settings};

@@ -4,7 +4,7 @@
 //! done about it; what holds it up is somebody's code.
 
 use crate::base::ConnId;
-use crate::base::limits::WATCHDOG_EVERY;
+use crate::base::limits::{WATCHDOG_EVERY, WATCHDOG_TURN};
 use crate::server::{Handle, LoopState};
 use std::time::Duration;
 use tracing::warn;
@@ -15,6 +15,7 @@ pub(super) async fn watch(handle: Handle, mut watchdog: Watchdog) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        watchdog.limit = handle.capacity().stall.max(WATCHDOG_TURN);
         for news in watchdog.look(&handle.loop_states()) {
             match news {
                 News::Stuck { shard, took, visiting: Some(connection) } => {

@@ -155,6 +155,11 @@ impl Mailbox {
         drop(self.inquiry.pop());
     }
 
+    /// Whether the loop is over: nothing that is left here is taken any more.
+    pub fn is_over(&self) -> bool {
+        self.is_over.load(Acquire)
+    }
+
     fn ring_and_wake(&self) {
         if self.bell.ring() {
             (self.wake)();

@@ -71,7 +71,19 @@ pub enum Listener {
 /// Keeps a listening socket from being closed: its queue lives as long as one descriptor does.
 #[derive(Debug)]
 pub struct Held {
-    _socket: Socket,
+    socket: Socket,
+    is_tcp: bool,
+}
+
+impl Held {
+    /// Gives connections that are made from now on these probes, or none. Does nothing for a path's socket.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the system says.
+    pub fn set_keepalive(&self, keepalive: Option<Keepalive>) -> io::Result<()> {
+        if self.is_tcp { probe(&self.socket, keepalive) } else { Ok(()) }
+    }
 }
 
 impl Listener {
@@ -85,7 +97,7 @@ impl Listener {
             Listener::Tcp(listener) => SockRef::from(listener).try_clone(),
             Listener::Unix(_, listener) => SockRef::from(listener).try_clone(),
         };
-        Ok(Held { _socket: socket? })
+        Ok(Held { socket: socket?, is_tcp: matches!(self, Listener::Tcp(_)) })
     }
 
     /// Where a TCP listener really is, when its port was 0.
@@ -170,9 +182,18 @@ fn tcp_socket(address: SocketAddr, options: &ListenOptions) -> io::Result<Socket
         socket.set_recv_buffer_size(bytes)?;
         socket.set_send_buffer_size(bytes)?;
     }
-    if let Some(Keepalive { idle, interval, count }) = options.keepalive {
-        let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(count);
-        socket.set_tcp_keepalive(&keepalive)?;
+    if options.keepalive.is_some() {
+        probe(&socket, options.keepalive)?;
     }
     Ok(socket)
+}
+
+/// Probes for what is accepted from now on, or none.
+fn probe(socket: &Socket, keepalive: Option<Keepalive>) -> io::Result<()> {
+    match keepalive {
+        None => socket.set_keepalive(false),
+        Some(Keepalive { idle, interval, count }) => socket.set_tcp_keepalive(
+            &TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(count),
+        ),
+    }
 }

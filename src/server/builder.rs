@@ -8,7 +8,7 @@ use crate::base::limits::{
     OUTPUT_HIGH_BYTES_MAX, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, ROUTE_LABELS_MAX, SHARDS_MAX,
     SOCKET_BUFFER_BYTES_MAX, SOCKET_BUFFER_BYTES_MIN, WORKERS_MAX,
 };
-use crate::net::{self, Endpoint, KERNEL_SPREADS, ListenOptions};
+use crate::net::{self, Endpoint, KERNEL_SPREADS, Keepalive, ListenOptions};
 use crate::service::{FnService, Frame, Replied, Reply, Service};
 use crate::session::{Framing, Protocol};
 use crate::turn::{ListenerConfig, RouteLabel};
@@ -107,7 +107,7 @@ impl Listener {
         self
     }
 
-    fn check(&self) -> Result<(), Error> {
+    pub(super) fn check(&self) -> Result<(), Error> {
         within("the route of lines", self.route.into(), 0, Header::ROUTE_MAX.into())?;
         let (name, most) = match self.framing.protocol {
             Protocol::Frame | Protocol::Bare => ("the largest payload of a frame", PAYLOAD_BYTES_MAX),
@@ -131,6 +131,18 @@ impl Listener {
             within("keepalive's count", keepalive.count.into(), 1, KEEPALIVE_PROBES_MAX.into())?;
         }
         Ok(())
+    }
+
+    /// As a loop sees it.
+    pub(super) const fn config(&self) -> ListenerConfig {
+        let framing = self.framing.with_line_route(self.route);
+        ListenerConfig { framing, wants_hello: self.wants_hello, connections_max: self.connections_max }
+    }
+
+    /// With these probes.
+    pub(super) const fn probed(mut self, keepalive: Option<Keepalive>) -> Listener {
+        self.options.keepalive = keepalive;
+        self
     }
 
     fn endpoint(&self) -> Result<Endpoint, Error> {
@@ -164,6 +176,7 @@ pub struct Builder {
     pub(super) limits: Limits,
     pub(super) budget_bytes: usize,
     pub(super) connections_max: u32,
+    pub(super) connections_room: u32,
     pub(super) grace: Duration,
     shards: Option<u16>,
     pub(super) pin: bool,
@@ -180,6 +193,7 @@ impl Builder {
             limits: Limits::default(),
             budget_bytes: BUDGET_BYTES_DEFAULT,
             connections_max: CONNECTIONS_DEFAULT,
+            connections_room: 0,
             grace: DRAIN_GRACE,
             shards: None,
             pin: false,
@@ -204,13 +218,8 @@ impl Builder {
         let socket = net::listen(&endpoint, &listener.options).map_err(failed)?;
         let ip = socket.ip().map_err(failed)?;
         self.local_addrs.push(ip.map_or(endpoint, Endpoint::Ip));
+        self.listeners.push(listener.config());
         self.sockets.push((socket, listener.options));
-        let framing = listener.framing.with_line_route(listener.route);
-        self.listeners.push(ListenerConfig {
-            framing,
-            wants_hello: listener.wants_hello,
-            connections_max: listener.connections_max,
-        });
         Ok(self)
     }
 
@@ -268,6 +277,19 @@ impl Builder {
     pub const fn max_connections(mut self, connections: u32) -> Builder {
         self.connections_max = connections;
         self
+    }
+
+    /// The most that [`Change::max_connections`](super::Change::max_connections) may make of the most connections while
+    /// the server runs. Tables are that long, and cost nothing where nobody was. Default: the most at the start.
+    #[must_use]
+    pub const fn room_for(mut self, connections: u32) -> Builder {
+        self.connections_room = connections;
+        self
+    }
+
+    /// The connections that tables are made for.
+    pub(super) fn room(&self) -> u32 {
+        self.connections_room.clamp(self.connections_max, CONNECTIONS_PER_SHARD_MAX.max(self.connections_max))
     }
 
     /// How long a drain that a signal began may take. Default: 30 s.
@@ -368,18 +390,23 @@ impl Builder {
         within("the number of labeled routes", self.labels.len() as u64, 0, ROUTE_LABELS_MAX as u64)?;
         let least = BUDGET_BYTES_MIN as u64 * u64::from(shards);
         within("the memory budget in bytes", self.budget_bytes as u64, least, BUDGET_BYTES_MAX)?;
-        let open = u64::from(limits.open_requests);
-        within("the open requests of a connection", open, 1, u64::from(OPEN_REQUESTS_MAX))?;
         within("the most connections", self.connections_max.into(), 1, CONNECTIONS_PER_SHARD_MAX.into())?;
-        for (name, deadline) in deadlines(limits) {
-            let ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
-            within(name, ms, 1, DEADLINE_MS_MAX.into())?;
-        }
-        let (low, high) = (u64::from(limits.output_low_bytes), u64::from(limits.output_high_bytes));
-        within("the low output watermark in bytes", low, 0, high.saturating_sub(1))?;
-        let most = (self.budget_bytes as u64 / u64::from(shards) / 4).min(OUTPUT_HIGH_BYTES_MAX.into());
-        within("the high output watermark in bytes", high, 1, most)
+        check_limits(limits, self.budget_bytes / usize::from(shards))
     }
+}
+
+/// Whether connections may be given these, by loops with so much memory.
+pub(super) fn check_limits(limits: &Limits, bytes_per_shard: usize) -> Result<(), Error> {
+    let open = u64::from(limits.open_requests);
+    within("the open requests of a connection", open, 1, u64::from(OPEN_REQUESTS_MAX))?;
+    for (name, deadline) in deadlines(limits) {
+        let ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+        within(name, ms, 1, DEADLINE_MS_MAX.into())?;
+    }
+    let (low, high) = (u64::from(limits.output_low_bytes), u64::from(limits.output_high_bytes));
+    within("the low output watermark in bytes", low, 0, high.saturating_sub(1))?;
+    let most = (bytes_per_shard as u64 / 4).min(OUTPUT_HIGH_BYTES_MAX.into());
+    within("the high output watermark in bytes", high, 1, most)
 }
 
 /// The loops of a server that was told no number, on a host with so many processors: one for each, as far as the
@@ -403,6 +430,6 @@ fn deadlines(limits: &Limits) -> impl Iterator<Item = (&'static str, Duration)> 
     always.into_iter().chain(idle).chain(heartbeat)
 }
 
-fn within(name: &'static str, got: u64, least: u64, most: u64) -> Result<(), Error> {
+pub(super) fn within(name: &'static str, got: u64, least: u64, most: u64) -> Result<(), Error> {
     if (least..=most).contains(&got) { Ok(()) } else { Err(Error::Limit { name, got, least, most }) }
 }

@@ -8,7 +8,7 @@ use crate::turn::RouteLabel;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The limits that uses are to be held against. Fixed when the server starts.
+/// The limits that uses are to be held against. [`Handle::apply`](super::Handle::apply) changes some of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capacity {

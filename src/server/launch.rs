@@ -1,5 +1,6 @@
 //! The start: sockets are dealt out to the loops, each loop is made on its own thread, and all begin together or none.
 
+use super::change::Changes;
 use super::pool::Pool;
 use super::running::{Figures, Running, Shared};
 use super::{Builder, Capacity, Error};
@@ -10,7 +11,7 @@ use crate::metrics::ShardMetrics;
 use crate::net::{self, Endpoint, Held, KERNEL_SPREADS, ListenOptions, Listener};
 use crate::service::{Job, NoWorkers, Service, Workers};
 use crate::shard::{Group, Poller, Shard, pin_thread};
-use crate::turn::{Quotas, RouteLabel, TurnConfig};
+use crate::turn::{Board, Quotas, RouteLabel, TurnConfig};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -44,6 +45,10 @@ where
     let labels: Arc<[RouteLabel]> = builder.labels.clone().into();
     let quotas = Arc::new(Quotas::new(builder.listeners.len()));
     let capacity = capacity_of(&builder, budget_bytes, Arc::clone(&labels));
+    let boards: Vec<Arc<Board>> = (0..shards).map(|_| Arc::default()).collect();
+    let terms = (builder.limits.clone(), builder.listeners.clone());
+    let room = builder.room();
+    let changes = Changes::new(capacity, builder.grace, terms, (room, budget_bytes), boards.clone());
     let (dealt, held) = deal_out(builder.sockets, &builder.local_addrs, shards)?;
     let (start, seed) = (Instant::now(), seed());
     let pool = start_pool(builder.workers, start)?;
@@ -55,7 +60,7 @@ where
     for (shard, (poller, sockets)) in (0..).zip(pollers.into_iter().zip(dealt)) {
         let config = TurnConfig {
             shard,
-            connections_max: builder.connections_max,
+            connections_max: room,
             budget_bytes,
             listeners: builder.listeners.clone(),
             labels: Arc::clone(&labels),
@@ -66,6 +71,7 @@ where
             workers: Arc::clone(&workers),
             quotas: Arc::clone(&quotas),
             seats: Arc::clone(group.seats(shard).expect("one for each loop")),
+            board: Arc::clone(&boards[usize::from(shard)]),
         };
         let parts = Parts { config, poller, sockets, group: Arc::clone(&group), start, pin: builder.pin };
         match make(parts, make_service.clone()) {
@@ -80,8 +86,8 @@ where
     let metrics = made.iter().map(|one| Arc::clone(&one.metrics)).collect();
     let thread_ids = made.iter().map(|one| one.thread_id).collect();
     let jobs = pool.as_ref().map(|pool| Arc::clone(pool.queue()));
-    let figures = Figures { metrics, thread_ids, jobs, capacity, start };
-    let shared = Arc::new(Shared::new(builder.local_addrs, group, figures, held, builder.grace));
+    let figures = Figures { metrics, thread_ids, jobs, start };
+    let shared = Arc::new(Shared::new(builder.local_addrs, group, figures, held, changes));
     let threads = made
         .into_iter()
         .map(|one| {

@@ -8,6 +8,7 @@
 //! are the shards'.
 
 mod builder;
+mod change;
 mod error;
 mod figures;
 mod inspection;
@@ -24,6 +25,7 @@ pub use crate::session::{Pause, Pauses};
 pub use crate::turn::{OTHER_ROUTES, RouteLabel};
 pub use crate::wire::{ClientId, Status};
 pub use builder::{Builder, Listener, shards_for};
+pub use change::{Applied, Change, ChangeFigures, Reloaded};
 pub use error::Error;
 pub use figures::{Capacity, LoopState};
 pub use inspection::{
@@ -33,7 +35,7 @@ pub use pool::WorkerFigures;
 pub use report::DrainReport;
 pub use running::{Handle, Running, Unreached};
 #[cfg(feature = "signals")]
-pub use signals::drain_on_signals;
+pub use signals::{drain_on_signals, on_hangup};
 
 /// Where servers begin.
 #[derive(Debug)]

@@ -1,5 +1,6 @@
 //! A server that runs: its threads, its figures, its end.
 
+use super::change::Changes;
 use super::pool::{Pool, Queue, WorkerFigures};
 use super::{Capacity, DrainReport, Error, LoopState};
 use crate::base::limits::{DEADLINE_MS_MAX, MAILBOX_COMMANDS};
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 use tracing::{error, warn};
 
 /// How long to wait before a command is left again at a loop whose mailbox was full.
-const FULL_PAUSE: Duration = Duration::from_millis(1);
+pub(super) const FULL_PAUSE: Duration = Duration::from_millis(1);
 
 /// How long loops are waited for that are in a turn. On a busy host, each try may cost a reader with a low priority
 /// milliseconds.
@@ -76,8 +77,8 @@ pub(super) struct Shared {
     drain_until: Mutex<Option<Instant>>,
     /// The first loop that died, and what it said last.
     death: OnceLock<(u16, String)>,
-    /// How long the other loops then have.
-    grace: Duration,
+    /// What can be changed while it runs.
+    pub(super) changes: Changes,
 }
 
 /// What can be read of the loops and the workers.
@@ -87,7 +88,6 @@ pub(super) struct Figures {
     pub(super) thread_ids: Vec<Option<u32>>,
     /// What the workers do, if there are any.
     pub(super) jobs: Option<Arc<Queue<Job>>>,
-    pub(super) capacity: Capacity,
     /// The start of the loops' clock.
     pub(super) start: Instant,
 }
@@ -98,7 +98,7 @@ impl Shared {
         group: Arc<Group>,
         figures: Figures,
         held: Vec<Held>,
-        grace: Duration,
+        changes: Changes,
     ) -> Shared {
         Shared {
             local_addrs,
@@ -108,7 +108,7 @@ impl Shared {
             before_drain: Mutex::new(None),
             drain_until: Mutex::new(None),
             death: OnceLock::new(),
-            grace,
+            changes,
         }
     }
 
@@ -116,6 +116,11 @@ impl Shared {
         let mut sum = Snapshot::zero();
         self.figures.metrics.iter().for_each(|metrics| sum.add(&metrics.snapshot()));
         sum
+    }
+
+    /// The second descriptors of the listening sockets, until a drain begins.
+    pub(super) fn each_held(&self, what: impl FnMut(&Held)) {
+        lock(&self.held).iter().for_each(what);
     }
 
     fn drain(&self, grace: Duration) {
@@ -151,7 +156,8 @@ impl Shared {
     pub(super) fn shard_died(&self, shard: u16, why: String) {
         error!(shard, why, "an event loop died; the others drain");
         let _ = self.death.set((shard, why));
-        self.drain(self.grace);
+        let grace = lock(&self.changes.standing).grace;
+        self.drain(grace);
     }
 }
 
@@ -251,8 +257,8 @@ impl Handle {
     }
 
     /// What there is of everything that is limited.
-    pub fn capacity(&self) -> &Capacity {
-        &self.shared.figures.capacity
+    pub fn capacity(&self) -> Capacity {
+        lock(&self.shared.changes.standing).capacity.clone()
     }
 
     /// How long the server has been running.
@@ -330,7 +336,7 @@ impl Handle {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is behind our locks is whole at every moment: a panic elsewhere is no reason to stop.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -138,6 +138,11 @@ impl Desk {
         self.spares.trim();
     }
 
+    /// How long the answers to requests that come from now on may take, in milliseconds.
+    pub(crate) const fn set_request_deadline(&mut self, ms: u32) {
+        self.request_deadline_ms = ms;
+    }
+
     /// How long the answer to the request in hand may take, in milliseconds.
     pub(super) fn due_ms(&self) -> u32 {
         self.deadline_ms.map_or(self.request_deadline_ms, |ms| ms.min(self.request_deadline_ms))

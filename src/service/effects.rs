@@ -116,6 +116,11 @@ impl Effects {
         }
     }
 
+    /// So many bytes may wait for each dialed server from now on.
+    pub(crate) const fn set_server_bytes_max(&mut self, bytes: usize) {
+        self.server_bytes_max = bytes;
+    }
+
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.list.is_empty()

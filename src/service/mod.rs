@@ -38,6 +38,7 @@ pub use workers::{Job, NoWorkers, Outcome, Workers};
 use crate::base::{Address, CloseReason};
 use crate::wire::{ClientId, Extension, Hello, Status, Welcome};
 use bytes::Bytes;
+use std::any::Any;
 use std::borrow::Cow;
 
 /// A server's behaviour.
@@ -98,6 +99,12 @@ pub trait Service {
     /// A service somewhere in this server [published](Cx::publish) these bytes.
     fn on_publish(&mut self, bytes: &Bytes, cx: &mut Cx<'_>) {
         let _ = (bytes, cx);
+    }
+
+    /// The server was [given](crate::Change::news) something new for its services. A service that is made anew after a
+    /// [panic](Service::on_panic) is told the latest again.
+    fn on_reload(&mut self, news: &(dyn Any + Send + Sync), cx: &mut Cx<'_>) {
+        let _ = (news, cx);
     }
 
     /// A timer that was [armed](Cx::arm) with this tag.

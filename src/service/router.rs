@@ -5,6 +5,7 @@
 use super::{BuiltIn, Cx, Frame, Peer, Replied, Reply, Service};
 use crate::base::Text;
 use crate::wire::{Header, Status};
+use std::any::Any;
 use std::ops::RangeInclusive;
 
 /// Where headers are all route there are so many; whatever a header says, it is in the table.
@@ -91,6 +92,13 @@ impl Service for Router {
     type Conn = ();
 
     fn on_open(&mut self, _peer: &Peer, _cx: &mut Cx<'_>) {}
+
+    /// Another router takes this one's place.
+    fn on_reload(&mut self, news: &(dyn Any + Send + Sync), _cx: &mut Cx<'_>) {
+        if let Some(router) = news.downcast_ref::<Router>() {
+            self.table.copy_from_slice(&router.table[..]);
+        }
+    }
 
     fn is_one_way(&self, route: u16) -> bool {
         let place = usize::from(self.table[usize::from(route)]);

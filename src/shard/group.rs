@@ -80,6 +80,11 @@ impl Group {
         self.members.first().map_or(0, |member| member.seats.taken())
     }
 
+    /// Another number of connections that all loops together may have.
+    pub fn set_connections_max(&self, max: u32) {
+        self.members.iter().take(1).for_each(|member| member.seats.set_max(max));
+    }
+
     fn member(&self, shard: u16) -> &Member {
         &self.members[usize::from(shard)]
     }

@@ -145,8 +145,7 @@ impl Plan {
         }
         let limits = &mut self.limits;
         limits.per_address = rng.chance(60).then(|| few(&mut rng));
-        limits.accept_rate =
-            rng.chance(100).then(|| u32::try_from(rng.between(20, 400)).unwrap_or(20));
+        limits.accept_rate = rng.chance(100).then(|| u32::try_from(rng.between(20, 400)).unwrap_or(20));
         if rng.chance(120) {
             limits.max_age = Some(Duration::from_millis(rng.between(20, 4_000)));
             limits.max_age_jitter = [0, 10, 50][pick(&mut rng, 3)];
@@ -270,7 +269,8 @@ fn draw_limits(rng: &mut Rng, is_idle_watched: bool) -> Limits {
 
 /// Whether requests that come too fast are refused.
 pub(super) fn refuses(limits: &Limits) -> bool {
-    let has_rates = [limits.messages_per_second, limits.address_messages_per_second].iter().any(Option::is_some)
-        || [limits.bytes_per_second, limits.address_bytes_per_second].iter().any(Option::is_some);
+    let has_rates =
+        [limits.messages_per_second, limits.address_messages_per_second].iter().any(Option::is_some)
+            || [limits.bytes_per_second, limits.address_bytes_per_second].iter().any(Option::is_some);
     has_rates && limits.when_over == WhenOver::Refuse
 }

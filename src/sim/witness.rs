@@ -7,6 +7,7 @@ use crate::service::{
 };
 use crate::wire::Hello;
 use bytes::Bytes;
+use std::any::Any;
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -186,6 +187,10 @@ impl<S: Service> Service for Watched<S> {
 
     fn on_publish(&mut self, bytes: &Bytes, cx: &mut Cx<'_>) {
         self.watch(cx, |inner, cx| inner.on_publish(bytes, cx));
+    }
+
+    fn on_reload(&mut self, news: &(dyn Any + Send + Sync), cx: &mut Cx<'_>) {
+        self.watch(cx, |inner, cx| inner.on_reload(news, cx));
     }
 
     fn on_timer(&mut self, tag: u64, cx: &mut Cx<'_>) {

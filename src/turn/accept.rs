@@ -6,7 +6,7 @@
 
 use super::admission::NoPlace;
 use super::entry::{Entry, Flag, Flags, Life, PeerAddress};
-use super::{Accepted, Io, Turn, slot_of};
+use super::{Accepted, Form, Io, Turn, slot_of};
 use crate::base::limits::{ACCEPT_BACKOFF_MS, ACCEPTS_PER_DRAIN, ACCEPTS_PER_VISIT};
 use crate::base::planted::{Bug, is_planted};
 use crate::base::{Address, ConnId, Ms, Token};
@@ -29,9 +29,16 @@ pub(super) struct ListenerState {
     backoff_ms: u32,
     /// Newcomers come too fast; go on then.
     paced_until: Option<Ms>,
+    /// What newcomers have.
+    pub(super) form: Form,
 }
 
 impl ListenerState {
+    pub(super) fn new(place: usize) -> ListenerState {
+        let form = Form::try_from(place).expect("a server has at most 255 listeners");
+        ListenerState { form, ..ListenerState::default() }
+    }
+
     pub(super) const fn is_hot(&self) -> bool {
         self.is_hot
     }
@@ -105,7 +112,8 @@ impl<S: Service, I: Io> Turn<S, I> {
                 }
             }
             io.close_listener(slot_of(listener));
-            self.accepting[listener] = ListenerState { is_closed: true, ..ListenerState::default() };
+            let form = self.accepting[listener].form;
+            self.accepting[listener] = ListenerState { is_closed: true, form, ..ListenerState::default() };
         }
     }
 
@@ -204,7 +212,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         let Ok(conn) = catch_unwind(AssertUnwindSafe(|| self.service.on_open(&peer, &mut cx))) else {
             self.shared.note_panic();
             io.close(stream);
-            self.leave_places(listener, address);
+            self.give_places_back(listener.into(), address);
             return;
         };
         let mut flags = Flags::default();
@@ -214,7 +222,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             stream,
             generation: token.generation,
             address: PeerAddress::of(address),
-            listener,
+            listener: self.accepting[usize::from(listener)].form,
             flags,
             pauses: Pauses::default(),
             drain_reads: 0,
@@ -267,7 +275,8 @@ impl<S: Service, I: Io> Turn<S, I> {
     /// What a newcomer is told that can't be served.
     fn refusal(&self, out: &mut Vec<u8>, listener: u32, text: &str) {
         let status = Status::OVERLOADED;
-        match self.listeners[listener as usize].framing.protocol {
+        let form = self.accepting[listener as usize].form;
+        match self.listeners[usize::from(form)].framing.protocol {
             Protocol::Bare => {}
             Protocol::Frame => {
                 Control::GoAway { status, reconnect_after_ms: ACCEPT_BACKOFF_MS.1, text }

@@ -4,7 +4,7 @@
 //! Always holds: all three are taken together and given back together, when the connection's slot is freed or it got none.
 //! Never: a connection closed for the rate of newcomers.
 
-use super::{Io, Turn, slot_of};
+use super::{Io, Turn};
 use crate::base::planted::{Bug, is_planted};
 use crate::base::{Address, Ms, Text};
 use crate::metrics::Counter;
@@ -55,7 +55,8 @@ impl<S: Service, I: Io> Turn<S, I> {
         if !self.seats.try_take() {
             return Err(NoPlace::Server(self.seats.max()));
         }
-        let most = self.listeners[listener as usize].connections_max;
+        let form = self.accepting[listener as usize].form;
+        let most = self.listeners[usize::from(form)].connections_max;
         if !quotas.take_listener(listener, most) {
             self.seats.give_back();
             return Err(NoPlace::Listener(most.unwrap_or(u32::MAX)));
@@ -119,10 +120,5 @@ impl<S: Service, I: Io> Turn<S, I> {
     /// When the first of them may go on.
     pub(super) fn next_metered(&self) -> Option<Ms> {
         self.shared.meters.as_ref().and_then(|meters| meters.next_due())
-    }
-
-    /// A connection's slot is free: with it goes its place at the door.
-    pub(super) fn leave_places(&self, listener: u8, address: Address) {
-        self.give_places_back(slot_of(usize::from(listener)), address);
     }
 }

@@ -248,7 +248,7 @@ impl<S: Service, I: Io> Turn<S, I> {
     }
 
     /// No connection of this loop.
-    const fn nobody(&self) -> ConnId {
+    pub(super) const fn nobody(&self) -> ConnId {
         ConnId { shard: self.shard, generation: 0, slot: u32::MAX }
     }
 

@@ -3,7 +3,7 @@
 //! Invariants: `input` is there exactly while bytes wait to be handled, `output` exactly while bytes wait to be
 //! written; so an idle connection holds no buffer. `paused_at` means something only while a pause bit is set.
 
-use super::Readiness;
+use super::{Form, Readiness};
 use crate::base::planted::{Bug, is_planted};
 use crate::base::{Address, Ms, Time, Token, U48};
 use crate::buffer::{OutQueue, Ring};
@@ -17,8 +17,8 @@ pub(super) struct Entry<C, St> {
     /// Tells this owner of the slot from earlier and later ones.
     pub(super) generation: u32,
     pub(super) address: PeerAddress,
-    /// Its listener's place in the server's list.
-    pub(super) listener: u8,
+    /// What it goes by of its listener.
+    pub(super) listener: Form,
     pub(super) flags: Flags,
     pub(super) pauses: Pauses,
     /// Reads since its drain began.

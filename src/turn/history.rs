@@ -159,13 +159,13 @@ impl History {
 }
 
 /// A connection as others are told of it.
-pub(super) fn describe<C, St>(entry: &Entry<C, St>, id: ConnId, now: Ms) -> Connection {
+pub(super) fn describe<C, St>(entry: &Entry<C, St>, listener: usize, id: ConnId, now: Ms) -> Connection {
     let greeting = entry.greeting.as_deref();
     let input = entry.input.as_ref().and_then(|input| input.ring.as_ref());
     Connection {
         id,
         address: entry.address.get(),
-        listener: entry.listener.into(),
+        listener,
         client_id: greeting.map(|peer| peer.client_id),
         state: gauge_of(entry.phase).unwrap_or(Gauge::Lingering),
         ending: entry.phase.ending(),

@@ -69,7 +69,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             if state.is_none()
                 || only.state.is_some_and(|wanted| state != Some(wanted))
                 || (only.paused && entry.pauses.is_empty())
-                || only.listener.is_some_and(|wanted| usize::from(entry.listener) != wanted)
+                || only.listener.is_some_and(|wanted| self.shared.place_of(entry.listener) != wanted)
             {
                 continue;
             }
@@ -111,6 +111,6 @@ impl<S: Service, I: Io> Turn<S, I> {
             return None;
         }
         let id = ConnId { shard: self.shard, generation: token.generation, slot: token.slot };
-        Some(describe(entry, id, self.shared.ms))
+        Some(describe(entry, self.shared.place_of(entry.listener), id, self.shared.ms))
     }
 }

@@ -25,6 +25,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         if let Some(inquiry) = mailbox.take_inquiry() {
             self.inspection = Some(Scan::new(inquiry));
         }
+        self.take_terms();
         for _ in 0..LETTERS_PER_TURN {
             // At every ring: the letter that tells of newcomers may have found no place.
             let newcomer = io.take_handed();

@@ -72,8 +72,33 @@ impl Over {
 impl Meters {
     /// For so many slots. `None` if there is no rate.
     pub(super) fn new(limits: &Limits, slots: usize) -> Option<Box<Meters>> {
+        let meters = Meters::of(limits);
+        meters.is_wanted().then(|| Box::new(Meters { of: vec![[0; 4]; slots].into_boxed_slice(), ..meters }))
+    }
+
+    /// With other limits. Who is paused is looked at again at once; what was charged stays charged. Once there were rates,
+    /// the table stays: somebody may still be paused.
+    pub(super) fn renewed(
+        old: Option<Box<Meters>>,
+        limits: &Limits,
+        slots: usize,
+        now: Time,
+    ) -> Option<Box<Meters>> {
+        let Some(old) = old else { return Meters::new(limits, slots) };
+        let Meters { of, paused, .. } = *old;
+        let paused =
+            paused.into_iter().map(|Reverse((_, slot, generation))| Reverse((now, slot, generation)));
+        Some(Box::new(Meters { of, paused: paused.collect(), ..Meters::of(limits) }))
+    }
+
+    fn is_wanted(&self) -> bool {
+        let Meters { messages, bytes, deliveries, address, .. } = self;
+        messages.is_some() || bytes.is_some() || deliveries.is_some() || address.is_some()
+    }
+
+    fn of(limits: &Limits) -> Meters {
         let of_messages = |most: Option<u32>| most.map(|most| Rate::new(u64::from(most), limits.burst));
-        let meters = Meters {
+        Meters {
             messages: of_messages(limits.messages_per_second),
             bytes: limits.bytes_per_second.map(|most| Rate::new(most, limits.burst)),
             deliveries: of_messages(limits.deliveries_per_second),
@@ -83,21 +108,22 @@ impl Meters {
             paused: BinaryHeap::new(),
             wait_ms: 0,
             in_hand: Address::Unix,
-        };
-        let Meters { messages, bytes, deliveries, address, .. } = &meters;
-        let is_wanted = messages.is_some() || bytes.is_some() || deliveries.is_some() || address.is_some();
-        is_wanted.then(|| Box::new(Meters { of: vec![[0; 4]; slots].into_boxed_slice(), ..meters }))
+        }
     }
 
     /// A slot has a new owner.
     pub(super) fn begin(&mut self, slot: u32) {
         self.of[slot as usize] = Meter::default();
+        self.of[slot as usize][CHARGED] = 1;
     }
 
     /// Bytes that came since the last time, of `bytes_in` in all, modulo 2⁴⁸.
     pub(super) fn new_bytes(&mut self, slot: u32, bytes_in: u64) -> u64 {
-        let charged = std::mem::replace(&mut self.of[slot as usize][CHARGED], bytes_in);
-        bytes_in.wrapping_sub(charged) & BYTES_MASK
+        // One more, so that 0 says that the connection is older than the rates: what it has sent by now is not charged.
+        match std::mem::replace(&mut self.of[slot as usize][CHARGED], bytes_in + 1) {
+            0 => 0,
+            charged => bytes_in.wrapping_sub(charged - 1) & BYTES_MASK,
+        }
     }
 
     /// Charges a connection and its address for so many messages and bytes. Gives when they may go on, if not now; they may be
@@ -247,11 +273,32 @@ mod tests {
     fn bytes_are_charged_once_and_across_the_wrap() {
         let limits = Limits { bytes_per_second: Some(1024), ..Limits::default() };
         let mut of = meters(&limits);
+        assert_eq!(
+            (of.new_bytes(1, 1 << 40), of.new_bytes(1, (1 << 40) + 7)),
+            (0, 7),
+            "older than the rates"
+        );
+        of.begin(2);
         assert_eq!((of.new_bytes(2, 100), of.new_bytes(2, 100), of.new_bytes(2, 130)), (100, 0, 30));
         of.new_bytes(2, BYTES_MASK - 1);
         assert_eq!(of.new_bytes(2, 8), 10);
         of.begin(2);
         assert_eq!(of.new_bytes(2, 5), 5, "another connection");
+    }
+
+    #[test]
+    fn other_limits_keep_what_was_charged_and_look_at_who_waits() {
+        let limits = Limits { messages_per_second: Some(5), ..Limits::default() };
+        let mut of = meters(&limits);
+        assert!(of.take_delivery(1, Time(0)));
+        of.wait_until(Time(5_500_000), 1, 7, Time(0));
+        let none = Meters::renewed(Some(of), &Limits::default(), 8, Time(10)).expect("somebody waits");
+        assert_eq!(none.next_due(), Some(Ms(1)), "at once");
+        let twice = Limits { deliveries_per_second: Some(1), ..Limits::default() };
+        let mut of = Meters::renewed(Some(none), &twice, 8, Time(20)).expect("a rate");
+        assert_eq!((of.pop_due(Time(20)), of.pop_due(Time(20))), (Some((1, 7)), None));
+        assert!(of.take_delivery(1, Time(30)) && !of.take_delivery(1, Time(31)));
+        assert!(Meters::renewed(None, &Limits::default(), 8, Time(0)).is_none());
     }
 
     #[test]

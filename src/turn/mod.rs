@@ -20,6 +20,7 @@ mod accept;
 mod admission;
 mod balance;
 mod batch;
+mod change;
 mod drain;
 mod effects;
 mod entry;
@@ -39,6 +40,7 @@ mod visit;
 mod wheel;
 
 pub use balance::{deals_away, wants_hand_off};
+pub use change::{Board, Form, News, Terms};
 pub use history::HISTORY_BYTES;
 pub use io::{Accepted, Io, Readiness};
 pub use labels::{OTHER_ROUTES, RouteLabel, label_of};
@@ -57,8 +59,8 @@ use crate::mailbox::{Happened, Mailbox};
 use crate::metrics::{Counter, Gauge, Recorder, ShardMetrics, Timing};
 use crate::service::{AfterPanic, Desk, Effects, NoWorkers, Service, Workers};
 use crate::session::{Framing, Phase};
-use crate::wire::frame::OVERHEAD_BYTES;
 use accept::ListenerState;
+use change::{Changing, server_bytes_max};
 use entry::{Entry, Flag};
 use history::{History, describe};
 use inspect::Scan;
@@ -118,6 +120,8 @@ pub struct TurnConfig {
     pub quotas: Arc<Quotas>,
     /// Who does what handlers offload.
     pub workers: Arc<dyn Workers>,
+    /// Where it finds what it is to go by from then on.
+    pub board: Arc<Board>,
 }
 
 impl TurnConfig {
@@ -138,6 +142,7 @@ impl TurnConfig {
             mailbox,
             seats: Arc::new(Seats::new(connections_max)),
             workers: Arc::new(NoWorkers),
+            board: Arc::default(),
         }
     }
 }
@@ -185,6 +190,7 @@ pub struct Turn<S: Service, I: Io> {
     seats: Arc<Seats>,
     /// The inquiry that is worked on.
     inspection: Option<Scan>,
+    changing: Changing,
 }
 
 impl<S: Service, I: Io> Turn<S, I> {
@@ -204,15 +210,13 @@ impl<S: Service, I: Io> Turn<S, I> {
             config.connections_max
         );
         let capacity = config.connections_max as usize + DIALED_PER_SHARD;
-        let accepting: Vec<_> = config.listeners.iter().map(|_| ListenerState::default()).collect();
+        let accepting: Vec<_> = (0..config.listeners.len()).map(ListenerState::new).collect();
         let accepting_count = accepting.len();
         let mut listeners = config.listeners;
         // Behind the listeners, for connections that we dial.
         listeners.push(ListenerConfig::new(Framing::frames(PAYLOAD_BYTES_DEFAULT).of_server()));
         let request_deadline_ms = whole_ms(config.limits.request_deadline);
-        let accept_rate = config.limits.accept_rate.map(|most| Rate::new(most.into(), config.limits.burst));
-        let server_bytes_max =
-            config.limits.output_high_bytes as usize + PAYLOAD_BYTES_DEFAULT as usize + OVERHEAD_BYTES;
+        let accept_rate = change::accept_rate(&config.limits);
         let desk = Desk::new(
             Arc::clone(&config.mailbox),
             config.workers,
@@ -234,16 +238,17 @@ impl<S: Service, I: Io> Turn<S, I> {
                 journal: Journal::default(),
                 history: History::new(),
                 desk,
-                effects: Effects::new(server_bytes_max),
+                effects: Effects::new(server_bytes_max(&config.limits)),
                 mailbox: config.mailbox,
                 heartbeat_ms: config.limits.heartbeat.map_or(0, whole_ms),
                 stall_us: u64::try_from(config.limits.stall.as_micros()).unwrap_or(u64::MAX),
                 meters: Meters::new(&config.limits, capacity),
                 quotas: config.quotas,
                 age_seed: config.seed,
-                may_rest: config.limits.idle.is_none() && config.limits.max_age.is_none(),
+                may_rest: change::may_rest(&config.limits),
                 limits: config.limits,
                 labels: config.labels,
+                places: (0..=u8::MAX).take(accepting_count + 1).collect(),
                 sample_in: 0,
                 turn_began: now,
                 batch_began: now,
@@ -272,6 +277,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             peers: config.peers,
             seats: config.seats,
             inspection: None,
+            changing: Changing::new(config.board),
         };
         turn.start_service();
         turn.due = turn.next_due();
@@ -507,7 +513,8 @@ impl<S: Service, I: Io> Turn<S, I> {
     fn close(&mut self, io: &mut I, slot: u32) {
         let mut visit = self.begin_visit(io, slot);
         let Phase::Closed(why) = visit.entry.phase else { return };
-        let end = describe(visit.entry, visit.id, visit.shared.ms);
+        let end =
+            describe(visit.entry, visit.shared.place_of(visit.entry.listener), visit.id, visit.shared.ms);
         visit.shared.history.ended(visit.shared.now, end, why);
         if let Some(input) = visit.entry.input.take() {
             visit.count_dropped(&input, why);
@@ -536,13 +543,14 @@ impl<S: Service, I: Io> Turn<S, I> {
                 }
             }
             io.close(entry.stream);
-            self.shared.metrics.buried(usize::from(entry.listener));
+            self.shared.metrics.buried(self.shared.place_of(entry.listener));
             if usize::from(entry.listener) == self.accepting.len() {
                 self.dialed -= 1;
                 let generation = entry.generation;
                 self.shared.effects.server_lost(ConnId { shard: self.shard, generation, slot });
             } else {
-                self.leave_places(entry.listener, entry.address.get());
+                let place = self.shared.place_of(entry.listener);
+                self.give_places_back(slot_of(place), entry.address.get());
             }
         }
         self.graves = graves;
@@ -562,6 +570,7 @@ impl<S: Service, I: Io> Turn<S, I> {
         self.service = (self.make_service)();
         self.shared.effects.forget_timers();
         self.start_service();
+        self.tell_news();
         for slot in self.slots() {
             // One that is being dialed belonged to the old service, too.
             if !self.table[slot as usize].phase.is_reachable() {

@@ -3,7 +3,7 @@
 //! A loop takes a seat before it takes a connection in, and gives it back when the connection's slot is freed. A
 //! connection that is handed to another loop moves to a seat of that loop before it is on its way.
 //!
-//! Always holds: `taken <= max`, across all loops; each loop's own count is exact at every moment, so whoever deals
+//! Always holds: a seat is taken only while fewer than `max` are, across all loops; each loop's own count is exact at every moment, so whoever deals
 //! newcomers need not guess. Never: a queue, a wait; who finds no seat is refused.
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 #[derive(Debug)]
 struct House {
     taken: AtomicU32,
-    max: u32,
+    max: AtomicU32,
 }
 
 /// The seats of one loop, in a house that it shares with others.
@@ -27,7 +27,10 @@ pub struct Seats {
 impl Seats {
     /// A house with this many, and its first loop.
     pub fn new(max: u32) -> Seats {
-        Seats { house: Arc::new(House { taken: AtomicU32::new(0), max }), mine: AtomicU32::new(0) }
+        Seats {
+            house: Arc::new(House { taken: AtomicU32::new(0), max: AtomicU32::new(max) }),
+            mine: AtomicU32::new(0),
+        }
     }
 
     /// Another loop in the same house.
@@ -38,7 +41,12 @@ impl Seats {
 
     /// How many there are for all loops together.
     pub fn max(&self) -> u32 {
-        self.house.max
+        self.house.max.load(Relaxed)
+    }
+
+    /// Another number of them, for newcomers: nobody who has a seat loses it.
+    pub fn set_max(&self, max: u32) {
+        self.house.max.store(max, Relaxed);
     }
 
     /// How many all loops have taken together.
@@ -55,7 +63,8 @@ impl Seats {
     #[must_use = "only a seat that was taken may be given back"]
     pub fn try_take(&self) -> bool {
         let House { taken, max } = &*self.house;
-        let took = taken.fetch_update(Relaxed, Relaxed, |taken| (taken < *max).then_some(taken + 1));
+        let max = max.load(Relaxed);
+        let took = taken.fetch_update(Relaxed, Relaxed, |taken| (taken < max).then_some(taken + 1));
         if took.is_ok() {
             self.mine.fetch_add(1, Relaxed);
         }
@@ -93,6 +102,11 @@ mod tests {
         second.give_back();
         assert!(first.try_take());
         assert!(!first.try_take());
+        first.set_max(1);
+        second.give_back();
+        assert!(!first.try_take(), "one is still taken");
+        second.set_max(2);
+        assert!(first.try_take());
     }
 
     #[test]

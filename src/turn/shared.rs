@@ -3,12 +3,12 @@
 //! A visit borrows it beside its connection. Always holds: `ms` is `now`, as deadlines count it; where a connection stands
 //! is changed by [`Shared::step`] alone, which keeps count. Never: a connection.
 
-use super::RouteLabel;
 use super::entry::{Inbound, Outbound};
 use super::history::History;
 use super::journal::Journal;
 use super::meters::Meters;
 use super::quotas::Quotas;
+use super::{Form, RouteLabel};
 use crate::base::limits::{HANDLER_SAMPLE, Limits};
 use crate::base::{CloseReason, ConnId, Ms, Rng, Time, Token};
 use crate::buffer::Spares;
@@ -47,6 +47,8 @@ pub(super) struct Shared {
     /// A connection that nothing is kept for has no deadline.
     pub(super) may_rest: bool,
     pub(super) labels: Arc<[RouteLabel]>,
+    /// By [`Form`]: the place of its listener; behind the last for those that we dialed.
+    pub(super) places: Vec<u8>,
     /// Batches until the next one whose first request is timed.
     pub(super) sample_in: u32,
     /// When this turn began.
@@ -102,6 +104,12 @@ impl Shared {
                 self.note(token, what, 0);
             }
         }
+    }
+
+    /// The place of a connection's listener in the server's list; behind the last for those that we dialed.
+    #[inline]
+    pub(super) fn place_of(&self, form: Form) -> usize {
+        self.places[usize::from(form)].into()
     }
 
     /// Remembers what happened to a connection. For what is rare.

@@ -52,6 +52,15 @@ pub(super) static SERVER: &[Key] = &[
         meaning: "How long a drain may take after SIGINT or SIGTERM; then what is left is cut, counted and told.",
         why: "What Kubernetes waits before it kills.",
     },
+    Key {
+        name: "watch",
+        only: Only::All,
+        kind: Kind::Switch,
+        default: Some(Value::Switch(false)),
+        meaning: "Reads the configuration anew when its file changes, or one that it names: looked at once a second, and \
+                  read when two looks were the same.",
+        why: "A file that is being worked on is not meant yet. SIGHUP and `POST /reload` read it at any time.",
+    },
 ];
 
 pub(super) static ADMIN: &[Key] = &[
@@ -76,8 +85,8 @@ pub(super) static ADMIN: &[Key] = &[
         only: Only::All,
         kind: Kind::Path,
         default: Some(Value::Text(Cow::Borrowed(""))),
-        meaning: "A file that holds the token, instead of `token`. It is read at the start; the end of its line does not \
-                  count.",
+        meaning: "A file that holds the token, instead of `token`. It is read at the start, and whenever the \
+                  configuration is; the end of its line does not count.",
         why: "A file can be kept from other users, a configuration often is not.",
     },
     Key {

@@ -74,7 +74,7 @@ async fn drain(
     let [in_query] = query(&uri, ["grace"])?;
     let body = text_of(body)?;
     let grace = match (in_query, body.trim()) {
-        (None, "") => context.grace,
+        (None, "") => context.settings.now().grace,
         (Some(text), "") | (None, text) => grace(text)?,
         (Some(_), _) => {
             return Err(Refusal::bad("the grace is given twice; give it behind the ? or as the body"));

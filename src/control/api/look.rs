@@ -37,7 +37,7 @@ fn list_of_paths(context: &Context) -> String {
         };
         let _ = writeln!(out, "  {methods:<10}{path:<24}{about}");
     }
-    out.push_str(if context.guard.takes_changes() {
+    out.push_str(if context.settings.now().guard.takes_changes() {
         "POST wants Authorization: Bearer and the token\n"
     } else {
         "POST is refused: this server has no token\n"
@@ -46,8 +46,8 @@ fn list_of_paths(context: &Context) -> String {
 }
 
 async fn config(State(context): State<Arc<Context>>) -> Result<impl IntoResponse, Refusal> {
-    match &context.config {
-        Some(text) => Ok(([(CONTENT_TYPE, "application/toml")], text.clone())),
+    match context.settings.now().config {
+        Some(text) => Ok(([(CONTENT_TYPE, "application/toml")], text.to_string())),
         None => Err(Refusal::new(
             StatusCode::NOT_FOUND,
             "this server was not made from a configuration; its program may hand one to Admin::config",

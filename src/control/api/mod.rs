@@ -15,11 +15,14 @@ mod look;
 mod metrics;
 mod query;
 mod refusal;
+mod reload;
 
 pub(super) use refusal::Refusal;
+pub use reload::{Reload, ReloadReport, ReloadedValue};
 
 use super::admin::{Bounds, LogFilter, OwnPath};
-use super::guard::{self, Guard};
+use super::guard;
+use super::settings::Settings;
 use crate::base::limits::ADMIN_BODY_BYTES_MAX;
 use crate::server::Handle;
 use axum::Router;
@@ -27,7 +30,6 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::get;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A path, for the list of them, for who asks in another way, and for the guard.
 #[derive(Debug)]
@@ -60,6 +62,7 @@ pub(super) const PATHS: &[Path] = &[
     Path { path: "/closed",                 allow: READ,   about: "those that ended last, and why; ?reason &limit &id" },
     Path { path: "/config",                 allow: READ,   about: "the configuration in effect, its secrets hidden" },
     Path { path: "/log",                    allow: BOTH,   about: "what is logged; POST a filter such as debug to change it" },
+    Path { path: "/reload",                 allow: CHANGE, about: "reads the configuration anew; ?dry_run=true &json" },
     Path { path: "/drain",                  allow: CHANGE, about: "ends the server in order; ?grace=30s" },
 ];
 
@@ -67,17 +70,15 @@ pub(super) const PATHS: &[Path] = &[
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) handle: Handle,
-    pub(super) guard: Guard,
+    pub(super) settings: Settings,
     pub(super) bounds: Bounds,
-    /// The configuration as text, if it was handed in.
-    pub(super) config: Option<String>,
-    /// How long a drain may take if its request does not say.
-    pub(super) grace: Duration,
     pub(super) log: Option<Arc<dyn LogFilter>>,
+    pub(super) reload: Option<Arc<dyn Reload>>,
     /// Paths of the caller's own.
     pub(super) own: Vec<OwnPath>,
     pub(super) knocks: health::Knocks,
     pub(super) drains: act::Drains,
+    pub(super) reloads: reload::Reloads,
     pub(super) asks: connections::Asks,
 }
 
@@ -91,6 +92,7 @@ pub(super) fn router(context: Arc<Context>) -> Router {
         .merge(look::paths())
         .merge(health::paths())
         .merge(act::paths())
+        .merge(reload::paths())
         .merge(metrics::paths())
         .merge(connections::paths())
         .fallback(look::nowhere);

@@ -186,6 +186,13 @@ families! {
         "1 if this loop never held still while its figures were copied: then identities between them may not hold in this \
          scrape. With a tidegate_turn_running_seconds above 1 the loop is stuck.");
 
+    CONFIG_GENERATION = gauge("tidegate_config_generation",
+        "How many changes the running server has taken; 0: it goes by what it was started with.");
+    CONFIG_AGE = gauge("tidegate_config_age", "How long the server has been going by the configuration of now.").seconds();
+    CONFIG_RELOADS = counter("tidegate_config_reloads",
+        "Times that the configuration was read anew: applied, refused (it was wrong, the old one holds; the log says why), \
+         unchanged.");
+
     CONNECTIONS = gauge("tidegate_connections", "Connections by where they stand: serving is the usual place.");
     CONNECTIONS_PAUSED = gauge("tidegate_connections_paused",
         "Connections that are not read now: output (the peer does not take its replies), memory (buffers are short), slots \

@@ -8,7 +8,7 @@ use super::page::{Labels, Number, Page};
 use super::system::System;
 use crate::base::{CloseReason, Fault};
 use crate::metrics::{Counter, Durations, Gauge, Outcome, Snapshot, Timing};
-use crate::server::{Capacity, Handle, LoopState, OTHER_ROUTES, RouteLabel, WorkerFigures};
+use crate::server::{Capacity, ChangeFigures, Handle, LoopState, OTHER_ROUTES, RouteLabel, WorkerFigures};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use std::borrow::Cow;
@@ -35,6 +35,7 @@ pub(super) struct Scrape {
     states: Vec<LoopState>,
     dead: Option<u16>,
     capacity: Capacity,
+    changes: ChangeFigures,
     workers: WorkerFigures,
     /// Where the listeners are; behind them the word for connections that were dialed.
     listeners: Vec<String>,
@@ -58,7 +59,8 @@ impl Scrape {
             states,
             shards,
             dead: handle.dead_shard(),
-            capacity: handle.capacity().clone(),
+            capacity: handle.capacity(),
+            changes: handle.change_figures(),
             workers: handle.workers(),
             listeners: handle.local_addrs().iter().map(ToString::to_string).chain(dialed).collect(),
             connections: handle.connections(),
@@ -89,6 +91,12 @@ impl Scrape {
         page.numbers(&f::BUILD, [(build, Number::Whole(1))])?;
         one(page, &f::UPTIME, Number::duration(self.uptime))?;
         one(page, &f::DRAINING, Number::Whole(self.is_draining.into()))?;
+        let ChangeFigures { generation, age, applied, refused, unchanged, .. } = self.changes;
+        one(page, &f::CONFIG_GENERATION, Number::Whole(generation))?;
+        one(page, &f::CONFIG_AGE, Number::duration(age))?;
+        let reloads = [("applied", applied), ("refused", refused), ("unchanged", unchanged)];
+        let reloads = reloads.map(|(result, count)| (label("result", result), Number::Whole(count)));
+        page.numbers(&f::CONFIG_RELOADS, reloads)?;
         let dead = self.by_shard(|shard, _| Number::Whole((self.dead == u16::try_from(shard).ok()).into()));
         page.numbers(&f::SHARD_DEAD, dead)?;
         let torn = self.by_shard(|_, figures| Number::Whole(figures.torn().into()));

@@ -46,7 +46,8 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     /// Its end is decided now, if it was not before: what it waits for at this moment may tell why.
     pub(in crate::turn) fn remember(&mut self, words: Text) {
         if self.entry.phase.ending().is_none() {
-            let last = describe(self.entry, self.id, self.shared.ms);
+            let place = self.shared.place_of(self.entry.listener);
+            let last = describe(self.entry, place, self.id, self.shared.ms);
             self.shared.history.leaves(self.shared.now, last, words);
         }
     }
@@ -128,7 +129,11 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     /// that is on its way.
     #[cold]
     pub(super) fn end_draining(&mut self) -> Verdict {
-        if self.is_aged() && self.entry.input.is_some() { self.wait_for_space() } else { self.finish_draining() }
+        if self.is_aged() && self.entry.input.is_some() {
+            self.wait_for_space()
+        } else {
+            self.finish_draining()
+        }
     }
 
     /// The same with a status of the caller's choice.
