@@ -3,6 +3,7 @@
 //! Always holds: only a file that is a socket on which nobody listens is replaced; only the file that we made is
 //! removed, and before listening ends, so that nobody finds a file of ours that refuses.
 
+use super::Left;
 use mio::net::UnixListener;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::fs;
@@ -11,23 +12,25 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
 
-/// The file of a listening socket. Removed with it.
+/// The file of a listening socket. Removed with it, unless the socket was [left](Left) to another process.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
     /// Device and inode: at this path there may be another file by now.
     identity: (u64, u64),
+    left: Left,
 }
 
 impl SocketFile {
-    fn of(path: &Path) -> io::Result<SocketFile> {
-        Ok(SocketFile { path: path.to_owned(), identity: identity(path)? })
+    pub(super) fn of(path: &Path, left: Left) -> io::Result<SocketFile> {
+        Ok(SocketFile { path: path.to_owned(), identity: identity(path)?, left })
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|found| found == self.identity)
+        if !self.left.is_set()
+            && identity(&self.path).is_ok_and(|found| found == self.identity)
             && let Err(error) = fs::remove_file(&self.path)
         {
             tracing::warn!(path = %self.path.display(), %error, "cannot remove the socket's file");
@@ -43,7 +46,7 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 ///
 /// The kernel buffers 208 KiB for a connection in each direction unless `net.core.wmem_default` says otherwise: an
 /// accepted unix socket inherits no buffer sizes.
-pub(super) fn listen(path: &Path, backlog: i32) -> io::Result<(UnixListener, SocketFile)> {
+pub(super) fn listen(path: &Path, backlog: i32, left: Left) -> io::Result<(UnixListener, SocketFile)> {
     let address = SockAddr::unix(path)?;
     let socket = stream_socket()?;
     match socket.bind(&address) {
@@ -53,7 +56,7 @@ pub(super) fn listen(path: &Path, backlog: i32) -> io::Result<(UnixListener, Soc
         }
         bound => bound?,
     }
-    let file = SocketFile::of(path)?;
+    let file = SocketFile::of(path, left)?;
     socket.listen(backlog)?;
     let listener = StdUnixListener::from(std::os::fd::OwnedFd::from(socket));
     Ok((UnixListener::from_std(listener), file))
@@ -94,14 +97,14 @@ mod tests {
     #[test]
     fn a_stale_file_is_replaced_and_a_live_one_is_not() {
         let path = place("stale");
-        let (listener, file) = listen(&path, 8).unwrap();
-        let error = listen(&path, 8).unwrap_err();
+        let (listener, file) = listen(&path, 8, Left::default()).unwrap();
+        let error = listen(&path, 8, Left::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AddrInUse, "somebody listens");
         // Without its file being removed, as after a crash.
         drop(listener);
         std::mem::forget(file);
         assert!(path.exists());
-        let (again, file) = listen(&path, 8).unwrap();
+        let (again, file) = listen(&path, 8, Left::default()).unwrap();
         assert!(stream_socket().unwrap().connect(&SockAddr::unix(&path).unwrap()).is_ok());
         drop((file, again));
         assert!(!path.exists());
@@ -110,13 +113,13 @@ mod tests {
     #[test]
     fn the_file_is_removed_at_the_end() {
         let path = place("end");
-        let (listener, file) = listen(&path, 8).unwrap();
+        let (listener, file) = listen(&path, 8, Left::default()).unwrap();
         assert!(path.exists());
         drop(file);
         assert!(!path.exists());
         drop(listener);
         // What somebody else put there in the meantime stays.
-        let (_listener, file) = listen(&path, 8).unwrap();
+        let (_listener, file) = listen(&path, 8, Left::default()).unwrap();
         fs::remove_file(&path).unwrap();
         fs::write(&path, "mine").unwrap();
         if identity(&path).unwrap() != file.identity {
@@ -130,9 +133,20 @@ mod tests {
     fn a_file_that_is_no_socket_stays() {
         let path = place("file");
         fs::write(&path, "dear").unwrap();
-        let error = listen(&path, 8).unwrap_err();
+        let error = listen(&path, 8, Left::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "dear");
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn the_file_of_a_socket_that_was_left_stays() {
+        let path = place("left");
+        let left = Left::default();
+        let (listener, file) = listen(&path, 8, left.clone()).unwrap();
+        left.set(true);
+        drop((file, listener));
+        assert!(path.exists(), "it is another process's");
         fs::remove_file(&path).unwrap();
     }
 }

@@ -14,6 +14,7 @@ use crate::mailbox::{Happened, Mailbox};
 use crate::metrics::{Counter, Gauge, Recorder};
 use crate::service::{Cx, Desk, Effects};
 use crate::session::{Event, Phase};
+use super::drain::Spread;
 use std::sync::Arc;
 
 /// What all connections of a loop share.
@@ -45,6 +46,8 @@ pub(super) struct Shared {
     pub(super) ms: Ms,
     /// The end of the drain's grace, once there is one.
     pub(super) drain_until: Option<Ms>,
+    /// When clients may come back after it.
+    pub(super) spread: Spread,
     /// Panics caught and not yet told to the service.
     pub(super) panics: u32,
 }

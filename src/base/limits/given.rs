@@ -2,7 +2,7 @@
 
 use super::{
     CONNECT_DEADLINE, FRAME_DEADLINE_BASE, HEARTBEAT, LINGER, OPEN_REQUESTS, OPEN_REQUESTS_MAX,
-    OUTPUT_HIGH_BYTES, OUTPUT_LOW_BYTES, REQUEST_DEADLINE, STALL_US, WRITE_STALL,
+    OUTPUT_HIGH_BYTES, OUTPUT_LOW_BYTES, RECONNECT_RATE, REQUEST_DEADLINE, STALL_US, WRITE_STALL,
 };
 use std::time::Duration;
 
@@ -42,6 +42,10 @@ pub struct Limits {
     pub heartbeat: Option<Duration>,
     /// How long connecting to another server may take. Default: 5 s ([`CONNECT_DEADLINE`]).
     pub connect_deadline: Duration,
+    /// How many clients a second may come back after a drain, in all: those that said HELLO are told to wait for a random
+    /// part of the time that all connections need at this rate, at most a minute. `1..=1000000`. Default: 2,000
+    /// ([`RECONNECT_RATE`]).
+    pub reconnect_rate: u32,
 }
 
 const _: () = assert!(OPEN_REQUESTS_MAX == 4096, "the doc of `open_requests` names it");
@@ -60,6 +64,7 @@ impl Default for Limits {
             request_deadline: REQUEST_DEADLINE,
             heartbeat: Some(HEARTBEAT),
             connect_deadline: CONNECT_DEADLINE,
+            reconnect_rate: RECONNECT_RATE,
         }
     }
 }
