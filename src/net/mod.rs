@@ -20,7 +20,7 @@ pub use connect::{connect, connect_from, finish_connect, reset};
 pub use endpoint::Endpoint;
 pub use inherit::{Inherited, Passed};
 pub use listen::{Held, Keepalive, Left, ListenOptions, Listener, bind_beside, listen, listen_beside};
-pub use pass::{is_ours, pass, receive};
+pub use pass::{is_ours, pass, receive, wait_readable};
 /// A connection of either kind, in one descriptor.
 ///
 /// It is named after TCP and holds unix streams as well: read(2), send(2), writev(2), shutdown(2), close(2) and the
@@ -29,7 +29,7 @@ pub use pass::{is_ours, pass, receive};
 pub use mio::net::TcpStream as Stream;
 pub use share::KERNEL_SPREADS;
 pub use spare::Spare;
-pub use unix::SocketFile;
+pub use unix::{SocketFile, adopt_private, listen_private};
 
 use crate::base::Address;
 use listen::Listening;

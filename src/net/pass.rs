@@ -3,6 +3,8 @@
 //! Always holds: one descriptor travels with one byte, so none is lost between two reads; what arrives closes on exec.
 //! Never: more than one in a message, whose bound differs between systems.
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
@@ -64,6 +66,18 @@ pub fn receive(stream: &UnixStream) -> io::Result<OwnedFd> {
 const CLOSE_ON_EXEC: RecvFlags = RecvFlags::CMSG_CLOEXEC;
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
 const CLOSE_ON_EXEC: RecvFlags = RecvFlags::empty();
+
+/// Waits until there is something to accept or to read, for as long as it takes; a signal ends it early.
+///
+/// # Errors
+///
+/// As poll(2).
+pub fn wait_readable(socket: &impl AsFd) -> io::Result<()> {
+    match poll(&mut [PollFd::new(socket, PollFlags::IN)], None) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
 
 /// Whether the process at the other end may act for us: it is our user's, or root's. Where the system does not tell, the
 /// mode of the socket's file has decided.

@@ -3,12 +3,12 @@
 //! Always holds: only a file that is a socket on which nobody listens is replaced; only the file that we made is
 //! removed, and before listening ends, so that nobody finds a file of ours that refuses.
 
-use super::Left;
+use super::{Endpoint, Left, Passed};
 use mio::net::UnixListener;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
 
@@ -60,6 +60,45 @@ pub(super) fn listen(path: &Path, backlog: i32, left: Left) -> io::Result<(UnixL
     socket.listen(backlog)?;
     let listener = StdUnixListener::from(std::os::fd::OwnedFd::from(socket));
     Ok((UnixListener::from_std(listener), file))
+}
+
+/// A socket at a path that only this user can connect to, for whoever speaks about the server and not to it.
+///
+/// # Errors
+///
+/// As bind(2); if somebody listens there already.
+pub fn listen_private(path: &Path, backlog: i32) -> io::Result<(StdUnixListener, SocketFile, Left)> {
+    const OURS_ALONE: u32 = 0o600;
+    let address = SockAddr::unix(path)?;
+    let socket = stream_socket()?;
+    match socket.bind(&address) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            remove_stale(path, &address)?;
+            socket.bind(&address)?;
+        }
+        bound => bound?,
+    }
+    let left = Left::default();
+    let file = SocketFile::of(path, left.clone())?;
+    // Before it listens nobody can connect, so that nobody slips in.
+    fs::set_permissions(path, fs::Permissions::from_mode(OURS_ALONE))?;
+    socket.listen(backlog)?;
+    Ok((StdUnixListener::from(std::os::fd::OwnedFd::from(socket)), file, left))
+}
+
+/// The same from another process, which goes on having its file until that is [left](Left) to us.
+///
+/// # Errors
+///
+/// If there is no such file.
+pub fn adopt_private(passed: Passed) -> io::Result<(StdUnixListener, SocketFile, Left)> {
+    let Endpoint::Unix(path) = passed.at().clone() else {
+        return Err(io::Error::other("the socket is not at a path"));
+    };
+    let left = Left::default();
+    left.set(true);
+    let file = SocketFile::of(&path, left.clone())?;
+    Ok((StdUnixListener::from(passed.into_fd()), file, left))
 }
 
 fn stream_socket() -> io::Result<Socket> {
