@@ -17,8 +17,12 @@ mod send;
 mod serve;
 mod shell;
 mod sources;
+mod successor;
+mod systemd;
+mod upgrade;
 
 use crate::control::AdminError;
+use crate::upgrade::UpgradeError;
 use crate::wire::Header;
 use anyhow::{anyhow, bail};
 use clap::error::ErrorKind;
@@ -50,6 +54,12 @@ Example: tidegate check --print-default > tidegate.toml
   tidegate check tidegate.toml
 Exit code: 0 it is right, 2 it is not";
 
+const AFTER_UPGRADE: &str = "\
+Example: tidegate upgrade --config /etc/tidegate/tidegate.toml --rehearse
+  tidegate upgrade --at /run/tidegate/upgrade.sock
+Exit code: 0 the next process serves, or would, 2 asked for in a wrong way,
+  69 no such server, or it refused and goes on, 75 no answer in time";
+
 const AFTER_CONFORM: &str = "\
 Example: tidegate conform 127.0.0.1:7411 --lines 127.0.0.1:7412
 Exit code: 0 all cases are as they must be, 1 some are not, 2 could not be asked";
@@ -62,6 +72,9 @@ enum Command {
     /// Say whether a configuration is right, or everything that is wrong with it
     #[command(after_help = AFTER_CHECK)]
     Check(check::Options),
+    /// Restart a running server without refusing one connection: the next process gets its sockets
+    #[command(after_help = AFTER_UPGRADE)]
+    Upgrade(upgrade::Options),
     /// Load a server, check every reply, and tell what it can do
     Bench(Box<bench::Options>),
     /// Send a request from the shell, and print its reply
@@ -93,6 +106,7 @@ pub fn run() -> ExitCode {
     let ended = match args.command {
         Command::Serve(options) => serve::run(&options),
         Command::Check(options) => check::run(&options),
+        Command::Upgrade(options) => upgrade::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Send(options) => send::run(&options),
         Command::Conform(options) => conform::run(&options),
@@ -107,7 +121,8 @@ pub fn run() -> ExitCode {
             complain(&error);
             let of_server = error.downcast_ref::<crate::server::Error>().map(crate::server::Error::exit_code);
             let of_admin = || error.downcast_ref::<AdminError>().map(AdminError::exit_code);
-            ExitCode::from(of_server.or_else(of_admin).unwrap_or(2))
+            let of_upgrade = || error.downcast_ref::<UpgradeError>().map(UpgradeError::exit_code);
+            ExitCode::from(of_server.or_else(of_admin).or_else(of_upgrade).unwrap_or(2))
         }
     }
 }

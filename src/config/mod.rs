@@ -58,6 +58,9 @@ pub struct Config {
     pub memory_bytes: u64,
     /// How long a drain may take.
     pub grace: Duration,
+    /// Where it gives its sockets to the next process; `None`: nowhere. Whoever builds a server of this does that, with
+    /// `tidegate::upgrade`.
+    pub upgrade: Option<PathBuf>,
     /// Where it listens.
     pub listeners: Vec<Listen>,
     /// Who serves what.
@@ -201,6 +204,7 @@ fn config(parts: &[Part]) -> Option<Config> {
         share_port: server.is_on("share_port"),
         memory_bytes: server.size("memory")?,
         grace: server.time("drain.grace")?,
+        upgrade: upgrade(server.text("upgrade")?),
         listeners: all("listener").map(listen).collect::<Option<_>>()?,
         routes: all("route").map(route).collect::<Option<_>>()?,
         max_connections: limits.count("max_connections").and_then(|most| u32::try_from(most).ok()),
@@ -213,6 +217,7 @@ fn config(parts: &[Part]) -> Option<Config> {
             linger: timeouts.time("linger")?,
             stall: log.time("stall")?,
             heartbeat: timeouts.time("heartbeat"),
+            reconnect_rate: u32::try_from(server.count("drain.reconnect_rate")?).ok()?,
             ..Limits::default()
         },
         keepalive: keepalive(of("keepalive")?)?,
@@ -220,6 +225,12 @@ fn config(parts: &[Part]) -> Option<Config> {
         log_format: log.word("format")?,
         log_level: log.word("level")?,
     })
+}
+
+/// With or without the prefix of listeners' paths.
+fn upgrade(text: &str) -> Option<PathBuf> {
+    let path = text.strip_prefix("unix:").unwrap_or(text);
+    (!path.is_empty()).then(|| PathBuf::from(path))
 }
 
 fn keepalive(part: &Part) -> Option<Option<Keepalive>> {
@@ -289,7 +300,20 @@ impl Config {
     ///
     /// An address that can't be listened on.
     pub fn builder(&self, host: &Host) -> Result<server::Builder, server::Error> {
-        let mut builder = server::Server::builder()
+        self.builder_over(host, server::Server::builder())
+    }
+
+    /// The same, from a builder that has [inherited](server::Builder::inherit) sockets.
+    ///
+    /// # Errors
+    ///
+    /// An address that can't be listened on.
+    pub fn builder_over(
+        &self,
+        host: &Host,
+        builder: server::Builder,
+    ) -> Result<server::Builder, server::Error> {
+        let mut builder = builder
             .limits(self.limits.clone())
             .grace(self.grace)
             .pin(self.pin)

@@ -84,7 +84,7 @@ pub(super) enum Listening {
     /// At an IP and port.
     Tcp(TcpListener),
     /// At a path; its [file](SocketFile) goes first.
-    Unix(SocketFile, UnixListener),
+    Unix(#[expect(dead_code, reason = "it is for its end alone")] SocketFile, UnixListener),
 }
 
 /// Whether a listener's queue, and the file of a path, are another process's: then nobody here takes from the one or

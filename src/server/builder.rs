@@ -231,8 +231,8 @@ impl Builder {
     }
 
     /// What was inherited: what of it was taken, and what is left.
-    pub const fn inherited(&self) -> &Inherited {
-        &self.inherited
+    pub const fn inherited(&mut self) -> &mut Inherited {
+        &mut self.inherited
     }
 
     /// Listens nowhere by itself from now on: only inherited sockets are used. For a server that is prepared and never

@@ -24,5 +24,5 @@ mod words;
 
 pub use error::UpgradeError;
 pub use new::{Go, Newcomer, ask};
-pub use old::{Extra, Offering, Options, Spawn, Wish};
+pub use old::{Extra, Offered, Offering, Options, Spawn, Wish};
 pub use phase::{Event, Phase, Refusal};

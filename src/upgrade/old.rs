@@ -99,13 +99,13 @@ impl Offering {
         Ok(Offering { listener, file, left })
     }
 
-    /// Takes upgrades from now on, on a thread of its own. Keep what is returned until the process ends: it is the
-    /// socket's file.
+    /// Takes upgrades from now on, on a thread of its own. Keep what is returned until the server
+    /// has ended.
     ///
     /// # Errors
     ///
     /// [`UpgradeError::Io`].
-    pub fn start(self, handle: Handle, mut options: Options) -> Result<SocketFile, UpgradeError> {
+    pub fn start(self, handle: Handle, mut options: Options) -> Result<Offered, UpgradeError> {
         let Offering { listener, file, left } = self;
         left.set(false);
         let own = OwnedFd::from(listener.try_clone()?);
@@ -118,13 +118,42 @@ impl Offering {
             handle,
             options,
             left,
-            state: Mutex::new(State { phase: Phase::Idle, asker: None, went: None }),
+            state: Mutex::new(State::default()),
             connections: AtomicUsize::new(0),
             us: rustix::process::geteuid().as_raw(),
         });
         let thread = std::thread::Builder::new().name("tidegate-upgrade".to_owned());
-        thread.spawn(move || old.listen(&listener))?;
-        Ok(file)
+        let listening = Arc::clone(&old);
+        thread.spawn(move || listening.listen(&listener))?;
+        Ok(Offered { old, _file: file })
+    }
+}
+
+/// A server that takes upgrades. At its end who is on the way to take over is told, and the socket's file is removed, unless
+/// the next process has it.
+pub struct Offered {
+    old: Arc<Old>,
+    _file: SocketFile,
+}
+
+impl fmt::Debug for Offered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Offered").field("phase", &self.old.state().phase).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Offered {
+    fn drop(&mut self) {
+        let mut state = self.old.state();
+        if state.phase.leaves() {
+            // Its server begins, or has begun: it serves on.
+            self.old.left.set(true);
+            return;
+        }
+        // Whoever ended this server did not want another one.
+        for stream in [state.taker.take(), state.asker.take()].into_iter().flatten() {
+            let _ = say(&stream, &Say::Refused { why: DRAINING.to_owned() });
+        }
     }
 }
 
@@ -140,10 +169,18 @@ struct Old {
 
 struct State {
     phase: Phase,
+    /// Who has been offered the sockets.
+    taker: Option<UnixStream>,
     /// Who asked for the handover, and is told when it is done.
     asker: Option<UnixStream>,
     /// How the last handover ended, if it was not to be: whose, and why.
     went: Option<(u32, Result<(), String>)>,
+}
+
+impl Default for State {
+    fn default() -> State {
+        State { phase: Phase::Idle, taker: None, asker: None, went: None }
+    }
 }
 
 impl Old {
@@ -220,6 +257,7 @@ impl Old {
     fn give(&self, stream: &UnixStream, pid: u32, rehearses: bool) -> Result<(), UpgradeError> {
         self.refuse_if_draining()?;
         self.step(Event::Adopts { pid, until: Instant::now() + UPGRADE_READY_WITHIN })?;
+        self.state().taker = Some(stream.try_clone()?);
         let given = self.offer(stream).and_then(|()| self.commit(stream, pid, rehearses));
         let why = given.as_ref().map(|_| ()).map_err(ToString::to_string);
         match given {
@@ -231,6 +269,7 @@ impl Old {
                 if let Ok(next) = state.phase.step(Event::Lost { pid }) {
                     state.phase = next;
                 }
+                state.taker = None;
                 state.went = Some((pid, why));
                 drop(state);
                 given.map(drop)
@@ -316,7 +355,7 @@ impl Old {
             let child = spawn(wish).map_err(|error| refused(format!("the new process cannot be started: {error}")))?;
             let pid = child.id();
             let asker = stream.try_clone()?;
-            *state = State { phase: Phase::Awaited { pid, until }, asker: Some(asker), went: None };
+            *state = State { phase: Phase::Awaited { pid, until }, taker: None, asker: Some(asker), went: None };
             (child, pid)
         };
         info!(pid, rehearses = wish.rehearses, "the next process was started");
