@@ -4,11 +4,11 @@ use super::sources::{configuration, count_line, tell};
 use super::successor::{self, Predecessor};
 use super::{admin, banner, logs, seconds, systemd};
 use crate::base::limits::DRAIN_GRACE;
-use crate::config::{Changes, Flag, Host, Loaded, time_text};
+use crate::config::{Changes, Config, Flag, Host, Loaded, time_text};
 use crate::control::{Admin, Control};
 use crate::net::{Endpoint, Inherited, KERNEL_SPREADS};
-use crate::server::{Error, Server, drain_on_signals};
-use crate::upgrade::{self, Offering};
+use crate::server::{Error, Running, Server, drain_on_signals};
+use crate::upgrade::{self, Extra, Offered, Offering};
 use anyhow::bail;
 use clap::Args;
 use std::path::PathBuf;
@@ -94,9 +94,8 @@ fn serve(loaded: &Loaded, host: &Host, options: &Options) -> anyhow::Result<Exit
     let builder = Server::builder().rehearsal(rehearses).inherit(inherited);
     let mut builder = config.builder_over(host, builder).map_err(in_words)?;
     let admin = admin::bind(loaded, filter, builder.inherited(), rehearses)?;
-    let upgrades = match &config.upgrade {
-        Some(_) if rehearses => None,
-        Some(path) => Some((Offering::bind(path, builder.inherited())?, path.clone())),
+    let offering = match &config.upgrade {
+        Some(path) => Offering::bind(path, builder.inherited(), rehearses)?,
         None => None,
     };
     check_left_over(builder.inherited(), &predecessor)?;
@@ -115,24 +114,8 @@ fn serve(loaded: &Loaded, host: &Host, options: &Options) -> anyhow::Result<Exit
     let control = admin.map(|admin| admin.start(running.handle())).transpose()?;
     predecessor.tell();
     let (manager, generation) = (systemd::Manager::default(), predecessor.generation());
-    let offered = match upgrades {
-        Some((offering, path)) => {
-            let (manager, end_admin) = (manager.clone(), control.as_ref().map(Control::ender));
-            let options = upgrade::Options {
-                spawn: Some(successor::spawn(&path)?),
-                path,
-                generation,
-                grace: config.grace,
-                extras: lent.into_iter().collect(),
-                on_gone: Box::new(move |pid| {
-                    manager.hand_over(pid);
-                    end_admin.iter().for_each(|end| end());
-                }),
-            };
-            Some(offering.start(running.handle(), options)?)
-        }
-        None => None,
-    };
+    let upgrades = Upgrades { generation, manager: manager.clone(), admin: lent };
+    let offered = offering.map(|offering| upgrades.start(offering, config, &running, control.as_ref())).transpose()?;
     for warning in config.admin.iter().flat_map(admin::warnings) {
         warn!("{warning}");
     }
@@ -150,6 +133,39 @@ fn serve(loaded: &Loaded, host: &Host, options: &Options) -> anyhow::Result<Exit
     }
     warn!(drained = report.drained, forced = report.forced, lost = report.lost, "{report}");
     Ok(ExitCode::FAILURE)
+}
+
+/// What the next process is to get beside the listeners, and who is told of it.
+struct Upgrades {
+    generation: u64,
+    manager: systemd::Manager,
+    admin: Option<Extra>,
+}
+
+impl Upgrades {
+    fn start(
+        self,
+        offering: Offering,
+        config: &Config,
+        running: &Running,
+        control: Option<&Control>,
+    ) -> anyhow::Result<Offered> {
+        let Upgrades { generation, manager, admin } = self;
+        let path = config.upgrade.clone().unwrap_or_default();
+        let end_admin = control.map(Control::ender);
+        let options = upgrade::Options {
+            spawn: Some(successor::spawn(&path)?),
+            path,
+            generation,
+            grace: config.grace,
+            extras: admin.into_iter().collect(),
+            on_gone: Box::new(move |pid| {
+                manager.hand_over(pid);
+                end_admin.iter().for_each(|end| end());
+            }),
+        };
+        Ok(offering.start(running.handle(), options)?)
+    }
 }
 
 /// What the process before does no longer need is its own affair; what a service manager passes is meant for something.

@@ -84,19 +84,24 @@ pub struct Offering {
 }
 
 impl Offering {
-    /// Listens at this path, or goes on listening where the old process does.
+    /// Listens at this path, or goes on listening where the old process does. In a rehearsal it is not bound.
     ///
     /// # Errors
     ///
     /// [`UpgradeError::Listen`].
-    pub fn bind(path: &Path, inherited: &mut Inherited) -> Result<Offering, UpgradeError> {
+    pub fn bind(
+        path: &Path,
+        inherited: &mut Inherited,
+        rehearses: bool,
+    ) -> Result<Option<Offering>, UpgradeError> {
         let bound = match inherited.take_port(PROTOCOL, &path.display().to_string()) {
             Some(passed) => net::adopt_private(passed),
+            None if rehearses => return Ok(None),
             None => net::listen_private(path, BACKLOG),
         };
         let (listener, file, left) =
             bound.map_err(|source| UpgradeError::Listen { path: path.to_owned(), source })?;
-        Ok(Offering { listener, file, left })
+        Ok(Some(Offering { listener, file, left }))
     }
 
     /// Takes upgrades from now on, on a thread of its own. Keep what is returned until the server
@@ -146,8 +151,10 @@ impl Drop for Offered {
     fn drop(&mut self) {
         let mut state = self.old.state();
         if state.phase.leaves() {
-            // Its server begins, or has begun: it serves on.
-            self.old.left.set(true);
+            // Its server begins, or has begun: it serves on. Whether it has this socket was said when it did.
+            if matches!(state.phase, Phase::Committed { .. }) {
+                self.old.left.set(true);
+            }
             return;
         }
         // Whoever ended this server did not want another one.
@@ -259,10 +266,10 @@ impl Old {
         self.step(Event::Adopts { pid, until: Instant::now() + UPGRADE_READY_WITHIN })?;
         self.state().taker = Some(stream.try_clone()?);
         let given = self.offer(stream).and_then(|()| self.commit(stream, pid, rehearses));
-        let why = given.as_ref().map(|_| ()).map_err(ToString::to_string);
+        let why = given.as_ref().map(drop).map_err(ToString::to_string);
         match given {
-            Ok(true) => self.go(stream, pid),
-            Ok(false) | Err(_) => {
+            Ok(Some(taken)) => self.go(stream, pid, &taken),
+            Ok(None) | Err(_) => {
                 let mut state = self.state();
                 // Nobody is to drain in between, and leave its queues to nobody.
                 let _ = self.handle.leave(&[]);
@@ -299,8 +306,8 @@ impl Old {
         Ok(())
     }
 
-    /// From the offer until the new process serves: true if it does, false if it only rehearsed.
-    fn commit(&self, stream: &UnixStream, pid: u32, rehearses: bool) -> Result<bool, UpgradeError> {
+    /// From the offer until the new process serves: the listeners that it took; `None` if it only rehearsed.
+    fn commit(&self, stream: &UnixStream, pid: u32, rehearses: bool) -> Result<Option<Vec<usize>>, UpgradeError> {
         let taken = match hear(stream, "the new process to be ready", UPGRADE_READY_WITHIN)? {
             Ask::Ready { taken } => taken,
             other @ (Ask::Adopt { .. } | Ask::Upgrade { .. } | Ask::Serving) => {
@@ -309,7 +316,7 @@ impl Old {
         };
         if rehearses {
             say(stream, &Say::Rehearsed)?;
-            return Ok(false);
+            return Ok(None);
         }
         self.step(Event::Ready { pid, until: Instant::now() + UPGRADE_STEP_WITHIN })?;
         if !self.handle.leave(&taken) {
@@ -317,7 +324,7 @@ impl Old {
         }
         say(stream, &Say::Go)?;
         match hear(stream, "the new process to serve", UPGRADE_STEP_WITHIN)? {
-            Ask::Serving => Ok(true),
+            Ask::Serving => Ok(Some(taken)),
             other @ (Ask::Adopt { .. } | Ask::Upgrade { .. } | Ask::Ready { .. }) => {
                 Err(refused(format!("{other:?} is not what was to come")))
             }
@@ -325,11 +332,13 @@ impl Old {
     }
 
     /// The new process serves: this one ends.
-    fn go(&self, stream: &UnixStream, pid: u32) -> Result<(), UpgradeError> {
+    fn go(&self, stream: &UnixStream, pid: u32, taken: &[usize]) -> Result<(), UpgradeError> {
         self.step(Event::Serving { pid })?;
         let generation = self.options.generation + 1;
         info!(pid, generation, "the new process serves; this one drains");
-        self.left.set(true);
+        // The upgrade socket is the last of what was offered.
+        let own = self.handle.local_addrs().len() + self.options.extras.len() - 1;
+        self.left.set(taken.contains(&own));
         (self.options.on_gone)(pid);
         // Best effort: who does not hear it sees that this process is gone.
         let _ = say(stream, &Say::Taken);
