@@ -122,6 +122,7 @@ fn serve(loaded: &Loaded, host: &Host, options: &Options) -> anyhow::Result<Exit
     banner::print(config, running.local_addrs(), admin_at, shards, connections);
     manager.ready(running.handle(), generation);
     let report = running.join();
+    manager.ended();
     if let Some(control) = control {
         control.finish(LAST_ANSWERS);
     }

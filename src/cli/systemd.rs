@@ -11,11 +11,15 @@ use sd_notify::NotifyState;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 use tracing::warn;
 
 /// How often it is looked whether a drain has begun.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// How long the manager may take to take a message: it has a queue for them.
+const MANAGER_LISTENS_WITHIN: Duration = Duration::from_secs(2);
 
 /// The sockets that were passed to this process, if any were.
 pub(super) fn sockets() -> anyhow::Result<Vec<Passed>> {
@@ -36,8 +40,14 @@ pub(super) fn sockets() -> anyhow::Result<Vec<Passed>> {
 /// The service manager, if there is one, as it is told about this process.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Manager {
-    /// Whether another process is the service now: then this one says nothing more.
-    is_over: Arc<AtomicBool>,
+    told: Arc<Told>,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    /// Another process is the service now: this one says nothing more.
+    is_over: AtomicBool,
+    of_end: AtomicBool,
 }
 
 impl Manager {
@@ -46,42 +56,70 @@ impl Manager {
         if std::env::var_os("NOTIFY_SOCKET").is_none() {
             return;
         }
-        let status = format!("serving, generation {generation}");
-        tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
-        let (over, limit) = (Arc::clone(&self.is_over), sd_notify::watchdog_enabled());
+        tell(format!("READY=1\nSTATUS=serving, generation {generation}"));
+        let (told, limit) = (Arc::clone(&self.told), sd_notify::watchdog_enabled());
         let thread = std::thread::Builder::new().name("tidegate-manager".to_owned());
-        if let Err(error) = thread.spawn(move || watch(&handle, &over, limit)) {
+        if let Err(error) = thread.spawn(move || watch(&handle, &told, limit)) {
             warn!(%error, "the service manager will not hear of this process again");
         }
     }
 
     /// Another process is the service from now on.
     pub(super) fn hand_over(&self, pid: u32) {
-        self.is_over.store(true, Relaxed);
-        tell(&[NotifyState::MainPid(pid)]);
+        self.told.is_over.store(true, Relaxed);
+        tell(format!("MAINPID={pid}"));
+    }
+
+    /// The server has drained, maybe so soon that this was not told before.
+    pub(super) fn ended(&self) {
+        self.told.of_end();
+    }
+}
+
+impl Told {
+    fn of_end(&self) {
+        if !self.is_over.load(Relaxed) && !self.of_end.swap(true, Relaxed) {
+            tell("STOPPING=1\nSTATUS=draining".to_owned());
+        }
     }
 }
 
 /// Tells of the drain, and that the loops live.
-fn watch(handle: &Handle, is_over: &AtomicBool, limit: Option<Duration>) {
+fn watch(handle: &Handle, told: &Told, limit: Option<Duration>) {
     let every = limit.map_or(LOOK_EVERY, |limit| (limit / 4).min(LOOK_EVERY));
-    let (mut pulse, mut has_told) = (Pulse::default(), false);
-    while !is_over.load(Relaxed) {
+    let mut pulse = Pulse::default();
+    while !told.is_over.load(Relaxed) {
         let is_draining = handle.is_draining();
-        if is_draining && !std::mem::replace(&mut has_told, true) {
-            tell(&[NotifyState::Stopping, NotifyState::Status("draining")]);
+        if is_draining {
+            told.of_end();
         }
         // A drain has a deadline of its own, and its loops end one by one.
         let lives = pulse.beats(&handle.loop_states());
         if limit.is_some() && (lives || is_draining) {
-            tell(&[NotifyState::Watchdog]);
+            send(&[NotifyState::Watchdog]);
         }
         handle.knock();
         std::thread::sleep(every);
     }
 }
 
-fn tell(what: &[NotifyState<'_>]) {
+/// Tells something that must not be lost, and waits for a manager that does not listen only so long.
+fn tell(what: String) {
+    if std::env::var_os("NOTIFY_SOCKET").is_none() {
+        return;
+    }
+    let (done, is_done) = sync_channel(1);
+    let thread = std::thread::Builder::new().name("tidegate-manager".to_owned()).spawn(move || {
+        send(&[NotifyState::Custom(&what)]);
+        let _ = done.send(());
+    });
+    if thread.is_err() || is_done.recv_timeout(MANAGER_LISTENS_WITHIN).is_err() {
+        warn!("the service manager does not listen");
+    }
+}
+
+/// A full queue makes this wait.
+fn send(what: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(what) {
         warn!(%error, "the service manager cannot be told");
     }
