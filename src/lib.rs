@@ -35,6 +35,7 @@
 //! - `admin`: [`control`], the admin port: figures, health, and why connections were closed.
 //! - `config`: [`config`], the program's configuration as a value.
 //! - `load`: [`load`], the load generator.
+//! - `upgrade`: [`upgrade`], a hot restart: the next process gets the listening sockets of this one.
 //! - `cli` (the default): the `tidegate` program, and all of the above.
 //!
 //! Without features it brings in nine crates and those that they need, and is all there but for these.
@@ -67,6 +68,8 @@ pub mod session;
 pub mod shard;
 pub mod sim;
 pub mod turn;
+#[cfg(feature = "upgrade")]
+pub mod upgrade;
 pub mod wire;
 
 pub use base::limits::Limits;

@@ -153,6 +153,11 @@ fn a_paused_connection_is_drained_to_its_end() {
     assert!(report.is_clean(), "{report}");
 }
 
+/// How many drains there are at random moments: as many as the suite has time for, or `TIDEGATE_TEST_DRAINS`.
+fn rounds(usual: u64) -> u64 {
+    std::env::var("TIDEGATE_TEST_DRAINS").map_or(usual, |text| text.parse().expect("a number of drains"))
+}
+
 /// What a client under load saw until its end.
 struct Seen {
     answered: u64,
@@ -194,7 +199,7 @@ fn load(mut client: Client, seed: u64, depth: u64, replies: &AtomicU64) -> Seen 
 #[test]
 fn a_drain_at_any_moment_under_load_loses_nothing() {
     const DEPTHS: [u64; 6] = [2, 4, 16, 64, 200, 1000];
-    for round in 0..10_u64 {
+    for round in 0..rounds(10) {
         let server = Process::serve(&[]);
         let replies = Arc::new(AtomicU64::new(0));
         let clients: Vec<JoinHandle<Seen>> = (1..)
@@ -205,7 +210,7 @@ fn a_drain_at_any_moment_under_load_loses_nothing() {
             })
             .collect();
         wait_until("load is on", || replies.load(Relaxed) > 500);
-        std::thread::sleep(Duration::from_micros(round * 3_700));
+        std::thread::sleep(Duration::from_micros(round * 3_700 % 40_000));
         server.signal(Signal::TERM);
         let seen: Vec<Seen> = clients
             .into_iter()
@@ -286,7 +291,7 @@ fn greeted_load(mut client: Client, seed: u64, depth: u64, replies: &AtomicU64) 
 fn greeted_clients_lose_no_request_at_all() {
     const DEPTHS: [u64; 6] = [1, 4, 16, 64, 200, 1000];
     let mut refused = 0;
-    for round in 0..8_u64 {
+    for round in 0..rounds(8) {
         // The grace is longer than the clients' patience: nobody is told only by its end.
         let server = Process::serve(&["--grace", "100"]);
         let replies = Arc::new(AtomicU64::new(0));
@@ -300,7 +305,7 @@ fn greeted_clients_lose_no_request_at_all() {
         let mut idle = Client::connect(server.frames);
         idle.hello();
         wait_until("load is on", || replies.load(Relaxed) > 500);
-        std::thread::sleep(Duration::from_micros(round * 3_700));
+        std::thread::sleep(Duration::from_micros(round * 3_700 % 40_000));
         server.signal(Signal::TERM);
         let told = idle.receive();
         assert_eq!((told.header, told.status()), (GOAWAY, DRAINING));

@@ -185,6 +185,28 @@ pub const NOTICE_REPEAT_MS: u32 = 1000;
 /// How long a drain may take, unless a server says otherwise.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(30);
 
+/// How many clients a second come back after a drain, unless a server says otherwise: a handshake of TLS costs a
+/// processor half a millisecond, and the next server has one at least.
+pub const RECONNECT_RATE: u32 = 2000;
+
+/// The most that may be asked for.
+pub const RECONNECT_RATE_MAX: u32 = 1_000_000;
+
+/// The longest that a client is told to stay away, in milliseconds: beyond that, people call.
+pub const RECONNECT_SPREAD_MS_MAX: u32 = 60_000;
+
+/// How long a process that takes over may need until it is ready: its services are made in that time.
+pub const UPGRADE_READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long one step between two processes of a handover may take: a message, and what the other does at once.
+pub const UPGRADE_STEP_WITHIN: Duration = Duration::from_secs(10);
+
+/// The longest message between them, in bytes: every listener of a server, of 4 KiB each.
+pub const UPGRADE_LINE_BYTES_MAX: usize = 1 << 20;
+
+/// Connections to a server's upgrade socket at once: the handover itself, who asked for it, and some that are told to wait.
+pub const UPGRADE_CONNECTIONS_MAX: usize = 8;
+
 /// First and last pause before accepting is tried again after descriptors ran out, in milliseconds.
 pub const ACCEPT_BACKOFF_MS: (u32, u32) = (10, 1000);
 

@@ -6,7 +6,7 @@ use super::logs;
 use crate::base::limits::ADMIN_TOKEN_BYTES;
 use crate::config::{AdminPort, Loaded};
 use crate::control::{Admin, AdminError};
-use crate::net::Endpoint;
+use crate::net::{Endpoint, Inherited};
 use crate::server::Error;
 use anyhow::{anyhow, bail};
 use std::fs::File;
@@ -14,14 +14,23 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The port, bound, if there is to be one.
+/// What its socket is called where sockets are passed on.
+pub(super) const PROTOCOL: &str = "admin";
+
+/// The port, if there is to be one: bound, or with the socket that was passed for it. In a rehearsal it is not bound.
 pub(super) fn bind(
     loaded: &Loaded,
     token: Option<String>,
     log: Arc<logs::Filter>,
+    inherited: &mut Inherited,
+    rehearses: bool,
 ) -> anyhow::Result<Option<Admin>> {
     let Some(port) = &loaded.config.admin else { return Ok(None) };
-    let mut admin = Admin::bind(&port.address).map_err(|error| in_words(error, loaded.config.share_port))?;
+    let mut admin = match inherited.take_port(PROTOCOL, &port.address) {
+        Some(passed) => Admin::over(passed.into_fd()).map_err(Error::Host)?,
+        None if rehearses => return Ok(None),
+        None => Admin::bind(&port.address).map_err(|error| in_words(error, loaded.config.share_port))?,
+    };
     if let Some(token) = token {
         admin = admin.token(token)?;
     }

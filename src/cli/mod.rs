@@ -18,8 +18,12 @@ mod send;
 mod serve;
 mod shell;
 mod sources;
+mod successor;
+mod systemd;
+mod upgrade;
 
 use crate::control::AdminError;
+use crate::upgrade::UpgradeError;
 use crate::wire::Header;
 use anyhow::{anyhow, bail};
 use clap::error::ErrorKind;
@@ -55,6 +59,11 @@ const AFTER_RELOAD: &str = "\
 Example: tidegate reload --dry-run --token-file /etc/tidegate/token
   tidegate reload --admin 127.0.0.1:7413
 Exit code: 0 it was taken, or there was nothing to change, 2 it was refused, or could not be asked";
+const AFTER_UPGRADE: &str = "\
+Example: tidegate upgrade --config /etc/tidegate/tidegate.toml --rehearse
+  tidegate upgrade --at /run/tidegate/upgrade.sock
+Exit code: 0 the next process serves, or would, 2 asked for in a wrong way,
+  69 no such server, or it refused and goes on, 75 no answer in time";
 
 const AFTER_CONFORM: &str = "\
 Example: tidegate conform 127.0.0.1:7411 --lines 127.0.0.1:7412
@@ -71,6 +80,9 @@ enum Command {
     /// Have a running server read its configuration anew
     #[command(after_help = AFTER_RELOAD)]
     Reload(reload::Options),
+    /// Restart a running server without refusing one connection: the next process gets its sockets
+    #[command(after_help = AFTER_UPGRADE)]
+    Upgrade(upgrade::Options),
     /// Load a server, check every reply, and tell what it can do
     Bench(Box<bench::Options>),
     /// Send a request from the shell, and print its reply
@@ -103,6 +115,7 @@ pub fn run() -> ExitCode {
         Command::Serve(options) => serve::run(&options),
         Command::Check(options) => check::run(&options),
         Command::Reload(options) => reload::run(&options),
+        Command::Upgrade(options) => upgrade::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Send(options) => send::run(&options),
         Command::Conform(options) => conform::run(&options),
@@ -117,7 +130,8 @@ pub fn run() -> ExitCode {
             complain(&error);
             let of_server = error.downcast_ref::<crate::server::Error>().map(crate::server::Error::exit_code);
             let of_admin = || error.downcast_ref::<AdminError>().map(AdminError::exit_code);
-            ExitCode::from(of_server.or_else(of_admin).unwrap_or(2))
+            let of_upgrade = || error.downcast_ref::<UpgradeError>().map(UpgradeError::exit_code);
+            ExitCode::from(of_server.or_else(of_admin).or_else(of_upgrade).unwrap_or(2))
         }
     }
 }

@@ -2,12 +2,14 @@
 
 use super::reload::{self, Engine, Reloadable, Token};
 use super::sources::{configuration, count_line, tell};
-use super::{admin, banner, logs, seconds};
+use super::successor::{self, Predecessor};
+use super::{admin, banner, logs, seconds, systemd};
 use crate::base::limits::DRAIN_GRACE;
-use crate::config::{Changes, Flag, Host, Loaded, time_text};
-use crate::control::Admin;
-use crate::net::{Endpoint, KERNEL_SPREADS};
-use crate::server::{Error, drain_on_signals};
+use crate::config::{Changes, Config, Flag, Host, Loaded, time_text};
+use crate::control::{Admin, Control};
+use crate::net::{Endpoint, Inherited, KERNEL_SPREADS};
+use crate::server::{Error, Running, Server, drain_on_signals};
+use crate::upgrade::{self, Extra, Offered, Offering};
 use anyhow::bail;
 use clap::Args;
 use std::path::PathBuf;
@@ -57,6 +59,12 @@ pub(super) struct Options {
     /// How the log is written; auto: text on a terminal, JSON otherwise [default: auto]
     #[arg(long, value_name = "FORMAT", value_enum)]
     log_format: Option<logs::LogFormat>,
+    /// Take over from the server with this upgrade socket: tidegate upgrade starts such a process
+    #[arg(long, value_name = "PATH")]
+    upgrade_from: Option<PathBuf>,
+    /// End when all is ready, and change nothing
+    #[arg(long, requires = "upgrade_from", hide = true)]
+    rehearse: bool,
 }
 
 const _: () = assert!(DRAIN_GRACE.as_secs() == 30, "the help of --grace says so");
@@ -72,35 +80,63 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(2));
         }
     };
-    serve(&loaded, &host, (options.config.clone(), flags))
+    serve(&loaded, &host, options, flags)
 }
 
-fn serve(loaded: &Loaded, host: &Host, from: (Option<PathBuf>, Vec<Flag>)) -> anyhow::Result<ExitCode> {
+fn serve(loaded: &Loaded, host: &Host, options: &Options, flags: Vec<Flag>) -> anyhow::Result<ExitCode> {
     let config = &loaded.config;
     let (_written_until_here, filter) = logs::start(config.log_format, config.log_level);
     let (shards, connections) = (config.shards_on(host), config.connections_on(host));
+    let rehearses = options.rehearse;
+    let passed = systemd::sockets()?;
+    let (predecessor, mut inherited) = Predecessor::ask(options.upgrade_from.as_deref(), rehearses)?;
+    if !predecessor.is_there() {
+        inherited = Inherited::new(passed);
+    }
     // Addresses first: that somebody else is there is told even on a host that has too little.
-    let builder = config.builder(host).map_err(in_words)?;
+    let builder = Server::builder().rehearsal(rehearses).inherit(inherited);
+    let mut builder = config.builder_over(host, builder).map_err(in_words)?;
     let token = config.admin.as_ref().map_or(Ok(None), admin::token)?;
-    let admin = admin::bind(loaded, token.clone(), Arc::clone(&filter))?;
+    let admin = admin::bind(loaded, token.clone(), Arc::clone(&filter), builder.inherited(), rehearses)?;
+    let from = (options.config.clone(), flags);
     let (admin, engine) = reloaded(admin, token, loaded, host, from, filter);
+    let offering = match &config.upgrade {
+        Some(path) => Offering::bind(path, builder.inherited(), rehearses)?,
+        None => None,
+    };
+    check_left_over(builder.inherited(), &predecessor)?;
     check_descriptors(host, shards, config.listeners.len(), admin.is_some())?;
+    let taken = builder.inherited().taken().to_vec();
     let router = config.router();
-    let running = builder.start(move || router.clone())?;
+    let prepared = builder.prepare(move || router.clone())?;
+    let Some(running) = predecessor.begin(prepared, &taken)? else { return Ok(ExitCode::SUCCESS) };
     // The banner promises that Ctrl-C drains.
     drain_on_signals(&running, config.grace)?;
     let admin_at = admin.as_ref().map(Admin::local_addr).transpose()?;
     engine.runs(running.handle());
     reload::look_after(engine)?;
+    let lent = admin
+        .as_ref()
+        .zip(config.admin.as_ref())
+        .map(|(admin, port)| admin.lend().map(|fd| successor::extra(fd, &port.address)));
+    let lent = lent.transpose()?;
     let control = admin.map(|admin| admin.start(running.handle())).transpose()?;
+    predecessor.tell();
+    let (manager, generation) = (systemd::Manager::default(), predecessor.generation());
+    let upgrades = Upgrades { generation, manager: manager.clone(), admin: lent };
+    let offered =
+        offering.map(|offering| upgrades.start(offering, config, &running, control.as_ref())).transpose()?;
     for warning in config.admin.iter().flat_map(admin::warnings) {
         warn!("{warning}");
     }
     banner::print(config, running.local_addrs(), admin_at, shards, connections);
+    manager.ready(running.handle(), generation);
     let report = running.join();
+    manager.ended();
     if let Some(control) = control {
         control.finish(LAST_ANSWERS);
     }
+    drop(offered);
     let report = report?;
     if report.is_clean() {
         info!(drained = report.drained, forced = 0, lost = 0, "{report}");
@@ -126,6 +162,57 @@ fn reloaded(
     let engine = Arc::new(Engine::new(loaded.clone(), from, host.clone(), log, port, also));
     let reload = Arc::clone(&engine);
     (admin.map(|admin| admin.reload(reload)), engine)
+}
+
+/// What the next process is to get beside the listeners, and who is told of it.
+struct Upgrades {
+    generation: u64,
+    manager: systemd::Manager,
+    admin: Option<Extra>,
+}
+
+impl Upgrades {
+    fn start(
+        self,
+        offering: Offering,
+        config: &Config,
+        running: &Running,
+        control: Option<&Control>,
+    ) -> anyhow::Result<Offered> {
+        let Upgrades { generation, manager, admin } = self;
+        let path = config.upgrade.clone().unwrap_or_default();
+        let end_admin = control.map(Control::ender);
+        let options = upgrade::Options {
+            spawn: Some(successor::spawn(&path)?),
+            path,
+            generation,
+            grace: config.grace,
+            extras: admin.into_iter().collect(),
+            on_gone: Box::new(move |pid| {
+                manager.hand_over(pid);
+                end_admin.iter().for_each(|end| end());
+            }),
+        };
+        Ok(offering.start(running.handle(), options)?)
+    }
+}
+
+/// What the process before does no longer need is its own affair; what a service manager passes is meant for something.
+fn check_left_over(inherited: &Inherited, predecessor: &Predecessor) -> anyhow::Result<()> {
+    let left_over = inherited.left_over();
+    if predecessor.is_there() {
+        for at in left_over {
+            info!(%at, "the new configuration does not have this place; its last connections are the old process's");
+        }
+        return Ok(());
+    }
+    match left_over.first() {
+        None => Ok(()),
+        Some(at) => bail!(
+            "the service manager passed a socket at {at}, where nothing is to listen; give a [[listener]] or the admin port \
+             that address, or take it out of the .socket unit"
+        ),
+    }
 }
 
 /// Whoever wants two servers on one port is told how; whoever does not is told of the other one.

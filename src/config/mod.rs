@@ -61,6 +61,9 @@ pub struct Config {
     pub grace: Duration,
     /// Whether its file is read anew when it changes.
     pub watch: bool,
+    /// Where it gives its sockets to the next process; `None`: nowhere. Whoever builds a server of this does that, with
+    /// `tidegate::upgrade`.
+    pub upgrade: Option<PathBuf>,
     /// Where it listens.
     pub listeners: Vec<Listen>,
     /// Who serves what.
@@ -205,6 +208,7 @@ fn config(parts: &[Part]) -> Option<Config> {
         memory_bytes: server.size("memory")?,
         grace: server.time("drain.grace")?,
         watch: server.is_on("watch"),
+        upgrade: upgrade(server.text("upgrade")?),
         listeners: all("listener").map(listen).collect::<Option<_>>()?,
         routes: all("route").map(route).collect::<Option<_>>()?,
         max_connections: limits.count("max_connections").and_then(|most| u32::try_from(most).ok()),
@@ -217,6 +221,7 @@ fn config(parts: &[Part]) -> Option<Config> {
             linger: timeouts.time("linger")?,
             stall: log.time("stall")?,
             heartbeat: timeouts.time("heartbeat"),
+            reconnect_rate: u32::try_from(server.count("drain.reconnect_rate")?).ok()?,
             ..Limits::default()
         },
         keepalive: keepalive(of("keepalive")?)?,
@@ -224,6 +229,12 @@ fn config(parts: &[Part]) -> Option<Config> {
         log_format: log.word("format")?,
         log_level: log.word("level")?,
     })
+}
+
+/// With or without the prefix of listeners' paths.
+fn upgrade(text: &str) -> Option<PathBuf> {
+    let path = text.strip_prefix("unix:").unwrap_or(text);
+    (!path.is_empty()).then(|| PathBuf::from(path))
 }
 
 fn keepalive(part: &Part) -> Option<Option<Keepalive>> {
@@ -298,7 +309,20 @@ impl Config {
     ///
     /// An address that can't be listened on.
     pub fn builder(&self, host: &Host) -> Result<server::Builder, server::Error> {
-        let mut builder = server::Server::builder()
+        self.builder_over(host, server::Server::builder())
+    }
+
+    /// The same, from a builder that has [inherited](server::Builder::inherit) sockets.
+    ///
+    /// # Errors
+    ///
+    /// An address that can't be listened on.
+    pub fn builder_over(
+        &self,
+        host: &Host,
+        builder: server::Builder,
+    ) -> Result<server::Builder, server::Error> {
+        let mut builder = builder
             .limits(self.limits.clone())
             .grace(self.grace)
             .pin(self.pin)

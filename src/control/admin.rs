@@ -16,6 +16,7 @@ use crate::server::{self, Endpoint, Handle};
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -159,8 +160,17 @@ impl Admin {
         let unix = || AdminError::Listen(wrong("the admin port is no unix socket".to_owned()));
         let at = endpoint.ip().ok_or_else(unix)?;
         let failed = |source| AdminError::Listen(server::Error::listen(Endpoint::Ip(at), source));
-        let listener = TcpListener::bind(at).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
+        Admin::over(TcpListener::bind(at).map_err(failed)?).map_err(failed)
+    }
+
+    /// Listens by a socket that another process made.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the system says.
+    pub fn over(listener: impl Into<TcpListener>) -> io::Result<Admin> {
+        let listener = listener.into();
+        listener.set_nonblocking(true)?;
         Ok(Admin {
             listener,
             settings: Settings::default(),
@@ -240,6 +250,15 @@ impl Admin {
         self
     }
 
+    /// A second descriptor of its socket, for another process.
+    ///
+    /// # Errors
+    ///
+    /// If there are no more descriptors.
+    pub fn lend(&self) -> io::Result<OwnedFd> {
+        self.listener.try_clone().map(OwnedFd::from)
+    }
+
     /// Where it listens, with the port that port 0 became.
     ///
     /// # Errors
@@ -304,6 +323,14 @@ pub struct Control {
 }
 
 impl Control {
+    /// Makes the port end from elsewhere, as [`Control::finish`] does, without a wait for it: another process has its socket.
+    pub fn ender(&self) -> impl Fn() + Send + Sync + 'static {
+        let end = Arc::clone(&self.end);
+        move || {
+            end.send_replace(true);
+        }
+    }
+
     /// Ends the port: no more requests; the answers that are on their way leave, for at most this long. Whoever ends the
     /// process waits for that, so that who asked for a drain hears that it was begun.
     pub fn finish(self, within: Duration) {

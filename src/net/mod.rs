@@ -8,7 +8,9 @@
 
 mod connect;
 mod endpoint;
+mod inherit;
 mod listen;
+mod pass;
 mod share;
 mod source;
 mod spare;
@@ -16,19 +18,22 @@ mod unix;
 
 pub use connect::{connect, connect_from, finish_connect, reset};
 pub use endpoint::Endpoint;
-pub use listen::{Held, Keepalive, ListenOptions, Listener, listen, listen_beside};
+pub use inherit::{Inherited, Passed};
+pub use listen::{Held, Keepalive, Left, ListenOptions, Listener, bind_beside, listen, listen_beside};
 /// A connection of either kind, in one descriptor.
 ///
 /// It is named after TCP and holds unix streams as well: read(2), send(2), writev(2), shutdown(2), close(2) and the
 /// poller look at no address family, and nothing else is asked of a stream that was accepted. So a connection costs four
 /// bytes instead of eight, and no branch.
 pub use mio::net::TcpStream as Stream;
+pub use pass::{is_ours, pass, receive, wait_readable};
 pub use share::KERNEL_SPREADS;
 pub use spare::Spare;
-pub use unix::SocketFile;
+pub use unix::{SocketFile, adopt_private, listen_private};
 
 use crate::base::Address;
-use mio::net::UnixStream;
+use listen::Listening;
+use mio::net::{TcpListener, UnixStream};
 use rustix::net::{RecvFlags, SendFlags};
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::os::fd::OwnedFd;
@@ -53,12 +58,42 @@ pub enum Taken {
 /// Classes by accept(2): the errors of a connection that died in the queue are passed to its taker on Linux and mean
 /// "try the next"; EMFILE, ENFILE, ENOBUFS and ENOMEM leave the connection in the queue.
 pub fn take(listener: &Listener) -> Taken {
-    let accepted = match listener {
-        Listener::Tcp(listener) => listener.accept().map(|(stream, address)| (stream, address.into())),
-        Listener::Unix(_, listener) => {
-            listener.accept().map(|(stream, _)| (stream_of(stream), Address::Unix))
+    if listener.left.is_set() {
+        return Taken::Nothing;
+    }
+    if listener.more.is_empty() { take_from(&listener.socket) } else { take_of_several(listener) }
+}
+
+/// Each of its sockets in turn, so that none waits behind another that is never empty.
+#[cold]
+fn take_of_several(listener: &Listener) -> Taken {
+    let sockets = listener.more.len() + 1;
+    for _ in 0..sockets {
+        let turn = listener.turn.get();
+        listener.turn.set((turn + 1) % sockets);
+        let taken = match turn.checked_sub(1) {
+            None => take_from(&listener.socket),
+            Some(further) => sorted(tcp(&listener.more[further])),
+        };
+        if !matches!(taken, Taken::Nothing) {
+            return taken;
         }
-    };
+    }
+    Taken::Nothing
+}
+
+fn take_from(socket: &Listening) -> Taken {
+    sorted(match socket {
+        Listening::Tcp(socket) => tcp(socket),
+        Listening::Unix(_, socket) => socket.accept().map(|(stream, _)| (stream_of(stream), Address::Unix)),
+    })
+}
+
+fn tcp(socket: &TcpListener) -> io::Result<(Stream, Address)> {
+    socket.accept().map(|(stream, address)| (stream, address.into()))
+}
+
+fn sorted(accepted: io::Result<(Stream, Address)>) -> Taken {
     let error = match accepted {
         Ok((stream, address)) => return Taken::Stream(stream, address),
         Err(error) => error,

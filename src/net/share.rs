@@ -28,3 +28,21 @@ pub(super) fn share_port(socket: &Socket) -> io::Result<()> {
 pub(super) fn share_port(_socket: &Socket) -> io::Result<()> {
     Ok(())
 }
+
+/// Whether another socket can be put beside this one, which somebody else made.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn socket_is_shared(socket: &Socket) -> bool {
+    socket.reuse_port().unwrap_or(false)
+}
+
+/// Whether another socket can be put beside this one, which somebody else made.
+#[cfg(target_os = "freebsd")]
+pub(super) fn socket_is_shared(socket: &Socket) -> bool {
+    socket.reuse_port_lb().unwrap_or(false)
+}
+
+/// Whether another socket can be put beside this one, which somebody else made: nobody's.
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+pub(super) fn socket_is_shared(_socket: &Socket) -> bool {
+    false
+}

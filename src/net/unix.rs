@@ -3,31 +3,34 @@
 //! Always holds: only a file that is a socket on which nobody listens is replaced; only the file that we made is
 //! removed, and before listening ends, so that nobody finds a file of ours that refuses.
 
+use super::{Endpoint, Left, Passed};
 use mio::net::UnixListener;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
 
-/// The file of a listening socket. Removed with it.
+/// The file of a listening socket. Removed with it, unless the socket was [left](Left) to another process.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
     /// Device and inode: at this path there may be another file by now.
     identity: (u64, u64),
+    left: Left,
 }
 
 impl SocketFile {
-    fn of(path: &Path) -> io::Result<SocketFile> {
-        Ok(SocketFile { path: path.to_owned(), identity: identity(path)? })
+    pub(super) fn of(path: &Path, left: Left) -> io::Result<SocketFile> {
+        Ok(SocketFile { path: path.to_owned(), identity: identity(path)?, left })
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|found| found == self.identity)
+        if !self.left.is_set()
+            && identity(&self.path).is_ok_and(|found| found == self.identity)
             && let Err(error) = fs::remove_file(&self.path)
         {
             tracing::warn!(path = %self.path.display(), %error, "cannot remove the socket's file");
@@ -43,7 +46,7 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 ///
 /// The kernel buffers 208 KiB for a connection in each direction unless `net.core.wmem_default` says otherwise: an
 /// accepted unix socket inherits no buffer sizes.
-pub(super) fn listen(path: &Path, backlog: i32) -> io::Result<(UnixListener, SocketFile)> {
+pub(super) fn listen(path: &Path, backlog: i32, left: Left) -> io::Result<(UnixListener, SocketFile)> {
     let address = SockAddr::unix(path)?;
     let socket = stream_socket()?;
     match socket.bind(&address) {
@@ -53,10 +56,49 @@ pub(super) fn listen(path: &Path, backlog: i32) -> io::Result<(UnixListener, Soc
         }
         bound => bound?,
     }
-    let file = SocketFile::of(path)?;
+    let file = SocketFile::of(path, left)?;
     socket.listen(backlog)?;
     let listener = StdUnixListener::from(std::os::fd::OwnedFd::from(socket));
     Ok((UnixListener::from_std(listener), file))
+}
+
+/// A socket at a path that only this user can connect to, for whoever speaks about the server and not to it.
+///
+/// # Errors
+///
+/// As bind(2); if somebody listens there already.
+pub fn listen_private(path: &Path, backlog: i32) -> io::Result<(StdUnixListener, SocketFile, Left)> {
+    const OURS_ALONE: u32 = 0o600;
+    let address = SockAddr::unix(path)?;
+    let socket = stream_socket()?;
+    match socket.bind(&address) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            remove_stale(path, &address)?;
+            socket.bind(&address)?;
+        }
+        bound => bound?,
+    }
+    let left = Left::default();
+    let file = SocketFile::of(path, left.clone())?;
+    // Before it listens nobody can connect, so that nobody slips in.
+    fs::set_permissions(path, fs::Permissions::from_mode(OURS_ALONE))?;
+    socket.listen(backlog)?;
+    Ok((StdUnixListener::from(std::os::fd::OwnedFd::from(socket)), file, left))
+}
+
+/// The same from another process, which goes on having its file until that is [left](Left) to us.
+///
+/// # Errors
+///
+/// If there is no such file.
+pub fn adopt_private(passed: Passed) -> io::Result<(StdUnixListener, SocketFile, Left)> {
+    let Endpoint::Unix(path) = passed.at().clone() else {
+        return Err(io::Error::other("the socket is not at a path"));
+    };
+    let left = Left::default();
+    left.set(true);
+    let file = SocketFile::of(&path, left.clone())?;
+    Ok((StdUnixListener::from(passed.into_fd()), file, left))
 }
 
 fn stream_socket() -> io::Result<Socket> {
@@ -94,14 +136,14 @@ mod tests {
     #[test]
     fn a_stale_file_is_replaced_and_a_live_one_is_not() {
         let path = place("stale");
-        let (listener, file) = listen(&path, 8).unwrap();
-        let error = listen(&path, 8).unwrap_err();
+        let (listener, file) = listen(&path, 8, Left::default()).unwrap();
+        let error = listen(&path, 8, Left::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AddrInUse, "somebody listens");
         // Without its file being removed, as after a crash.
         drop(listener);
         std::mem::forget(file);
         assert!(path.exists());
-        let (again, file) = listen(&path, 8).unwrap();
+        let (again, file) = listen(&path, 8, Left::default()).unwrap();
         assert!(stream_socket().unwrap().connect(&SockAddr::unix(&path).unwrap()).is_ok());
         drop((file, again));
         assert!(!path.exists());
@@ -110,13 +152,13 @@ mod tests {
     #[test]
     fn the_file_is_removed_at_the_end() {
         let path = place("end");
-        let (listener, file) = listen(&path, 8).unwrap();
+        let (listener, file) = listen(&path, 8, Left::default()).unwrap();
         assert!(path.exists());
         drop(file);
         assert!(!path.exists());
         drop(listener);
         // What somebody else put there in the meantime stays.
-        let (_listener, file) = listen(&path, 8).unwrap();
+        let (_listener, file) = listen(&path, 8, Left::default()).unwrap();
         fs::remove_file(&path).unwrap();
         fs::write(&path, "mine").unwrap();
         if identity(&path).unwrap() != file.identity {
@@ -130,9 +172,20 @@ mod tests {
     fn a_file_that_is_no_socket_stays() {
         let path = place("file");
         fs::write(&path, "dear").unwrap();
-        let error = listen(&path, 8).unwrap_err();
+        let error = listen(&path, 8, Left::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "dear");
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn the_file_of_a_socket_that_was_left_stays() {
+        let path = place("left");
+        let left = Left::default();
+        let (listener, file) = listen(&path, 8, left.clone()).unwrap();
+        left.set(true);
+        drop((file, listener));
+        assert!(path.exists(), "it is another process's");
         fs::remove_file(&path).unwrap();
     }
 }

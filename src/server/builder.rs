@@ -1,14 +1,14 @@
 //! What a server is made of, checked as it is put together.
 
-use super::{Error, Running, launch};
+use super::{Error, Prepared, Running, launch};
 use crate::base::limits::{
     BACKLOG_MAX, BUDGET_BYTES_DEFAULT, BUDGET_BYTES_MAX, BUDGET_BYTES_MIN, CONNECTIONS_DEFAULT,
     CONNECTIONS_PER_SHARD_MAX, DEADLINE_MS_MAX, DRAIN_GRACE, JOBS_WAITING_MAX, KEEPALIVE_PROBES_MAX,
     KEEPALIVE_SECONDS_MAX, LINE_BYTES_DEFAULT, LINE_BYTES_MAX, LISTENERS_MAX, Limits, OPEN_REQUESTS_MAX,
-    OUTPUT_HIGH_BYTES_MAX, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, ROUTE_LABELS_MAX, SHARDS_MAX,
-    SOCKET_BUFFER_BYTES_MAX, SOCKET_BUFFER_BYTES_MIN, WORKERS_MAX,
+    OUTPUT_HIGH_BYTES_MAX, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, RECONNECT_RATE_MAX, ROUTE_LABELS_MAX,
+    SHARDS_MAX, SOCKET_BUFFER_BYTES_MAX, SOCKET_BUFFER_BYTES_MIN, WORKERS_MAX,
 };
-use crate::net::{self, Endpoint, KERNEL_SPREADS, Keepalive, ListenOptions};
+use crate::net::{self, Endpoint, Inherited, KERNEL_SPREADS, Keepalive, ListenOptions};
 use crate::service::{FnService, Frame, Replied, Reply, Service};
 use crate::session::{Framing, Protocol};
 use crate::turn::{ListenerConfig, RouteLabel};
@@ -167,10 +167,24 @@ impl From<&str> for Listener {
     }
 }
 
+/// A listener's sockets, and what they are to be.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// One, or all that were inherited; none in a rehearsal.
+    pub(super) sockets: Vec<net::Listener>,
+    pub(super) is_inherited: bool,
+    pub(super) options: ListenOptions,
+    pub(super) protocol: &'static str,
+    /// Its address as it was given.
+    pub(super) text: String,
+}
+
 /// A server in the making. Each method gives it back, changed.
 #[derive(Debug)]
 pub struct Builder {
-    pub(super) sockets: Vec<(net::Listener, ListenOptions)>,
+    pub(super) places: Vec<Place>,
+    pub(super) inherited: Inherited,
+    is_rehearsal: bool,
     pub(super) local_addrs: Vec<Endpoint>,
     pub(super) listeners: Vec<ListenerConfig>,
     pub(super) limits: Limits,
@@ -187,7 +201,9 @@ pub struct Builder {
 impl Builder {
     pub(super) fn new() -> Builder {
         Builder {
-            sockets: Vec::new(),
+            places: Vec::new(),
+            inherited: Inherited::default(),
+            is_rehearsal: false,
             local_addrs: Vec::new(),
             listeners: Vec::new(),
             limits: Limits::default(),
@@ -215,12 +231,45 @@ impl Builder {
         let is_shared = listener.options.share_port;
         let told = if is_shared { Error::listen_shared } else { Error::listen };
         let failed = |source| told(endpoint.clone(), source);
-        let socket = net::listen(&endpoint, &listener.options).map_err(failed)?;
-        let ip = socket.ip().map_err(failed)?;
+        let protocol = listener.framing.protocol.name();
+        let mut sockets = self.inherited.take(protocol, &listener.address, &endpoint).map_err(failed)?;
+        let is_inherited = !sockets.is_empty();
+        if !is_inherited && !self.is_rehearsal {
+            sockets.push(net::listen(&endpoint, &listener.options).map_err(failed)?);
+        }
+        let ip = sockets.first().map(net::Listener::ip).transpose().map_err(failed)?.flatten();
         self.local_addrs.push(ip.map_or(endpoint, Endpoint::Ip));
         self.listeners.push(listener.config());
-        self.sockets.push((socket, listener.options));
+        self.places.push(Place {
+            sockets,
+            is_inherited,
+            options: listener.options,
+            protocol,
+            text: listener.address,
+        });
         Ok(self)
+    }
+
+    /// Sockets of another process, for the listeners that come hereafter: one at the same address uses them, with the
+    /// connections in their queues, instead of a socket of its own. Nothing is taken from them before the server begins
+    /// ([`Builder::prepare`]).
+    #[must_use]
+    pub fn inherit(mut self, inherited: Inherited) -> Builder {
+        self.inherited = inherited;
+        self
+    }
+
+    /// What was inherited: what of it was taken, and what is left.
+    pub const fn inherited(&mut self) -> &mut Inherited {
+        &mut self.inherited
+    }
+
+    /// Listens nowhere by itself from now on: only inherited sockets are used. For a server that is prepared and never
+    /// begins.
+    #[must_use]
+    pub const fn rehearsal(mut self, is_rehearsal: bool) -> Builder {
+        self.is_rehearsal = is_rehearsal;
+        self
     }
 
     /// Bounds and deadlines of every connection. Deadlines are `1 ms..=24 days`; [`Limits::stall`] may be shorter.
@@ -319,8 +368,21 @@ impl Builder {
         S: Service,
         F: FnMut() -> S + Clone + Send + 'static,
     {
+        self.prepare(make_service)?.begin()
+    }
+
+    /// Makes all of the server, its loops with their services included, and takes no connection yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::start`].
+    pub fn prepare<S, F>(self, make_service: F) -> Result<Prepared, Error>
+    where
+        S: Service,
+        F: FnMut() -> S + Clone + Send + 'static,
+    {
         self.check()?;
-        launch::start(self, make_service)
+        launch::prepare(self, make_service)
     }
 
     /// Runs the server until SIGINT or SIGTERM, then drains it. A second signal ends the process at once, with exit
@@ -399,6 +461,7 @@ impl Builder {
 pub(super) fn check_limits(limits: &Limits, bytes_per_shard: usize) -> Result<(), Error> {
     let open = u64::from(limits.open_requests);
     within("the open requests of a connection", open, 1, u64::from(OPEN_REQUESTS_MAX))?;
+    within("the rate of reconnections", limits.reconnect_rate.into(), 1, RECONNECT_RATE_MAX.into())?;
     for (name, deadline) in deadlines(limits) {
         let ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
         within(name, ms, 1, DEADLINE_MS_MAX.into())?;

@@ -1,5 +1,6 @@
 //! The start: sockets are dealt out to the loops, each loop is made on its own thread, and all begin together or none.
 
+use super::builder::Place;
 use super::change::Changes;
 use super::pool::Pool;
 use super::running::{Figures, Running, Shared};
@@ -8,7 +9,7 @@ use crate::base::limits::{DIALED_PER_SHARD, LATERS_PER_SHARD, MAILBOX_COMMANDS};
 use crate::base::text::panic_text;
 use crate::buffer::parts_of;
 use crate::metrics::ShardMetrics;
-use crate::net::{self, Endpoint, Held, KERNEL_SPREADS, ListenOptions, Listener};
+use crate::net::{self, Endpoint, Held, ListenOptions, Listener};
 use crate::service::{Job, NoWorkers, Service, Workers};
 use crate::shard::{Group, Poller, Shard, pin_thread};
 use crate::turn::{Board, Quotas, RouteLabel, TurnConfig};
@@ -24,6 +25,7 @@ use tracing::{info, warn};
 type Sockets = Vec<Option<Listener>>;
 
 /// A loop that was made and waits for the others.
+#[derive(Debug)]
 struct Made {
     thread: JoinHandle<()>,
     metrics: Arc<ShardMetrics>,
@@ -34,7 +36,47 @@ struct Made {
 /// What a loop's thread tells when it was made.
 type Ready = (Arc<ShardMetrics>, Option<u32>);
 
-pub(super) fn start<S, F>(builder: Builder, make_service: F) -> Result<Running, Error>
+/// A server that is made and has not begun: its loops wait. Dropping it ends them, and leaves inherited sockets to whoever
+/// passed them.
+#[derive(Debug)]
+pub struct Prepared {
+    made: Vec<Made>,
+    pool: Option<Pool<Job>>,
+    shared: Arc<Shared>,
+    /// The options of inherited sockets, by their listener.
+    inherited: Vec<Option<ListenOptions>>,
+    taken: Vec<usize>,
+}
+
+impl Prepared {
+    /// The listeners of the other process whose sockets this one has, by their number there.
+    pub fn taken(&self) -> &[usize] {
+        &self.taken
+    }
+
+    /// Begins: from now on inherited sockets are this server's.
+    ///
+    /// # Errors
+    ///
+    /// If one of them can't listen; then nothing has begun.
+    pub fn begin(mut self) -> Result<Running, Error> {
+        self.shared.take_over(&self.inherited)?;
+        let threads = std::mem::take(&mut self.made).into_iter().map(|one| {
+            let _ = one.go.send(Arc::clone(&self.shared));
+            one.thread
+        });
+        let threads = threads.collect();
+        Ok(Running::new(Arc::clone(&self.shared), threads, self.pool.take()))
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        call_off(std::mem::take(&mut self.made), self.pool.take());
+    }
+}
+
+pub(super) fn prepare<S, F>(builder: Builder, make_service: F) -> Result<Prepared, Error>
 where
     S: Service,
     F: FnMut() -> S + Clone + Send + 'static,
@@ -49,7 +91,11 @@ where
     let terms = (builder.limits.clone(), builder.listeners.clone());
     let room = builder.room();
     let changes = Changes::new(capacity, builder.grace, terms, (room, budget_bytes), boards.clone());
-    let (dealt, held) = deal_out(builder.sockets, &builder.local_addrs, shards)?;
+    let names = builder.places.iter().map(|place| (place.protocol, place.text.clone())).collect();
+    let inherited =
+        builder.places.iter().map(|place| place.is_inherited.then(|| place.options.clone())).collect();
+    let taken = builder.inherited.taken().to_vec();
+    let (dealt, held) = deal_out(builder.places, &builder.local_addrs, shards)?;
     let (start, seed) = (Instant::now(), seed());
     let pool = start_pool(builder.workers, start)?;
     let workers: Arc<dyn Workers> = match &pool {
@@ -87,15 +133,8 @@ where
     let thread_ids = made.iter().map(|one| one.thread_id).collect();
     let jobs = pool.as_ref().map(|pool| Arc::clone(pool.queue()));
     let figures = Figures { metrics, thread_ids, jobs, start };
-    let shared = Arc::new(Shared::new(builder.local_addrs, group, figures, held, changes));
-    let threads = made
-        .into_iter()
-        .map(|one| {
-            let _ = one.go.send(Arc::clone(&shared));
-            one.thread
-        })
-        .collect();
-    Ok(Running::new(shared, threads, pool))
+    let shared = Shared::new(builder.local_addrs, names, group, figures, held, changes);
+    Ok(Prepared { made, pool, shared: Arc::new(shared), inherited, taken })
 }
 
 fn capacity_of(builder: &Builder, budget_bytes: usize, labels: Arc<[RouteLabel]>) -> Capacity {
@@ -132,28 +171,38 @@ fn seed() -> u64 {
 /// Gives each loop its sockets, and the server a second descriptor of each.
 ///
 /// Where the kernel spreads connections, each loop gets a socket of its own on every port. Where it does not, and for
-/// paths, of which there can be but one socket, one loop listens and deals.
+/// paths, of which there can be but one socket, one loop listens and deals. Of inherited sockets none is left out: where
+/// there are more than loops, a loop has several; where there are fewer, others are bound beside them and listen when the
+/// server begins.
 fn deal_out(
-    sockets: Vec<(Listener, ListenOptions)>,
+    places: Vec<Place>,
     at: &[Endpoint],
     shards: u16,
-) -> Result<(Vec<Sockets>, Vec<Held>), Error> {
-    let mut dealt: Vec<Sockets> = (0..shards).map(|_| Vec::with_capacity(sockets.len())).collect();
+) -> Result<(Vec<Sockets>, Vec<(usize, Held)>), Error> {
+    let mut dealt: Vec<Sockets> = (0..shards).map(|_| Vec::with_capacity(places.len())).collect();
     let mut held = Vec::new();
-    for ((place, (socket, options)), endpoint) in sockets.into_iter().enumerate().zip(at) {
+    for ((number, place), endpoint) in places.into_iter().enumerate().zip(at) {
         let failed = |source| Error::listen(endpoint.clone(), source);
-        let owner = place % usize::from(shards);
-        let mut first = Some(socket);
-        for (shard, mine) in dealt.iter_mut().enumerate() {
-            let socket = match endpoint {
-                _ if shard == owner => first.take(),
-                Endpoint::Ip(address) if KERNEL_SPREADS => {
-                    Some(net::listen_beside(*address, &options).map_err(failed)?)
+        let mut row: Sockets = (0..shards).map(|_| None).collect();
+        let is_spread = place.sockets.first().is_some_and(|socket| !socket.is_lone());
+        for (turn, socket) in (number..).zip(place.sockets) {
+            match &mut row[turn % usize::from(shards)] {
+                none @ None => *none = Some(socket),
+                Some(first) => {
+                    let joined = first.join(socket);
+                    debug_assert!(joined.is_ok(), "a path has one socket");
                 }
-                Endpoint::Ip(_) | Endpoint::Unix(_) => None,
-            };
+            }
+        }
+        if let (Endpoint::Ip(address), true) = (endpoint, is_spread) {
+            let beside = if place.is_inherited { net::bind_beside } else { net::listen_beside };
+            for without in row.iter_mut().filter(|socket| socket.is_none()) {
+                *without = Some(beside(*address, &place.options).map_err(failed)?);
+            }
+        }
+        for (mine, socket) in dealt.iter_mut().zip(row) {
             if let Some(socket) = &socket {
-                held.push(socket.hold().map_err(Error::Host)?);
+                held.extend(socket.hold().map_err(Error::Host)?.into_iter().map(|held| (number, held)));
             }
             mine.push(socket);
         }

@@ -11,6 +11,7 @@ mod builder;
 mod change;
 mod error;
 mod figures;
+mod handover;
 mod inspection;
 mod launch;
 mod pool;
@@ -20,7 +21,7 @@ mod running;
 mod signals;
 
 pub use crate::base::limits::Limits;
-pub use crate::net::{Endpoint, Keepalive, ListenOptions};
+pub use crate::net::{Endpoint, Inherited, Keepalive, ListenOptions, Passed};
 pub use crate::session::{Pause, Pauses};
 pub use crate::turn::{OTHER_ROUTES, RouteLabel};
 pub use crate::wire::{ClientId, Status};
@@ -28,9 +29,11 @@ pub use builder::{Builder, Listener, shards_for};
 pub use change::{Applied, Change, ChangeFigures, Reloaded};
 pub use error::Error;
 pub use figures::{Capacity, LoopState};
+pub use handover::Lent;
 pub use inspection::{
     By, Closed, Connection, Happened, Inspection, LoopEvent, NoReport, Only, Question, Report,
 };
+pub use launch::Prepared;
 pub use pool::WorkerFigures;
 pub use report::DrainReport;
 pub use running::{Handle, Running, Unreached};

@@ -66,11 +66,15 @@ pub enum Unreached {
 /// What the handles and the loops' threads of one server share. Locks are taken by callers, and by a loop that is dead.
 #[derive(Debug)]
 pub(super) struct Shared {
-    local_addrs: Vec<Endpoint>,
+    pub(super) local_addrs: Vec<Endpoint>,
     pub(super) group: Arc<Group>,
     figures: Figures,
     /// Second descriptors of the listening sockets, so that a loop that dies resets nobody in its accept queue.
-    held: Mutex<Vec<Held>>,
+    pub(super) held: Mutex<Vec<(usize, Held)>>,
+    /// The listeners that another process takes over, by their number: a drain leaves their queues to it.
+    pub(super) leaving: Mutex<Vec<usize>>,
+    /// Protocol and address of each listener, as they were given.
+    pub(super) names: Vec<(&'static str, String)>,
     /// The figures when the drain began.
     before_drain: Mutex<Option<Snapshot>>,
     /// When the drain's grace is over.
@@ -95,9 +99,10 @@ pub(super) struct Figures {
 impl Shared {
     pub(super) fn new(
         local_addrs: Vec<Endpoint>,
+        names: Vec<(&'static str, String)>,
         group: Arc<Group>,
         figures: Figures,
-        held: Vec<Held>,
+        held: Vec<(usize, Held)>,
         changes: Changes,
     ) -> Shared {
         Shared {
@@ -105,6 +110,8 @@ impl Shared {
             group,
             figures,
             held: Mutex::new(held),
+            leaving: Mutex::new(Vec::new()),
+            names,
             before_drain: Mutex::new(None),
             drain_until: Mutex::new(None),
             death: OnceLock::new(),
@@ -119,8 +126,8 @@ impl Shared {
     }
 
     /// The second descriptors of the listening sockets, until a drain begins.
-    pub(super) fn each_held(&self, what: impl FnMut(&Held)) {
-        lock(&self.held).iter().for_each(what);
+    pub(super) fn each_held(&self, mut what: impl FnMut(&Held)) {
+        lock(&self.held).iter().for_each(|(_, held)| what(held));
     }
 
     fn drain(&self, grace: Duration) {
@@ -134,7 +141,7 @@ impl Shared {
         *until = Some(until.map_or(end, |before| before.min(end)));
         drop(until);
         // Before the loops end listening: the last descriptor of a socket must be theirs.
-        lock(&self.held).clear();
+        self.let_go();
         let dead = self.death.get().map(|(shard, _)| *shard);
         let living = (0..).zip(self.group.mailboxes()).filter(|(shard, _)| Some(*shard) != dead);
         let mut untold: Vec<(u16, _)> = living.collect();

@@ -31,6 +31,15 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// What people call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Protocol::Frame => "frame",
+            Protocol::Bare => "bare",
+            Protocol::Line => "line",
+        }
+    }
+
     /// The route that a message with this header is for.
     #[inline]
     pub const fn route_of(self, header: Header) -> u16 {

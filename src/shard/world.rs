@@ -3,7 +3,7 @@
 use super::Group;
 use super::clock::Clock;
 use crate::base::{Address, Time, Token};
-use crate::net::{self, KERNEL_SPREADS, Listener, Spare, Stream, Taken};
+use crate::net::{self, Listener, Spare, Stream, Taken};
 use crate::turn::{Accepted, Io, deals_away, wants_hand_off};
 use mio::{Interest, Registry};
 use std::io::{self, IoSlice, IoSliceMut};
@@ -99,8 +99,8 @@ impl Io for World {
     fn hand_off(&mut self, stream: Stream, address: Address, listener: u32, open: usize) -> Option<Stream> {
         let Some((to, least)) = self.group.least_loaded(self.shard) else { return Some(stream) };
         let mine = u32::try_from(open).unwrap_or(u32::MAX);
-        let is_ours_alone = matches!(self.listener(listener), Some(Listener::Unix(..))) || !KERNEL_SPREADS;
-        let goes = if is_ours_alone { deals_away(mine, least) } else { wants_hand_off(mine, least) };
+        let is_lone = self.listener(listener).is_some_and(Listener::is_lone);
+        let goes = if is_lone { deals_away(mine, least) } else { wants_hand_off(mine, least) };
         if !goes {
             return Some(stream);
         }

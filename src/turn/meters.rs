@@ -297,7 +297,7 @@ mod tests {
         let twice = Limits { deliveries_per_second: Some(1), ..Limits::default() };
         let mut of = Meters::renewed(Some(none), &twice, 8, Time(20)).expect("a rate");
         assert_eq!((of.pop_due(Time(20)), of.pop_due(Time(20))), (Some((1, 7)), None));
-        assert!(of.take_delivery(1, Time(30)) && !of.take_delivery(1, Time(31)));
+        assert!(of.take_delivery(1, Time(30)) && !of.take_delivery(1, Time(30)));
         assert!(Meters::renewed(None, &Limits::default(), 8, Time(0)).is_none());
     }
 

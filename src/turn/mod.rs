@@ -256,6 +256,7 @@ impl<S: Service, I: Io> Turn<S, I> {
                 now,
                 ms: now.ms(),
                 drain_until: None,
+                spread: drain::Spread::new(config.seed),
                 panics: 0,
             },
             listeners,

@@ -3,6 +3,7 @@
 //! A visit borrows it beside its connection. Always holds: `ms` is `now`, as deadlines count it; where a connection stands
 //! is changed by [`Shared::step`] alone, which keeps count. Never: a connection.
 
+use super::drain::Spread;
 use super::entry::{Inbound, Outbound};
 use super::history::History;
 use super::journal::Journal;
@@ -62,6 +63,8 @@ pub(super) struct Shared {
     pub(super) ms: Ms,
     /// The end of the drain's grace, once there is one.
     pub(super) drain_until: Option<Ms>,
+    /// When clients may come back after it.
+    pub(super) spread: Spread,
     /// Panics caught and not yet told to the service.
     pub(super) panics: u32,
 }

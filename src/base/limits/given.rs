@@ -2,8 +2,8 @@
 
 use super::{
     AGE_JITTER_PERCENT, BURST, CONNECT_DEADLINE, FRAME_DEADLINE_BASE, HEARTBEAT, IPV6_PREFIX, LINGER,
-    OPEN_REQUESTS, OPEN_REQUESTS_MAX, OUTPUT_HIGH_BYTES, OUTPUT_LOW_BYTES, PER_ADDRESS, REQUEST_DEADLINE,
-    STALL_US, WRITE_STALL,
+    OPEN_REQUESTS, OPEN_REQUESTS_MAX, OUTPUT_HIGH_BYTES, OUTPUT_LOW_BYTES, PER_ADDRESS, RECONNECT_RATE,
+    REQUEST_DEADLINE, STALL_US, WRITE_STALL,
 };
 use std::time::Duration;
 
@@ -85,6 +85,10 @@ pub struct Limits {
     /// By how much of that it may end earlier, in percent, `0..=50`: drawn for each connection, so that those that came
     /// together don't all go together. Default: 10 ([`AGE_JITTER_PERCENT`]).
     pub max_age_jitter: u8,
+    /// How many clients a second may come back after a drain, in all: those that said HELLO are told to wait for a random
+    /// part of the time that all connections need at this rate, at most a minute. `1..=1000000`. Default: 2,000
+    /// ([`RECONNECT_RATE`]).
+    pub reconnect_rate: u32,
 }
 
 const _: () = assert!(OPEN_REQUESTS_MAX == 4096, "the doc of `open_requests` names it");
@@ -115,6 +119,7 @@ impl Default for Limits {
             when_over: WhenOver::Pause,
             max_age: None,
             max_age_jitter: AGE_JITTER_PERCENT,
+            reconnect_rate: RECONNECT_RATE,
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::{DEADLINE_MAX, Key, Kind, MILLI, Only};
 use crate::base::limits::{
     ADMIN_HOSTS_MAX, ADMIN_TOKEN_BYTES, BUDGET_BYTES_DEFAULT, BUDGET_BYTES_MAX, BUDGET_BYTES_MIN,
-    DRAIN_GRACE, SHARDS_MAX, STALL_US,
+    DRAIN_GRACE, RECONNECT_RATE, RECONNECT_RATE_MAX, SHARDS_MAX, STALL_US,
 };
 use crate::config::value::{Secret, Value};
 use std::borrow::Cow;
@@ -60,6 +60,24 @@ pub(super) static SERVER: &[Key] = &[
         meaning: "Reads the configuration anew when its file changes, or one that it names: looked at once a second, and \
                   read when two looks were the same.",
         why: "A file that is being worked on is not meant yet. SIGHUP and `POST /reload` read it at any time.",
+    },
+    Key {
+        name: "drain.reconnect_rate",
+        only: Only::All,
+        kind: Kind::Count { least: 1, most: RECONNECT_RATE_MAX as u64, word: None },
+        default: Some(Value::Count(RECONNECT_RATE as u64)),
+        meaning: "How many clients a second may come back after a drain, in all. Those that said HELLO are told to wait for a \
+                  random part of the time that all connections need at this rate, at most 60s.",
+        why: "A next server with one processor bears so many handshakes, TLS included.",
+    },
+    Key {
+        name: "upgrade",
+        only: Only::All,
+        kind: Kind::Path,
+        default: Some(Value::Text(Cow::Borrowed(""))),
+        meaning: "A path for the socket at which this server gives its listening sockets to the next process, without one \
+                  connection refused: `tidegate upgrade` asks there. Only this user and root may. Empty: none.",
+        why: "There is no directory for it that every host has; docs/OPERATIONS.md says how to use it.",
     },
 ];
 
