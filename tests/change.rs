@@ -43,12 +43,19 @@ fn limits_that_cannot_be_change_nothing() {
         ("nothing",                Change::new(),                                            None),
     ];
     for (name, change, refused) in table {
-        let before = (serving.handle.limits(), serving.handle.capacity(), serving.handle.change_figures().generation);
+        let before =
+            (serving.handle.limits(), serving.handle.capacity(), serving.handle.change_figures().generation);
         match (serving.handle.apply(change.clone()), refused) {
-            (Ok(applied), None) => assert_eq!((applied.generation, applied.behind), (1, vec![]), "case: {name}"),
+            (Ok(applied), None) => {
+                assert_eq!((applied.generation, applied.behind), (1, vec![]), "case: {name}")
+            }
             (Err(error @ Error::Limit { .. }), Some(words)) => {
                 assert!(error.to_string().contains(words), "case: {name}: {error}");
-                let now = (serving.handle.limits(), serving.handle.capacity(), serving.handle.change_figures().generation);
+                let now = (
+                    serving.handle.limits(),
+                    serving.handle.capacity(),
+                    serving.handle.change_figures().generation,
+                );
                 assert_eq!(before, now, "case: {name}");
             }
             (other, _) => panic!("case: {name}: {other:?}"),
@@ -64,7 +71,8 @@ fn limits_that_cannot_be_change_nothing() {
 
 #[test]
 fn the_most_connections_goes_up_and_down_and_closes_nobody() {
-    let serving = Serving::of(builder().max_connections(1).room_for(3).start(Router::embedded).expect("a server"));
+    let serving =
+        Serving::of(builder().max_connections(1).room_for(3).start(Router::embedded).expect("a server"));
     let most = |most| serving.handle.apply(Change::new().max_connections(most)).expect("there is room");
     let mut first = serving.connect();
     first.echo(b"1");

@@ -92,7 +92,13 @@ fn pick() -> impl Strategy<Value = Pick> {
         any::<bool>(),
         0..3usize,
     )
-        .prop_map(|(values, frames, lines, has_lines, routes)| Pick { values, frames, lines, has_lines, routes })
+        .prop_map(|(values, frames, lines, has_lines, routes)| Pick {
+            values,
+            frames,
+            lines,
+            has_lines,
+            routes,
+        })
 }
 
 fn text(pick: &Pick) -> String {
@@ -213,7 +219,8 @@ fn every_kind_of_difference_is_told_in_these_words() {
     ];
     for (name, wanted, want) in table {
         let plan = running.change_to(&right(wanted), &host()).expect("it is right");
-        let got: Vec<(String, When)> = plan.changed.iter().map(|changed| (changed.to_string(), changed.when)).collect();
+        let got: Vec<(String, When)> =
+            plan.changed.iter().map(|changed| (changed.to_string(), changed.when)).collect();
         let want: Vec<(String, When)> = want.iter().map(|(text, when)| ((*text).to_owned(), *when)).collect();
         assert_eq!(got, want, "case: {name}");
     }
@@ -225,7 +232,11 @@ fn what_does_not_go_with_what_stays_is_refused_at_the_new_value() {
     let wanted = right("[server]\nshards = 1\nmemory = \"1GiB\"\n[limits]\noutput_high = \"100MiB\"\n");
     let refused = running.change_to(&wanted, &host()).expect_err("a quarter of 64 MiB").render(false);
     assert!(refused.contains("t.toml:5"), "{refused}");
-    assert!(refused.contains("give it at most 16MiB") && refused.contains("`memory` is \"64MiB\" until a restart"), "{refused}");
+    assert!(
+        refused.contains("give it at most 16MiB")
+            && refused.contains("`memory` is \"64MiB\" until a restart"),
+        "{refused}"
+    );
 }
 
 #[test]

@@ -124,7 +124,11 @@ fn a_signal_changes_what_can_be_changed_for_who_is_there_and_who_comes() {
     let mut large = server.client();
     let frames = "max_payload = \"16B\"";
     // Nobody's idle time is over yet: only what is read and routed changes.
-    server.put(&file("", frames, "[[route]]\nheaders = \"0x0001\"\nservice = \"echo\"\n[[route]]\nheaders = 9\nservice = \"flip\"\n"));
+    server.put(&file(
+        "",
+        frames,
+        "[[route]]\nheaders = \"0x0001\"\nservice = \"echo\"\n[[route]]\nheaders = 9\nservice = \"flip\"\n",
+    ));
     server.hang_up("applied");
     assert_eq!(server.generation(), 1.0);
     large.request(9, &pattern(1, 500));
@@ -155,7 +159,11 @@ fn a_signal_changes_what_can_be_changed_for_who_is_there_and_who_comes() {
 fn what_is_wrong_is_refused_whole_and_told_as_check_tells_it() {
     let server = Server::start(&file("", "", ""));
     let mut client = server.client();
-    server.put(&file("", "", "[limits]\nmax_connections = 1\noutput_low = \"9MiB\"\n[timeouts]\nidel = \"1s\"\n"));
+    server.put(&file(
+        "",
+        "",
+        "[limits]\nmax_connections = 1\noutput_low = \"9MiB\"\n[timeouts]\nidel = \"1s\"\n",
+    ));
     server.hang_up("refused");
     let refused = server.reload();
     assert_eq!(refused.status, 422, "{refused:?}");
@@ -210,13 +218,15 @@ fn what_needs_a_restart_waits_and_the_rest_is_taken() {
     assert_ne!(kept, shown);
     // The new token opens, the old one does not any more.
     assert_eq!(server.reload().status, 401);
-    let again = ask(server.admin, "POST", "/reload", &[("Authorization", "Bearer another-token-for-the-port")], "");
+    let again =
+        ask(server.admin, "POST", "/reload", &[("Authorization", "Bearer another-token-for-the-port")], "");
     assert_eq!(again.status, 200);
     assert!(again.body.starts_with("unchanged; 4 wait for a restart\n"), "{}", again.body);
     // Values that are right beside those in the file, and not beside those that stay.
     let high = "[limits]\noutput_high = \"12MiB\"";
     server.put(&file("memory = \"128MiB\"", "", high).replace(TOKEN, "another-token-for-the-port"));
-    let refused = ask(server.admin, "POST", "/reload", &[("Authorization", "Bearer another-token-for-the-port")], "");
+    let refused =
+        ask(server.admin, "POST", "/reload", &[("Authorization", "Bearer another-token-for-the-port")], "");
     assert_eq!(refused.status, 422, "{refused:?}");
     assert!(refused.body.contains("`memory` is \"64MiB\" until a restart"), "{}", refused.body);
     drop(clients);
@@ -229,8 +239,14 @@ fn a_dry_run_says_all_and_changes_nothing() {
     let before = get(server.admin, "/config").body;
     server.put(&file("", "", "[limits]\nmax_connections = 1"));
     for (path, want) in [
-        ("/reload?dry_run=true", "dry run: 1 values would change\n  now       limits.max_connections: \"auto\" -> 1\n"),
-        ("/reload?dry_run&json", "{\"result\":\"applied\",\"dry_run\":true,\"generation\":0,\"changed\":[{\"key\":\"limits.max_connections\",\"old\":\"\\\"auto\\\"\",\"new\":\"1\",\"takes_effect\":\"now\"}],\"loops_behind\":[],\"mistakes\":\"\"}\n"),
+        (
+            "/reload?dry_run=true",
+            "dry run: 1 values would change\n  now       limits.max_connections: \"auto\" -> 1\n",
+        ),
+        (
+            "/reload?dry_run&json",
+            "{\"result\":\"applied\",\"dry_run\":true,\"generation\":0,\"changed\":[{\"key\":\"limits.max_connections\",\"old\":\"\\\"auto\\\"\",\"new\":\"1\",\"takes_effect\":\"now\"}],\"loops_behind\":[],\"mistakes\":\"\"}\n",
+        ),
     ] {
         let answer = post(server.admin, path, "");
         assert_eq!((answer.status, answer.body.as_str()), (200, want));
@@ -239,10 +255,9 @@ fn a_dry_run_says_all_and_changes_nothing() {
     assert_eq!((server.generation(), server.reloads("applied")), (0.0, 0.0));
     let mut clients = [server.client(), server.client()];
     clients.iter_mut().for_each(|client| client.echo(b"both"));
-    for (path, status, words) in [
-        ("/reload?dry_run=perhaps", 400, "must be true or false"),
-        ("/reload?dry", 400, "dry_run and json"),
-    ] {
+    for (path, status, words) in
+        [("/reload?dry_run=perhaps", 400, "must be true or false"), ("/reload?dry", 400, "dry_run and json")]
+    {
         let answer = post(server.admin, path, "");
         assert!(answer.status == status && answer.body.contains(words), "{answer:?}");
     }
@@ -288,7 +303,11 @@ fn a_file_that_changes_is_taken_when_it_is_watched_and_its_token_file_too() {
     server.process.signal(Signal::TERM);
     let ended = server.process.ended();
     assert_eq!(ended.code, Some(0), "{}", ended.errors);
-    assert!(!ended.errors.contains("shorty") && !ended.errors.contains("-token-of-this-port"), "{}", ended.errors);
+    assert!(
+        !ended.errors.contains("shorty") && !ended.errors.contains("-token-of-this-port"),
+        "{}",
+        ended.errors
+    );
 }
 
 #[test]
@@ -306,7 +325,8 @@ fn fifty_reloads_under_load_lose_no_reply_and_the_ledger_balances() {
             &format!(
                 "[limits]\noutput_high = \"{high}KiB\"\noutput_low = \"{}KiB\"\n[timeouts]\nidle = \"{}s\"\n[[route]]\nheaders \
                  = 1\nservice = \"echo\"\n[[route]]\nheaders = 50\nservice = \"{service}\"",
-                round % 60, 20 + round % 9
+                round % 60,
+                20 + round % 9
             ),
         )
     };
@@ -373,6 +393,45 @@ fn a_reload_beside_a_drain_disturbs_no_one() {
     assert!(ended.errors.contains("0 forced"), "{}", ended.errors);
 }
 
+/// The shell's way to it.
+#[test]
+fn the_command_asks_prints_and_tells_by_its_exit_code() {
+    let server = Server::start(&file("", "", ""));
+    let at = server.admin.to_string();
+    let ask = |more: &[&str], token: &str| {
+        let mut command = Command::new(BINARY);
+        command.arg("reload").args(["--admin", &at]).args(more).env("TIDEGATE_ADMIN__TOKEN", token);
+        support::process::run(&mut command)
+    };
+    server.put(&file("", "", "[limits]\nmax_connections = 3"));
+    let (code, out, errors) = ask(&["--dry-run"], TOKEN);
+    let want = "dry run: 1 values would change\n  now       limits.max_connections: \"auto\" -> 3\n";
+    assert_eq!((code, out.as_str(), errors.as_str()), (Some(0), want, ""));
+    let (code, out, _) = ask(&[], TOKEN);
+    assert_eq!((code, out.lines().next()), (Some(0), Some("applied: 1 values changed")));
+    assert_eq!(ask(&[], TOKEN), (Some(0), "unchanged\n".to_owned(), String::new()));
+    server.put(&file("", "", "[limits]\nmax_connection = 3"));
+    let (code, out, errors) = ask(&[], TOKEN);
+    assert_eq!((code, out.as_str()), (Some(2), ""));
+    assert!(errors.contains("refused") && errors.contains("max_connection"), "{errors}");
+    let (code, _, errors) = ask(&[], "another-token-that-is-wrong");
+    assert!(code == Some(2) && errors.starts_with("that is not the token"), "{errors}");
+    server.folder.put("token", &format!("{TOKEN}\n"));
+    let token = server.folder.path("token");
+    server.put(&file("", "", ""));
+    let mut command = Command::new(BINARY);
+    command.arg("reload").args(["--admin", &at, "--token-file"]).arg(&token);
+    assert_eq!(support::process::run(&mut command).0, Some(0));
+    let (code, _, errors) = support::process::run(Command::new(BINARY).arg("reload").args(["--admin", &at]));
+    assert!(code == Some(2) && errors.contains("wants the admin port's token"), "{errors}");
+    let gone = server.admin.to_string();
+    server.process.end();
+    let mut command = Command::new(BINARY);
+    command.arg("reload").args(["--admin", &gone]).env("TIDEGATE_ADMIN__TOKEN", TOKEN);
+    let (code, _, errors) = support::process::run(&mut command);
+    assert!(code == Some(2) && errors.contains("does not answer"), "{errors}");
+}
+
 /// A grace that was changed is the one that a signal begins.
 #[test]
 fn the_grace_of_a_drain_is_the_latest() {
@@ -384,5 +443,9 @@ fn the_grace_of_a_drain_is_the_latest() {
     client.send(&frame(FLIP, b"half")[..6]);
     server.process.signal(Signal::TERM);
     let ended = server.process.ended();
-    assert!(ended.errors.contains("grace_s\":1.0") || ended.errors.contains("grace_s=1.0"), "{}", ended.errors);
+    assert!(
+        ended.errors.contains("grace_s\":1.0") || ended.errors.contains("grace_s=1.0"),
+        "{}",
+        ended.errors
+    );
 }

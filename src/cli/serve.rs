@@ -1,7 +1,7 @@
 //! `tidegate serve`: a server as the file, the environment and the flags want it; without any, the embedded default.
 
-use super::sources::{configuration, count_line, tell};
 use super::reload::{self, Engine, Reloadable, Token};
+use super::sources::{configuration, count_line, tell};
 use super::{admin, banner, logs, seconds};
 use crate::base::limits::DRAIN_GRACE;
 use crate::config::{Changes, Flag, Host, Loaded, time_text};

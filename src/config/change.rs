@@ -172,10 +172,17 @@ impl Loaded {
 
 /// Each of the two is right by itself: it is what waits that the new values don't go with.
 fn beside_what_stays(changed: &[Changed]) -> Mistake {
-    let waiting: Vec<&str> =
-        changed.iter().filter(|changed| changed.when == Restart).map(|changed| changed.key.as_str()).collect();
+    let waiting: Vec<&str> = changed
+        .iter()
+        .filter(|changed| changed.when == Restart)
+        .map(|changed| changed.key.as_str())
+        .collect();
     let title = "new values don't go with old ones that stay until a restart";
-    Mistake::new(&Origin::Kept, title, format!("restart the server, or leave as they were: {}", waiting.join(", ")))
+    Mistake::new(
+        &Origin::Kept,
+        title,
+        format!("restart the server, or leave as they were: {}", waiting.join(", ")),
+    )
 }
 
 /// A table after the change: key by key the new value, or the old one until a restart.
@@ -275,8 +282,13 @@ fn list(
 
 /// A whole table that is there in one of the two alone: what it is about.
 fn whole(part: &Part, is_gone: bool) -> Changed {
-    let values: Vec<String> =
-        part.settings.iter().skip(1).take(1).filter_map(|setting| Some(setting.value.as_ref()?.to_string())).collect();
+    let values: Vec<String> = part
+        .settings
+        .iter()
+        .skip(1)
+        .take(1)
+        .filter_map(|setting| Some(setting.value.as_ref()?.to_string()))
+        .collect();
     let text = Some(values.concat());
     let (old, new) = if is_gone { (text, None) } else { (None, text) };
     Changed { key: entry(part.section.name, part), old, new, when: Restart }
@@ -319,12 +331,15 @@ mod tests {
 
     #[test]
     fn every_key_has_its_row_and_every_row_its_key() {
-        let keys = SECTIONS.iter().flat_map(|section| section.names().into_iter().map(|key| (section.name, key)));
-        let missing: Vec<_> =
-            keys.filter(|(of, name)| !KEYS.iter().any(|(section, key, _)| section == of && key == name)).collect();
+        let keys =
+            SECTIONS.iter().flat_map(|section| section.names().into_iter().map(|key| (section.name, key)));
+        let missing: Vec<_> = keys
+            .filter(|(of, name)| !KEYS.iter().any(|(section, key, _)| section == of && key == name))
+            .collect();
         assert!(missing.is_empty(), "say in KEYS when a change of these holds: {missing:?}");
         for (place, (of, name, _)) in KEYS.iter().enumerate() {
-            let is_known = SECTIONS.iter().any(|section| section.name == *of && section.names().contains(name));
+            let is_known =
+                SECTIONS.iter().any(|section| section.name == *of && section.names().contains(name));
             assert!(is_known, "there is no key {of}.{name}");
             let is_first = KEYS[..place].iter().all(|(section, key, _)| (section, key) != (of, name));
             assert!(is_first, "{of}.{name} has two rows");

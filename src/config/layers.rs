@@ -63,11 +63,9 @@ impl Written {
         });
         entries.filter_map(move |(section, name, origin)| match origin {
             Origin::File(place) if is_secret(section, name) == Some(true) => Some(*place),
-            Origin::File(_)
-            | Origin::Variable { .. }
-            | Origin::Flag(_)
-            | Origin::Default
-            | Origin::Kept => None,
+            Origin::File(_) | Origin::Variable { .. } | Origin::Flag(_) | Origin::Default | Origin::Kept => {
+                None
+            }
         })
     }
 

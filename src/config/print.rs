@@ -123,7 +123,9 @@ pub fn reference() -> String {
         if !section.about.is_empty() {
             let _ = writeln!(out, "{}\n", section.about);
         }
-        out.push_str("| key | takes | default | holds | meaning, and why that default |\n|---|---|---|---|---|\n");
+        out.push_str(
+            "| key | takes | default | holds | meaning, and why that default |\n|---|---|---|---|---|\n",
+        );
         for key in section.keys {
             let only = match key.only {
                 Only::All => "",

@@ -207,7 +207,12 @@ impl Changes {
     }
 
     /// The number of this configuration, which may be a new one.
-    fn form(&self, later: &mut Vec<(u8, ListenerConfig)>, place: u8, config: ListenerConfig) -> Result<Form, Error> {
+    fn form(
+        &self,
+        later: &mut Vec<(u8, ListenerConfig)>,
+        place: u8,
+        config: ListenerConfig,
+    ) -> Result<Form, Error> {
         if self.listeners.get(usize::from(place)) == Some(&config) {
             return Ok(place);
         }
@@ -299,9 +304,23 @@ impl Handle {
             behind = self.behind(generation);
         }
         if !behind.is_empty() {
-            warn!(generation, ?behind, "event loops are held up; they take the change at the end of their turn");
+            warn!(
+                generation,
+                ?behind,
+                "event loops are held up; they take the change at the end of their turn"
+            );
         }
         Ok(Applied { generation, behind })
+    }
+
+    /// Whether [`Handle::apply`] would take this change now.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn check(&self, change: &Change) -> Result<(), Error> {
+        let changes = &self.shared.changes;
+        changes.judged(&super::running::lock(&changes.standing), change).map(drop)
     }
 
     /// The living loops that go by something earlier.
@@ -311,10 +330,7 @@ impl Handle {
         let is_behind = |mailbox: &crate::mailbox::Mailbox, board: &Board| {
             board.taken() < generation && !mailbox.is_over()
         };
-        loops
-            .filter(|((_, mailbox), board)| is_behind(mailbox, board))
-            .map(|((shard, _), _)| shard)
-            .collect()
+        loops.filter(|((_, mailbox), board)| is_behind(mailbox, board)).map(|((shard, _), _)| shard).collect()
     }
 
     /// How long a drain may take that a signal begins, or that follows a loop's death.
@@ -340,7 +356,8 @@ impl Handle {
     /// Which configuration is in effect, and how often one was read anew.
     pub fn change_figures(&self) -> ChangeFigures {
         let standing = super::running::lock(&self.shared.changes.standing);
-        let [applied, refused, unchanged] = self.shared.changes.reloads.each_ref().map(|count| count.load(Relaxed));
+        let [applied, refused, unchanged] =
+            self.shared.changes.reloads.each_ref().map(|count| count.load(Relaxed));
         let (generation, age) = (standing.terms.generation, standing.since.elapsed());
         ChangeFigures { generation, age, applied, refused, unchanged }
     }

@@ -1,7 +1,7 @@
 //! A server that runs: its threads, its figures, its end.
 
-use super::pool::{Pool, Queue, WorkerFigures};
 use super::change::Changes;
+use super::pool::{Pool, Queue, WorkerFigures};
 use super::{Capacity, DrainReport, Error, LoopState};
 use crate::base::limits::{DEADLINE_MS_MAX, MAILBOX_COMMANDS};
 use crate::base::text::panic_text;

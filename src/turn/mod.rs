@@ -496,7 +496,8 @@ impl<S: Service, I: Io> Turn<S, I> {
     fn close(&mut self, io: &mut I, slot: u32) {
         let mut visit = self.begin_visit(io, slot);
         let Phase::Closed(why) = visit.entry.phase else { return };
-        let end = describe(visit.entry, visit.shared.place_of(visit.entry.listener), visit.id, visit.shared.ms);
+        let end =
+            describe(visit.entry, visit.shared.place_of(visit.entry.listener), visit.id, visit.shared.ms);
         visit.shared.history.ended(visit.shared.now, end, why);
         if let Some(input) = visit.entry.input.take() {
             visit.count_dropped(&input, why);

@@ -27,7 +27,10 @@ pub struct Seats {
 impl Seats {
     /// A house with this many, and its first loop.
     pub fn new(max: u32) -> Seats {
-        Seats { house: Arc::new(House { taken: AtomicU32::new(0), max: AtomicU32::new(max) }), mine: AtomicU32::new(0) }
+        Seats {
+            house: Arc::new(House { taken: AtomicU32::new(0), max: AtomicU32::new(max) }),
+            mine: AtomicU32::new(0),
+        }
     }
 
     /// Another loop in the same house.

@@ -3,10 +3,10 @@
 //! A visit borrows it beside its connection. Always holds: `ms` is `now`, as deadlines count it; where a connection stands
 //! is changed by [`Shared::step`] alone, which keeps count. Never: a connection.
 
-use super::{Form, RouteLabel};
 use super::entry::{Inbound, Outbound};
 use super::history::History;
 use super::journal::Journal;
+use super::{Form, RouteLabel};
 use crate::base::limits::{HANDLER_SAMPLE, Limits};
 use crate::base::{ConnId, Ms, Rng, Time, Token};
 use crate::buffer::Spares;

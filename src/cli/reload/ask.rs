@@ -51,7 +51,9 @@ pub(in crate::cli) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     };
     let Some(port) = config.admin else { bail!("the admin port is off; name it with --admin ADDRESS") };
     let Some(token) = admin::token(&port)? else {
-        bail!("a reload wants the admin port's token; give it in a file with --token-file, or set TIDEGATE_ADMIN__TOKEN");
+        bail!(
+            "a reload wants the admin port's token; give it in a file with --token-file, or set TIDEGATE_ADMIN__TOKEN"
+        );
     };
     let query = if options.dry_run { "?dry_run=true" } else { "" };
     let (status, body) = ask(&port.address, query, &token)?;
@@ -82,6 +84,7 @@ fn ask(address: &str, query: &str, token: &str) -> anyhow::Result<(u16, String)>
     stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer).map_err(failed)?;
     let none = || anyhow!("what is at {address} is no admin port");
     let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(none)?;
-    let status = head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok()).ok_or_else(none)?;
+    let status =
+        head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok()).ok_or_else(none)?;
     Ok((status, body.to_owned()))
 }

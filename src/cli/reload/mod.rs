@@ -30,6 +30,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::{info, warn};
 use watch::Stamp;
 
+/// So many changed values are logged one by one; who asked on the admin port is told all.
+const LOGGED_MAX: usize = 50;
+
 /// Something beside the configuration that is read from files, and can be read anew.
 pub(super) trait Reloadable: Send + Sync {
     /// The files, as this configuration names them.
@@ -117,15 +120,18 @@ impl Engine {
         let report = self.reload_as(&mut state, is_dry);
         let Some(handle) = state.handle.as_ref().filter(|_| !is_dry) else { return report };
         handle.count_reload(report.result);
-        let (generation, waiting) = (report.generation, report.changed.iter().filter(|value| value.waits()).count());
+        let (generation, waiting) =
+            (report.generation, report.changed.iter().filter(|value| value.waits()).count());
         match report.result {
             Reloaded::Refused => {
                 warn!(by, mistakes = report.mistakes, "the new configuration is refused, the old one holds");
             }
             Reloaded::Unchanged => info!(by, waiting_for_restart = waiting, "the configuration is unchanged"),
-            Reloaded::Applied => info!(by, generation, waiting_for_restart = waiting, "the configuration is changed"),
+            Reloaded::Applied => {
+                info!(by, generation, waiting_for_restart = waiting, "the configuration is changed")
+            }
         }
-        for ReloadedValue { key, old, new, takes_effect } in &report.changed {
+        for ReloadedValue { key, old, new, takes_effect } in report.changed.iter().take(LOGGED_MAX) {
             let (old, new) = (old.as_deref().unwrap_or("nothing"), new.as_deref().unwrap_or("nothing"));
             info!(key, old, new, takes_effect, "a changed value");
         }
@@ -151,16 +157,19 @@ impl Engine {
             Ok(judged) => judged,
             Err(mistakes) => return refused(mistakes),
         };
-        let changed = plan.changed.iter().map(told).chain(prepared.iter().map(|one| one.what.clone())).collect();
+        let changed =
+            plan.changed.iter().map(told).chain(prepared.iter().map(|one| one.what.clone())).collect();
         let is_live = plan.live().next().is_some() || !prepared.is_empty();
         let result = if is_live { Reloaded::Applied } else { Reloaded::Unchanged };
         let mut report =
             ReloadReport { result, is_dry, generation, changed, behind: Vec::new(), mistakes: String::new() };
+        let change = plan.loaded.config.change(&self.host);
         if is_dry {
-            return report;
+            let checked = state.handle.as_ref().map_or(Ok(()), |handle| handle.check(&change));
+            return checked.map_or_else(|error| refused(format!("{error}\n")), |()| report);
         }
         if let (true, Some(handle)) = (is_live, &state.handle) {
-            match handle.apply(plan.loaded.config.change(&self.host)) {
+            match handle.apply(change) {
                 Ok(applied) => (report.generation, report.behind) = (applied.generation, applied.behind),
                 Err(error) => return refused(format!("{error}\n")),
             }
@@ -190,7 +199,8 @@ impl Engine {
 
     /// Everything read and found right, nothing changed; or all that is wrong, for people.
     fn judged(&self, running: &Loaded) -> Result<(Plan, Vec<Prepared>), String> {
-        let sources = sources(self.path.as_deref(), self.flags.clone()).map_err(|error| format!("{error}\n"))?;
+        let sources =
+            sources(self.path.as_deref(), self.flags.clone()).map_err(|error| format!("{error}\n"))?;
         let wanted = load(sources, &self.host).map_err(|mistakes| mistakes.render(false))?;
         let plan = running.change_to(&wanted, &self.host).map_err(|mistakes| mistakes.render(false))?;
         let (mut prepared, mut wrong) = (Vec::new(), String::new());
