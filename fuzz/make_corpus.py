@@ -489,7 +489,58 @@ TIDEGATE_ROUTE__1__SERVICE=ack
     yield "nothing", b""
 
 
-TARGETS = (decode, round_trip, chunked, line, control, extension, hello, outbox, turn, session, config)
+def reload():
+    """A file that runs, a line of %, a file that is wanted."""
+    def seed(running, wanted):
+        return f"{running}\n%\n{wanted}".encode()
+
+    one = """[server]
+shards = 1
+memory = "64MiB"
+[[listener]]
+address = "127.0.0.1:7"
+[[listener]]
+address = "127.0.0.1:8"
+protocol = "line"
+[[route]]
+headers = 1
+service = "echo"
+"""
+    live = """[limits]
+max_connections = 9
+output_high = "33KiB"
+output_low = "0B"
+[timeouts]
+idle = "3s"
+heartbeat = "off"
+[keepalive]
+idle = "off"
+[admin]
+token = "0123456789abcdef"
+hosts = "a,b"
+[log]
+level = "warn"
+stall = "7us"
+"""
+    yield "the_same", seed(one, one)
+    yield "live", seed(one, one + live)
+    yield "live_and_back", seed(one + live, one)
+    yield "the_default", seed(one, "")
+    yield "waits", seed(one, one.replace("shards = 1", "shards = 2\npin = true\nwatch = true"))
+    yield "newcomers", seed(one, one.replace(":7\"", ":7\"\nmax_payload = \"1KiB\"\nhello = \"required\"\nbacklog = 7"))
+    yield "another_protocol", seed(one, one.replace("\nprotocol = \"line\"", ""))
+    yield "another_place", seed(one, one.replace(":7", ":9"))
+    yield "another_order", seed(one, one.replace(":7", ":6").replace(":8", ":7"))
+    yield "of_one_address", seed(one.replace(":7", ":0").replace(":8", ":0"),
+                                 one.replace(":7", ":0").replace(":8", ":0").replace("\nprotocol = \"line\"", ""))
+    yield "routes", seed(one, one.replace("echo", "flip") + "[[route]]\nheaders = \"2-3\"\nservice = \"ack\"\n")
+    yield "no_routes", seed(one, "route = []\n" + one.split("[[route]]")[0])
+    yield "not_beside_what_stays", seed(one, one.replace("64MiB", "1GiB") + "[limits]\noutput_high = \"100MiB\"\n")
+    yield "no_port", seed(one, one + "[admin]\naddress = \"off\"\n")
+    yield "wrong", seed(one, one + "[limits]\noutput_high = 1\n")
+
+
+TARGETS = (decode, round_trip, chunked, line, control, extension, hello, outbox, turn, session, config, reload)
 
 
 def main():

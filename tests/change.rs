@@ -312,7 +312,7 @@ fn deadlines_that_begin_to_count_are_armed_some_a_turn() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever limits a server is given one after the other: it has the last that were right, whole, as one that was
     /// started with them has, or it refuses what that one would refuse.

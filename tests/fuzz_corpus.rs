@@ -13,7 +13,7 @@ use tidegate::wire::{
     FrameLimits, Header, Line, LineError, TlvError, decode, decode_line,
 };
 
-const TARGETS: [&str; 11] = [
+const TARGETS: [&str; 12] = [
     "decode",
     "round_trip",
     "chunked",
@@ -25,6 +25,7 @@ const TARGETS: [&str; 11] = [
     "turn",
     "session",
     "config",
+    "reload",
 ];
 /// A folder stays small enough to be read by a human and copied by every clone.
 const TARGET_BYTES_MAX: u64 = 64 << 10;

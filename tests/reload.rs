@@ -393,6 +393,45 @@ fn a_reload_beside_a_drain_disturbs_no_one() {
     assert!(ended.errors.contains("0 forced"), "{}", ended.errors);
 }
 
+/// The shell's way to it.
+#[test]
+fn the_command_asks_prints_and_tells_by_its_exit_code() {
+    let server = Server::start(&file("", "", ""));
+    let at = server.admin.to_string();
+    let ask = |more: &[&str], token: &str| {
+        let mut command = Command::new(BINARY);
+        command.arg("reload").args(["--admin", &at]).args(more).env("TIDEGATE_ADMIN__TOKEN", token);
+        support::process::run(&mut command)
+    };
+    server.put(&file("", "", "[limits]\nmax_connections = 3"));
+    let (code, out, errors) = ask(&["--dry-run"], TOKEN);
+    let want = "dry run: 1 values would change\n  now       limits.max_connections: \"auto\" -> 3\n";
+    assert_eq!((code, out.as_str(), errors.as_str()), (Some(0), want, ""));
+    let (code, out, _) = ask(&[], TOKEN);
+    assert_eq!((code, out.lines().next()), (Some(0), Some("applied: 1 values changed")));
+    assert_eq!(ask(&[], TOKEN), (Some(0), "unchanged\n".to_owned(), String::new()));
+    server.put(&file("", "", "[limits]\nmax_connection = 3"));
+    let (code, out, errors) = ask(&[], TOKEN);
+    assert_eq!((code, out.as_str()), (Some(2), ""));
+    assert!(errors.contains("refused") && errors.contains("max_connection"), "{errors}");
+    let (code, _, errors) = ask(&[], "another-token-that-is-wrong");
+    assert!(code == Some(2) && errors.starts_with("that is not the token"), "{errors}");
+    server.folder.put("token", &format!("{TOKEN}\n"));
+    let token = server.folder.path("token");
+    server.put(&file("", "", ""));
+    let mut command = Command::new(BINARY);
+    command.arg("reload").args(["--admin", &at, "--token-file"]).arg(&token);
+    assert_eq!(support::process::run(&mut command).0, Some(0));
+    let (code, _, errors) = support::process::run(Command::new(BINARY).arg("reload").args(["--admin", &at]));
+    assert!(code == Some(2) && errors.contains("wants the admin port's token"), "{errors}");
+    let gone = server.admin.to_string();
+    server.process.end();
+    let mut command = Command::new(BINARY);
+    command.arg("reload").args(["--admin", &gone]).env("TIDEGATE_ADMIN__TOKEN", TOKEN);
+    let (code, _, errors) = support::process::run(&mut command);
+    assert!(code == Some(2) && errors.contains("does not answer"), "{errors}");
+}
+
 /// A grace that was changed is the one that a signal begins.
 #[test]
 fn the_grace_of_a_drain_is_the_latest() {

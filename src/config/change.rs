@@ -164,9 +164,27 @@ impl Loaded {
             Some(config) if mistakes.is_empty() => {
                 Ok(Plan { changed, loaded: Loaded { config, parts, file: wanted.file.clone() } })
             }
-            _ => Err(Mistakes::new(wanted.file.clone(), mistakes)),
+            _ => {
+                mistakes.push(beside_what_stays(&changed));
+                Err(Mistakes::new(wanted.file.clone(), mistakes))
+            }
         }
     }
+}
+
+/// Each of the two is right by itself: it is what waits that the new values don't go with.
+fn beside_what_stays(changed: &[Changed]) -> Mistake {
+    let waiting: Vec<&str> = changed
+        .iter()
+        .filter(|changed| changed.when == Restart)
+        .map(|changed| changed.key.as_str())
+        .collect();
+    let title = "new values don't go with old ones that stay until a restart";
+    Mistake::new(
+        &Origin::Kept,
+        title,
+        format!("restart the server, or leave as they were: {}", waiting.join(", ")),
+    )
 }
 
 /// A table after the change: key by key the new value, or the old one until a restart.

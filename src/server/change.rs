@@ -313,6 +313,16 @@ impl Handle {
         Ok(Applied { generation, behind })
     }
 
+    /// Whether [`Handle::apply`] would take this change now.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn check(&self, change: &Change) -> Result<(), Error> {
+        let changes = &self.shared.changes;
+        changes.judged(&super::running::lock(&changes.standing), change).map(drop)
+    }
+
     /// The living loops that go by something earlier.
     fn behind(&self, generation: u64) -> Vec<u16> {
         let mailboxes = self.shared.group.mailboxes();

@@ -30,6 +30,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::{info, warn};
 use watch::Stamp;
 
+/// So many changed values are logged one by one; who asked on the admin port is told all.
+const LOGGED_MAX: usize = 50;
+
 /// Something beside the configuration that is read from files, and can be read anew.
 pub(super) trait Reloadable: Send + Sync {
     /// The files, as this configuration names them.
@@ -128,7 +131,7 @@ impl Engine {
                 info!(by, generation, waiting_for_restart = waiting, "the configuration is changed")
             }
         }
-        for ReloadedValue { key, old, new, takes_effect } in &report.changed {
+        for ReloadedValue { key, old, new, takes_effect } in report.changed.iter().take(LOGGED_MAX) {
             let (old, new) = (old.as_deref().unwrap_or("nothing"), new.as_deref().unwrap_or("nothing"));
             info!(key, old, new, takes_effect, "a changed value");
         }
@@ -160,11 +163,13 @@ impl Engine {
         let result = if is_live { Reloaded::Applied } else { Reloaded::Unchanged };
         let mut report =
             ReloadReport { result, is_dry, generation, changed, behind: Vec::new(), mistakes: String::new() };
+        let change = plan.loaded.config.change(&self.host);
         if is_dry {
-            return report;
+            let checked = state.handle.as_ref().map_or(Ok(()), |handle| handle.check(&change));
+            return checked.map_or_else(|error| refused(format!("{error}\n")), |()| report);
         }
         if let (true, Some(handle)) = (is_live, &state.handle) {
-            match handle.apply(plan.loaded.config.change(&self.host)) {
+            match handle.apply(change) {
                 Ok(applied) => (report.generation, report.behind) = (applied.generation, applied.behind),
                 Err(error) => return refused(format!("{error}\n")),
             }
