@@ -73,7 +73,7 @@ const ONLY_IN: &[(&[&str], &[&str])] = &[
     (&["tracing_appender"], &["cli"]),
     (&["ctrlc"], &["server"]),
     (&["signal_hook"], &["server"]),
-    (&["std", "process"], &["server", "load", "cli"]),
+    (&["std", "process"], &["server", "load", "cli", "upgrade"]),
     (&["std", "env"], &["cli"]),
 ];
 

@@ -60,7 +60,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "FORMAT", value_enum)]
     log_format: Option<logs::LogFormat>,
     /// Take over from the server with this upgrade socket: tidegate upgrade starts such a process
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", hide = true)]
     upgrade_from: Option<PathBuf>,
     /// End when all is ready, and change nothing
     #[arg(long, requires = "upgrade_from", hide = true)]
