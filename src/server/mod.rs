@@ -13,6 +13,7 @@ mod figures;
 mod inspection;
 mod launch;
 mod pool;
+mod quotas;
 mod report;
 mod running;
 #[cfg(feature = "signals")]
