@@ -69,7 +69,7 @@ pub mod sim;
 pub mod turn;
 pub mod wire;
 
-pub use base::limits::Limits;
+pub use base::limits::{Limits, WhenOver};
 pub use base::{Address, CloseReason, ConnId, Fault};
 pub use server::{Builder, Error, Handle, Listener, Running, Server};
 pub use service::{

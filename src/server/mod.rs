@@ -19,7 +19,7 @@ mod running;
 #[cfg(feature = "signals")]
 mod signals;
 
-pub use crate::base::limits::Limits;
+pub use crate::base::limits::{Limits, WhenOver};
 pub use crate::net::{Endpoint, Keepalive, ListenOptions};
 pub use crate::session::{Pause, Pauses};
 pub use crate::turn::{OTHER_ROUTES, RouteLabel};
