@@ -72,7 +72,7 @@ pub mod turn;
 pub mod upgrade;
 pub mod wire;
 
-pub use base::limits::Limits;
+pub use base::limits::{Limits, WhenOver};
 pub use base::{Address, CloseReason, ConnId, Fault};
 pub use server::{Builder, Change, Error, Handle, Listener, Running, Server};
 pub use service::{

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tidegate::base::Rng;
 use tidegate::base::limits::WhenOver;
 use tidegate::service::AfterPanic;
+use tidegate::session::Protocol;
 use tidegate::sim::{Backend, Coverage, Failure, Plan, Report, World};
 use zoo::{
     BY_THE_NEXT, BY_THREAD, BY_TIMER, DROPS, FAILS, FAILS_FOR, FAILS_LATER, FORGETS, GATHERED, HUGE, KICKS,
@@ -72,7 +73,9 @@ fn plan(seed: u64, rng: &mut Rng) -> Plan {
 /// In some worlds whoever is too fast is refused. From chance of its own, so that it changes nothing else.
 fn refuse_some(plan: &mut Plan) {
     let mut rng = Rng::new(plan.seed ^ 0x0EF0_5E11);
-    if !rng.chance(100) {
+    // Bare frames have no way to be refused: they would wait for longer than anybody waits here.
+    let is_bare = plan.listeners.iter().any(|listener| listener.framing.protocol == Protocol::Bare);
+    if is_bare || !rng.chance(100) {
         return;
     }
     plan.limits.when_over = WhenOver::Refuse;

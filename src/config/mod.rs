@@ -34,7 +34,7 @@ pub use print::{default_text, reference};
 pub use report::{File, Mistakes};
 pub use value::{Secret, Value};
 
-use crate::base::limits::{BACKLOG, Limits, ROUTE_LABELS_MAX};
+use crate::base::limits::{BACKLOG, Limits, ROUTE_LABELS_MAX, WhenOver};
 use crate::net::{Endpoint, Keepalive, ListenOptions};
 use crate::server;
 use crate::service::{BuiltIn, Router};
@@ -74,6 +74,8 @@ pub struct Config {
     pub limits: Limits,
     /// Probes by the kernel.
     pub keepalive: Option<Keepalive>,
+    /// How long it waits for acknowledgements; `None`: as long as it likes.
+    pub user_timeout: Option<Duration>,
     /// The admin port; `None`: there is none. Whoever builds a server of this starts it, with `tidegate::control`.
     pub admin: Option<AdminPort>,
     /// How the log is written: auto, text or json.
@@ -106,6 +108,8 @@ pub struct Listen {
     pub max_payload: u32,
     /// The length of its accept queue.
     pub backlog: i32,
+    /// Connections at once; `None`: as many as the server may have.
+    pub max_connections: Option<u32>,
     /// What the kernel may buffer; `None`: it decides.
     pub kernel_buffer_bytes: Option<usize>,
 }
@@ -222,9 +226,10 @@ fn config(parts: &[Part]) -> Option<Config> {
             stall: log.time("stall")?,
             heartbeat: timeouts.time("heartbeat"),
             reconnect_rate: u32::try_from(server.count("drain.reconnect_rate")?).ok()?,
-            ..Limits::default()
+            ..quotas(limits, timeouts)?
         },
         keepalive: keepalive(of("keepalive")?)?,
+        user_timeout: of("keepalive")?.time("user_timeout"),
         admin: admin(of("admin")?)?,
         log_format: log.word("format")?,
         log_level: log.word("level")?,
@@ -235,6 +240,27 @@ fn config(parts: &[Part]) -> Option<Config> {
 fn upgrade(text: &str) -> Option<PathBuf> {
     let path = text.strip_prefix("unix:").unwrap_or(text);
     (!path.is_empty()).then(|| PathBuf::from(path))
+}
+
+/// How many, how fast, and for how long.
+fn quotas(limits: &Part, timeouts: &Part) -> Option<Limits> {
+    let count = |name| limits.count(name).and_then(|most| u32::try_from(most).ok());
+    let small = |part: &Part, name| part.count(name).and_then(|number| u8::try_from(number).ok());
+    Some(Limits {
+        per_address: count("per_address"),
+        ipv6_prefix: small(limits, "ipv6_prefix")?,
+        accept_rate: count("accept_rate"),
+        messages_per_second: count("messages_per_second"),
+        bytes_per_second: limits.size("bytes_per_second"),
+        deliveries_per_second: count("deliveries_per_second"),
+        address_messages_per_second: count("address_messages_per_second"),
+        address_bytes_per_second: limits.size("address_bytes_per_second"),
+        burst: limits.time("burst")?,
+        when_over: if limits.word("when_over")? == "refuse" { WhenOver::Refuse } else { WhenOver::Pause },
+        max_age: timeouts.time("max_age"),
+        max_age_jitter: small(timeouts, "max_age_jitter")?,
+        ..Limits::default()
+    })
 }
 
 fn keepalive(part: &Part) -> Option<Option<Keepalive>> {
@@ -265,6 +291,7 @@ fn listen(part: &Part) -> Option<Listen> {
         speaks,
         max_payload: u32::try_from(part.size("max_payload")?).ok()?,
         backlog: part.count("backlog").map_or(Some(BACKLOG), |backlog| i32::try_from(backlog).ok())?,
+        max_connections: part.count("max_connections").and_then(|most| u32::try_from(most).ok()),
         kernel_buffer_bytes: part.size("kernel_buffer").and_then(|bytes| usize::try_from(bytes).ok()),
     })
 }
@@ -351,9 +378,14 @@ impl Config {
             backlog: listen.backlog,
             socket_buffer_bytes: listen.kernel_buffer_bytes,
             keepalive: self.keepalive,
+            user_timeout: self.user_timeout,
             // A path has one socket, so each process has one of its own, whatever it shares.
             share_port: self.share_port && !matches!(Endpoint::parse(address), Ok(Endpoint::Unix(_))),
         };
-        listener.max_payload(listen.max_payload).options(options)
+        let listener = listener.max_payload(listen.max_payload).options(options);
+        match listen.max_connections {
+            Some(most) => listener.max_connections(most),
+            None => listener,
+        }
     }
 }

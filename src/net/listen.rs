@@ -31,6 +31,10 @@ pub struct ListenOptions {
     pub socket_buffer_bytes: Option<usize>,
     /// How the kernel finds out that a silent peer is gone; `None`: not at all. Unix sockets need none.
     pub keepalive: Option<Keepalive>,
+    /// How long what was sent may stay unacknowledged until the kernel resets the connection (TCP_USER_TIMEOUT), 1 ms to
+    /// 24 days; it takes the place of keepalive's count, too. `None`, the default, lets the kernel decide: some 15 minutes
+    /// (tcp(7), `tcp_retries2`). Only [where the kernel knows it](HAS_USER_TIMEOUT); elsewhere it is ignored.
+    pub user_timeout: Option<Duration>,
     /// Whether other processes of this user may listen on the same port, each with this option; the kernel spreads
     /// connections over them by a hash of the addresses. Default: no. Only at an IP and port, and only
     /// [where the kernel spreads](super::KERNEL_SPREADS).
@@ -60,6 +64,7 @@ impl Default for ListenOptions {
             backlog: BACKLOG,
             socket_buffer_bytes: Some(SOCKET_BUFFER_BYTES),
             keepalive: Some(Keepalive::default()),
+            user_timeout: None,
             share_port: false,
         }
     }
@@ -319,6 +324,9 @@ fn set_options(socket: &Socket, options: &ListenOptions) -> io::Result<()> {
         socket.set_send_buffer_size(bytes)?;
     }
     probe(socket, options.keepalive)?;
+    if let Some(timeout) = options.user_timeout {
+        set_user_timeout(socket, timeout)?;
+    }
     Ok(())
 }
 
@@ -329,5 +337,44 @@ fn probe(socket: &Socket, keepalive: Option<Keepalive>) -> io::Result<()> {
         Some(Keepalive { idle, interval, count }) => socket.set_tcp_keepalive(
             &TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(count),
         ),
+    }
+}
+
+/// Whether this system's kernel has TCP_USER_TIMEOUT.
+pub const HAS_USER_TIMEOUT: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// Connections inherit it from their listener (Linux, `sk_clone_lock`).
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn set_user_timeout(socket: &Socket, timeout: Duration) -> io::Result<()> {
+    socket.set_tcp_user_timeout(Some(timeout))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn set_user_timeout(_socket: &Socket, _timeout: Duration) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::net::{Taken, take};
+    use std::net::{Ipv4Addr, TcpStream};
+
+    #[test]
+    fn connections_inherit_the_user_timeout() {
+        for user_timeout in [None, Some(Duration::from_millis(12_345))] {
+            let options = ListenOptions { user_timeout, ..ListenOptions::default() };
+            let endpoint = Endpoint::Ip((Ipv4Addr::LOCALHOST, 0).into());
+            let listener = listen(&endpoint, &options).expect("a free port");
+            let address = listener.ip().expect("it has one").expect("TCP");
+            let _client = TcpStream::connect(address).expect("it listens");
+            let mut taken = take(&listener);
+            while matches!(taken, Taken::Nothing) {
+                taken = take(&listener);
+            }
+            let Taken::Stream(stream, _) = taken else { panic!("{taken:?}") };
+            let got = SockRef::from(&stream).tcp_user_timeout().expect("Linux has it");
+            assert_eq!(got, user_timeout);
+        }
     }
 }

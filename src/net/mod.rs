@@ -19,7 +19,9 @@ mod unix;
 pub use connect::{connect, connect_from, finish_connect, reset};
 pub use endpoint::Endpoint;
 pub use inherit::{Inherited, Passed};
-pub use listen::{Held, Keepalive, Left, ListenOptions, Listener, bind_beside, listen, listen_beside};
+pub use listen::{
+    HAS_USER_TIMEOUT, Held, Keepalive, Left, ListenOptions, Listener, bind_beside, listen, listen_beside,
+};
 /// A connection of either kind, in one descriptor.
 ///
 /// It is named after TCP and holds unix streams as well: read(2), send(2), writev(2), shutdown(2), close(2) and the

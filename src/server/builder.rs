@@ -1,6 +1,6 @@
 //! What a server is made of, checked as it is put together.
 
-use super::{Error, Prepared, Running, launch};
+use super::{Error, Prepared, Running, launch, quotas};
 use crate::base::limits::{
     BACKLOG_MAX, BUDGET_BYTES_DEFAULT, BUDGET_BYTES_MAX, BUDGET_BYTES_MIN, CONNECTIONS_DEFAULT,
     CONNECTIONS_PER_SHARD_MAX, DEADLINE_MS_MAX, DRAIN_GRACE, JOBS_WAITING_MAX, KEEPALIVE_PROBES_MAX,
@@ -16,6 +16,7 @@ use crate::wire::Header;
 use std::num::NonZero;
 use std::ops::RangeInclusive;
 use std::time::Duration;
+use tracing::warn;
 
 /// An address to listen on, and how its streams are cut into messages.
 #[derive(Clone, Debug)]
@@ -114,7 +115,8 @@ impl Listener {
             Protocol::Line => ("the longest line", LINE_BYTES_MAX),
         };
         within(name, u64::from(self.framing.payload_max), 0, u64::from(most))?;
-        let ListenOptions { backlog, socket_buffer_bytes, keepalive, share_port: _ } = &self.options;
+        let ListenOptions { backlog, socket_buffer_bytes, keepalive, user_timeout, share_port: _ } =
+            &self.options;
         let backlog = u64::try_from(*backlog).unwrap_or(0);
         within("the backlog", backlog, 1, BACKLOG_MAX as u64)?;
         if let Some(bytes) = socket_buffer_bytes {
@@ -129,6 +131,13 @@ impl Listener {
                 within(name, time.as_secs(), 1, KEEPALIVE_SECONDS_MAX)?;
             }
             within("keepalive's count", keepalive.count.into(), 1, KEEPALIVE_PROBES_MAX.into())?;
+        }
+        if let Some(timeout) = user_timeout {
+            within("the user timeout in milliseconds", whole_ms_of(*timeout), 1, DEADLINE_MS_MAX.into())?;
+        }
+        if let Some(most) = self.connections_max {
+            let name = "the most connections of a listener";
+            within(name, most.into(), 1, CONNECTIONS_PER_SHARD_MAX.into())?;
         }
         Ok(())
     }
@@ -228,6 +237,9 @@ impl Builder {
         listener.check()?;
         within("the number of listeners", self.listeners.len() as u64 + 1, 1, LISTENERS_MAX as u64)?;
         let endpoint = listener.endpoint()?;
+        if listener.options.user_timeout.is_some() && !net::HAS_USER_TIMEOUT {
+            warn!(listener = %endpoint, "this system has no TCP_USER_TIMEOUT; it is ignored");
+        }
         let is_shared = listener.options.share_port;
         let told = if is_shared { Error::listen_shared } else { Error::listen };
         let failed = |source| told(endpoint.clone(), source);
@@ -463,9 +475,9 @@ pub(super) fn check_limits(limits: &Limits, bytes_per_shard: usize) -> Result<()
     within("the open requests of a connection", open, 1, u64::from(OPEN_REQUESTS_MAX))?;
     within("the rate of reconnections", limits.reconnect_rate.into(), 1, RECONNECT_RATE_MAX.into())?;
     for (name, deadline) in deadlines(limits) {
-        let ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
-        within(name, ms, 1, DEADLINE_MS_MAX.into())?;
+        within(name, whole_ms_of(deadline), 1, DEADLINE_MS_MAX.into())?;
     }
+    quotas::check(limits)?;
     let (low, high) = (u64::from(limits.output_low_bytes), u64::from(limits.output_high_bytes));
     within("the low output watermark in bytes", low, 0, high.saturating_sub(1))?;
     let most = (bytes_per_shard as u64 / 4).min(OUTPUT_HIGH_BYTES_MAX.into());
@@ -490,7 +502,12 @@ fn deadlines(limits: &Limits) -> impl Iterator<Item = (&'static str, Duration)> 
     ];
     let idle = limits.idle.map(|idle| ("the idle time in milliseconds", idle));
     let heartbeat = limits.heartbeat.map(|heartbeat| ("the heartbeat in milliseconds", heartbeat));
-    always.into_iter().chain(idle).chain(heartbeat)
+    let max_age = limits.max_age.map(|age| ("the age of a connection in milliseconds", age));
+    always.into_iter().chain(idle).chain(heartbeat).chain(max_age)
+}
+
+fn whole_ms_of(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 pub(super) fn within(name: &'static str, got: u64, least: u64, most: u64) -> Result<(), Error> {

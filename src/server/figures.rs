@@ -14,6 +14,10 @@ use std::time::Duration;
 pub struct Capacity {
     /// Connections at once, of all loops together.
     pub connections: u32,
+    /// Connections of each listener, by its place; `None` if it may have all.
+    pub per_listener: Vec<Option<u32>>,
+    /// Connections of one address; `None` if it may have all.
+    pub per_address: Option<u32>,
     /// Connections that one loop may dial.
     pub dialed_per_shard: usize,
     /// Bytes of one loop's budget for input.

@@ -132,7 +132,7 @@ where
     let metrics = made.iter().map(|one| Arc::clone(&one.metrics)).collect();
     let thread_ids = made.iter().map(|one| one.thread_id).collect();
     let jobs = pool.as_ref().map(|pool| Arc::clone(pool.queue()));
-    let figures = Figures { metrics, thread_ids, jobs, start };
+    let figures = Figures { metrics, thread_ids, jobs, quotas, start };
     let shared = Shared::new(builder.local_addrs, names, group, figures, held, changes);
     Ok(Prepared { made, pool, shared: Arc::new(shared), inherited, taken })
 }
@@ -142,6 +142,8 @@ fn capacity_of(builder: &Builder, budget_bytes: usize, labels: Arc<[RouteLabel]>
     let (workers, jobs_waiting) = builder.workers.unwrap_or((0, 0));
     Capacity {
         connections: builder.connections_max,
+        per_listener: builder.listeners.iter().map(|listener| listener.connections_max).collect(),
+        per_address: builder.limits.per_address,
         dialed_per_shard: DIALED_PER_SHARD,
         input_bytes_per_shard,
         output_bytes_per_shard,

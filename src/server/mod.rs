@@ -15,12 +15,13 @@ mod handover;
 mod inspection;
 mod launch;
 mod pool;
+mod quotas;
 mod report;
 mod running;
 #[cfg(feature = "signals")]
 mod signals;
 
-pub use crate::base::limits::Limits;
+pub use crate::base::limits::{Limits, WhenOver};
 pub use crate::net::{Endpoint, Inherited, Keepalive, ListenOptions, Passed};
 pub use crate::session::{Pause, Pauses};
 pub use crate::turn::{OTHER_ROUTES, RouteLabel};

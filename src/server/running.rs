@@ -11,6 +11,7 @@ use crate::metrics::{ShardMetrics, Snapshot};
 use crate::net::{Endpoint, Held};
 use crate::service::{Job, Message};
 use crate::shard::Group;
+use crate::turn::Quotas;
 use crate::wire::Status;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
@@ -92,6 +93,8 @@ pub(super) struct Figures {
     pub(super) thread_ids: Vec<Option<u32>>,
     /// What the workers do, if there are any.
     pub(super) jobs: Option<Arc<Queue<Job>>>,
+    /// What the loops count together.
+    pub(super) quotas: Arc<Quotas>,
     /// The start of the loops' clock.
     pub(super) start: Instant,
 }
@@ -256,6 +259,11 @@ impl Handle {
     /// How many connections there are now, those included that a loop has accepted and is still placing.
     pub fn connections(&self) -> u32 {
         self.shared.group.connections()
+    }
+
+    /// From how many addresses they come; networks of IPv6 count as one each, and unix sockets not at all.
+    pub fn addresses(&self) -> usize {
+        self.shared.figures.quotas.addresses()
     }
 
     /// What the workers have done until now. All zero without any.

@@ -145,13 +145,13 @@ impl Plan {
         }
         let limits = &mut self.limits;
         limits.per_address = rng.chance(60).then(|| few(&mut rng));
+        limits.burst = Duration::from_millis(rng.between(10, 500));
         limits.accept_rate = rng.chance(100).then(|| u32::try_from(rng.between(20, 400)).unwrap_or(20));
         if rng.chance(120) {
             limits.max_age = Some(Duration::from_millis(rng.between(20, 4_000)));
             limits.max_age_jitter = [0, 10, 50][pick(&mut rng, 3)];
         }
         if rng.chance(150) {
-            limits.burst = Duration::from_millis(rng.between(10, 500));
             // Slow enough to be felt, and fast enough for a batch to be paid back within two seconds.
             let mut rate = |least: u64| {
                 let rate = u32::try_from(rng.between(least, 20 * least)).unwrap_or(1);

@@ -2,8 +2,9 @@
 
 use super::{Key, Kind, Only};
 use crate::base::limits::{
-    BACKLOG, BACKLOG_MAX, LINE_BYTES_DEFAULT, LINE_BYTES_MAX, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX,
-    SOCKET_BUFFER_BYTES, SOCKET_BUFFER_BYTES_MAX, SOCKET_BUFFER_BYTES_MIN,
+    BACKLOG, BACKLOG_MAX, CONNECTIONS_PER_SHARD_MAX, LINE_BYTES_DEFAULT, LINE_BYTES_MAX,
+    PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, SOCKET_BUFFER_BYTES, SOCKET_BUFFER_BYTES_MAX,
+    SOCKET_BUFFER_BYTES_MIN,
 };
 use crate::config::value::Value;
 use crate::wire::Header;
@@ -76,6 +77,15 @@ pub(super) static LISTENER: &[Key] = &[
         meaning: "Connections that may wait to be accepted, for each event loop. Not above net.core.somaxconn, at which \
                   Linux would cut it.",
         why: "What Linux allows since 5.4 if nobody changed it.",
+    },
+    Key {
+        name: "max_connections",
+        only: Only::All,
+        kind: Kind::Count { least: 1, most: CONNECTIONS_PER_SHARD_MAX as u64, word: Some("off") },
+        default: Some(Value::Word("off")),
+        meaning: "The most connections of this listener at once; those beyond are told OVERLOADED. \"off\": as many as \
+                  `limits.max_connections`.",
+        why: "With one listener for all clients there is nothing to share out.",
     },
     Key {
         name: "kernel_buffer",

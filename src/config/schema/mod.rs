@@ -154,10 +154,9 @@ pub const NOT_THERE: &[(&str, &str)] = &[
     ("connect_deadline", "no built-in service dials; in the library it is `Limits::connect_deadline`"),
     ("delay", "a drain begins at once in this version"),
     ("open_requests", "the built-in services answer at once; in the library it is `Limits::open_requests`"),
-    ("per_address", "this version has no limit for each address; `max_connections` is for all together"),
     ("proxy_protocol", "this version does not take the PROXY header"),
-    ("rate", "this version has no rate limits"),
-    ("rates", "this version has no rate limits"),
+    ("rate", "rates have names of their own: `limits.messages_per_second` and its neighbours"),
+    ("rates", "rates have names of their own: `limits.messages_per_second` and its neighbours"),
     (
         "request_deadline",
         "the built-in services answer at once; in the library it is `Limits::request_deadline`",
@@ -211,7 +210,12 @@ pub static SECTIONS: [Section; 9] = [
         about: "Which built-in service answers which routes. A route that nobody serves is answered NO_ROUTE.",
         keys: &ROUTE,
     },
-    Section { name: "limits", is_list: false, about: "What connections may hold.", keys: LIMITS },
+    Section {
+        name: "limits",
+        is_list: false,
+        about: "What connections may hold, and how fast they may come and send.",
+        keys: LIMITS,
+    },
     Section { name: "timeouts", is_list: false, about: "How long a peer may take.", keys: TIMEOUTS },
     Section {
         name: "keepalive",

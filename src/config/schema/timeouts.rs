@@ -2,8 +2,8 @@
 
 use super::{KEEPALIVE_TIME_MAX, Key, Kind, Only, SECOND, deadline};
 use crate::base::limits::{
-    FRAME_DEADLINE_BASE, HEARTBEAT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES,
-    KEEPALIVE_PROBES_MAX, LINGER, WRITE_STALL,
+    AGE_JITTER_PERCENT, AGE_JITTER_PERCENT_MAX, FRAME_DEADLINE_BASE, HEARTBEAT, KEEPALIVE_IDLE,
+    KEEPALIVE_INTERVAL, KEEPALIVE_PROBES, KEEPALIVE_PROBES_MAX, LINGER, WRITE_STALL,
 };
 use crate::config::value::Value;
 
@@ -48,6 +48,22 @@ pub(super) static TIMEOUTS: &[Key] = &[
         meaning: "How long a connection is still read after its last reply, so that no reset destroys it on its way.",
         why: "Some round trips to anywhere.",
     },
+    Key {
+        name: "max_age",
+        only: Only::All,
+        kind: deadline(Some("off")),
+        default: Some(Value::Word("off")),
+        meaning: "How long a connection may be open. Then it is told to go elsewhere, as in a drain, and ends in order.",
+        why: "Only behind a balancer, or where clients must look up the address again, is there a reason for it.",
+    },
+    Key {
+        name: "max_age_jitter",
+        only: Only::All,
+        kind: Kind::Count { least: 0, most: AGE_JITTER_PERCENT_MAX as u64, word: None },
+        default: Some(Value::Count(AGE_JITTER_PERCENT as u64)),
+        meaning: "By how many percent of `max_age` a connection may end earlier, drawn for each.",
+        why: "Those that came together, behind a restart, don't all go together.",
+    },
 ];
 
 pub(super) static KEEPALIVE: &[Key] = &[
@@ -74,5 +90,14 @@ pub(super) static KEEPALIVE: &[Key] = &[
         default: Some(Value::Count(KEEPALIVE_PROBES as u64)),
         meaning: "Unanswered probes after which the connection is reset.",
         why: "One may get lost, and another one.",
+    },
+    Key {
+        name: "user_timeout",
+        only: Only::All,
+        kind: deadline(Some("off")),
+        default: Some(Value::Word("off")),
+        meaning: "How long what was sent may stay unacknowledged until the kernel resets the connection (TCP_USER_TIMEOUT). \
+                  It counts instead of `count`, too. Linux only; elsewhere it is logged and ignored.",
+        why: "The kernel's own is some 15 minutes; output that waits with us has `timeouts.write_stall`.",
     },
 ];

@@ -40,6 +40,7 @@ pub(super) struct Scrape {
     /// Where the listeners are; behind them the word for connections that were dialed.
     listeners: Vec<String>,
     connections: u32,
+    addresses: usize,
     uptime: Duration,
     is_draining: bool,
     system: System,
@@ -64,6 +65,7 @@ impl Scrape {
             workers: handle.workers(),
             listeners: handle.local_addrs().iter().map(ToString::to_string).chain(dialed).collect(),
             connections: handle.connections(),
+            addresses: handle.addresses(),
             uptime: handle.uptime(),
             is_draining: handle.is_draining(),
             system,
@@ -169,6 +171,14 @@ impl Scrape {
     fn limits(&self, page: &mut Page<'_>) -> fmt::Result {
         one(page, &f::CONNECTIONS_USED, Number::Whole(self.connections.into()))?;
         one(page, &f::CONNECTIONS_LIMIT, Number::Whole(self.capacity.connections.into()))?;
+        one(page, &f::ADDRESSES, Number::size(self.addresses))?;
+        let per_address = self.capacity.per_address.map(|most| (Vec::new(), Number::Whole(most.into())));
+        page.numbers(&f::ADDRESS_LIMIT, per_address)?;
+        let per_listener =
+            self.capacity.per_listener.iter().zip(&self.listeners).filter_map(|(most, at)| {
+                Some((label("listener", at.as_str()), Number::Whole((*most)?.into())))
+            });
+        page.numbers(&f::LISTENER_LIMIT, per_listener)?;
         let dialed = self.capacity.dialed_per_shard.saturating_mul(self.shards.len());
         one(page, &f::DIALED_LIMIT, Number::size(dialed))?;
         one(page, &f::OPEN_REQUESTS_LIMIT, Number::Whole(self.capacity.open_requests.into()))?;
