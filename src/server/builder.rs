@@ -377,6 +377,7 @@ fn deadlines(limits: &Limits) -> impl Iterator<Item = (&'static str, Duration)> 
         ("the linger in milliseconds", limits.linger),
         ("the request deadline in milliseconds", limits.request_deadline),
         ("the connect deadline in milliseconds", limits.connect_deadline),
+        ("the entrance's deadline in milliseconds", limits.entrance),
     ];
     let idle = limits.idle.map(|idle| ("the idle time in milliseconds", idle));
     let heartbeat = limits.heartbeat.map(|heartbeat| ("the heartbeat in milliseconds", heartbeat));
