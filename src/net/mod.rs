@@ -118,6 +118,15 @@ pub fn read(stream: &Stream, into: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
     }
 }
 
+/// Looks at what there is without taking it.
+///
+/// # Errors
+///
+/// As recv(2).
+pub fn peek(stream: &Stream, into: &mut [u8]) -> io::Result<usize> {
+    Ok(rustix::net::recv(stream, into, RecvFlags::PEEK)?.0)
+}
+
 /// A peer that is gone is an error and no signal. Apple's systems have no such flag: there every socket is told so when it
 /// is made.
 #[cfg(not(target_vendor = "apple"))]
