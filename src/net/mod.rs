@@ -6,6 +6,7 @@
 //! concern: a shared port in `share`, a connection's own address in `source`, the numbers of errors where they are met.
 //! Never: frames, sessions, decisions. What is done about an outcome is the turn's business.
 
+mod access;
 mod connect;
 mod endpoint;
 mod listen;
@@ -14,6 +15,7 @@ mod source;
 mod spare;
 mod unix;
 
+pub use access::{Account, FileOptions};
 pub use connect::{connect, connect_from, finish_connect, reset};
 pub use endpoint::Endpoint;
 pub use listen::{Held, Keepalive, ListenOptions, Listener, listen, listen_beside};

@@ -113,7 +113,8 @@ impl Listener {
         if let Some(trusted) = &self.entrance.proxy {
             within("the number of trusted networks", trusted.len() as u64, 1, TRUSTED_MAX as u64)?;
         }
-        let ListenOptions { backlog, socket_buffer_bytes, keepalive, share_port: _ } = &self.options;
+        let ListenOptions { backlog, socket_buffer_bytes, keepalive, share_port: _, file } = &self.options;
+        within("the mode of a socket's file", file.mode.unwrap_or(0).into(), 0, 0o777)?;
         let backlog = u64::try_from(*backlog).unwrap_or(0);
         within("the backlog", backlog, 1, BACKLOG_MAX as u64)?;
         if let Some(bytes) = socket_buffer_bytes {

@@ -332,7 +332,7 @@ impl Lobby {
     /// Closes a newcomer that is in no place.
     fn refuse(&mut self, member: Member, why: Refusal, now: Ms) {
         self.add(why.counter());
-        self.journal.refused(now, member.entered.address, member.listener, why);
+        self.journal.refused(now, member.entered.address, member.listener, &why);
         self.seats.give_back();
         // Closing takes it from the poller: nobody else holds this descriptor.
         drop(member);

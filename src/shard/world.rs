@@ -65,7 +65,8 @@ impl World {
     fn accept_to_lobby(&mut self, stream: Stream, address: Address, listener: u32) -> Accepted<Stream> {
         let now = self.ms();
         // Who is silent at the entrance must not keep others out.
-        if !self.seats.try_take() && !(self.lobby.evict(now) && self.seats.try_take()) {
+        let has_seat = self.seats.try_take() || self.lobby.evict(now) && self.seats.try_take();
+        if !has_seat {
             return Accepted::NoSeat(stream);
         }
         let stays = if self.lobby.is_closing() {

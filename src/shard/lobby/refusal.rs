@@ -8,12 +8,12 @@ use crate::wire::ProxyError;
 use tracing::{Level, debug, error, warn};
 
 /// Why a newcomer was closed at the entrance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// It came from nobody whom the listener trusts to tell whose connection it is.
     UntrustedProxy,
     /// Its first bytes were no PROXY header, and what they were instead.
-    BadProxyHeader(ProxyError, Text),
+    BadProxyHeader(ProxyError, Box<str>),
     /// It was not through in time.
     TimedOut,
     /// It had waited longest when somebody else came and there was no room.
@@ -33,11 +33,11 @@ pub(super) const KINDS: usize = 8;
 
 impl Refusal {
     /// Its name in logs and metrics.
-    pub(super) const fn name(self) -> &'static str {
+    pub(super) const fn name(&self) -> &'static str {
         self.counter().name()
     }
 
-    const fn place(self) -> usize {
+    const fn place(&self) -> usize {
         match self {
             Refusal::UntrustedProxy => 0,
             Refusal::BadProxyHeader(..) => 1,
@@ -50,7 +50,7 @@ impl Refusal {
         }
     }
 
-    pub(super) const fn counter(self) -> Counter {
+    pub(super) const fn counter(&self) -> Counter {
         match self {
             Refusal::UntrustedProxy => Counter::UntrustedProxy,
             Refusal::BadProxyHeader(..) => Counter::BadProxyHeader,
@@ -63,7 +63,7 @@ impl Refusal {
         }
     }
 
-    const fn fault(self) -> Fault {
+    const fn fault(&self) -> Fault {
         match self {
             Refusal::UntrustedProxy | Refusal::BadProxyHeader(..) | Refusal::TimedOut | Refusal::Crowded => {
                 Fault::Protocol
@@ -73,7 +73,7 @@ impl Refusal {
         }
     }
 
-    fn words(self) -> Text {
+    fn words(&self) -> Text {
         match self {
             Refusal::UntrustedProxy => Text::of(format_args!("it is in none of the listener's `trusted` networks")),
             Refusal::BadProxyHeader(error, first) => Text::of(format_args!("{error}; it began with {first}")),
@@ -93,11 +93,11 @@ impl Refusal {
 }
 
 /// The first bytes of a peer, as a log can show them.
-pub(super) fn shown(first: &[u8]) -> Text {
+pub(super) fn shown(first: &[u8]) -> Box<str> {
     const BYTES_SHOWN: usize = 24;
     let part = &first[..first.len().min(BYTES_SHOWN)];
     let dots = if part.len() < first.len() { "…" } else { "" };
-    Text::of(format_args!("\"{}\"{dots}", part.escape_ascii()))
+    format!("\"{}\"{dots}", part.escape_ascii()).into()
 }
 
 /// What the log is told of newcomers, at a rate that a flood of them can't raise.
@@ -105,7 +105,7 @@ pub(super) fn shown(first: &[u8]) -> Text {
 pub(super) struct Journal([LogKind; KINDS]);
 
 impl Journal {
-    pub(super) fn refused(&mut self, now: Ms, peer: Address, listener: u32, why: Refusal) {
+    pub(super) fn refused(&mut self, now: Ms, peer: Address, listener: u32, why: &Refusal) {
         let (reason, fault) = (why.name(), why.fault());
         let class = fault.name();
         if fault == Fault::Temporary {
