@@ -18,8 +18,8 @@ mod running;
 #[cfg(feature = "signals")]
 mod signals;
 
-pub use crate::base::limits::Limits;
 pub use crate::base::Network;
+pub use crate::base::limits::Limits;
 pub use crate::net::{Account, Endpoint, FileOptions, Keepalive, ListenOptions};
 pub use crate::session::{Pause, Pauses};
 pub use crate::turn::{OTHER_ROUTES, RouteLabel};

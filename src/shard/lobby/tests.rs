@@ -129,7 +129,11 @@ fn more_than_a_turn_may_look_at_wait_for_the_next_without_an_edge() {
         assert_eq!((entered.address.to_string().as_str(), listener), ("192.0.2.1:1", 1));
         assert_eq!(entered.proxied_by, Some("127.0.0.1:7".parse::<SocketAddr>().unwrap().into()));
         let mut rest = [0; 8];
-        assert_eq!(crate::net::peek(&stream, &mut rest).unwrap(), 4, "what is behind the header was not taken");
+        assert_eq!(
+            crate::net::peek(&stream, &mut rest).unwrap(),
+            4,
+            "what is behind the header was not taken"
+        );
         rig.check_waiting(left);
     }
     assert_eq!(rig.lobby.next_pending(), None);
