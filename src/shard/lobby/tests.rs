@@ -186,3 +186,24 @@ fn a_name_without_an_owner_is_nobody() {
     assert!(rig.lobby.look_at(FIRST_PLACE, NOW).is_none());
     assert!(rig.lobby.look_at(u32::MAX, NOW).is_none());
 }
+
+/// One that was pending is evicted, and another one has its place: it is looked at once, when its own turn comes.
+#[test]
+fn a_place_that_is_given_again_is_not_pending_for_its_last_owner() {
+    let mut rig = Rig::new(loopback(), 5000);
+    rig.lobby.looks_left = 0;
+    assert!(rig.come("127.0.0.1:1", b"PROXY UNKNOWN\r\n", NOW).is_none(), "no looks are left");
+    assert_eq!(rig.lobby.pending.len(), 1);
+    assert!(rig.lobby.evict(NOW));
+    rig.lobby.end_turn(NOW);
+    assert!(rig.come("127.0.0.1:2", b"PROXY", NOW).is_none());
+    assert_eq!(rig.lobby.next_pending(), None, "the place has another owner, who waits for an edge");
+    rig.check_waiting(1);
+    // An edge that comes when no looks are left makes it pending, and no second edge makes it so twice.
+    rig.lobby.looks_left = 0;
+    assert!(rig.lobby.look_at(FIRST_PLACE, NOW).is_none() && rig.lobby.look_at(FIRST_PLACE, NOW).is_none());
+    assert_eq!(rig.lobby.pending.len(), 1);
+    rig.lobby.end_turn(NOW);
+    assert_eq!(rig.lobby.next_pending(), Some(FIRST_PLACE));
+    assert_eq!(rig.lobby.next_pending(), None);
+}
