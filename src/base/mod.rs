@@ -1,4 +1,4 @@
-//! What every other module may know: limits, fault classes, ids, addresses, time, rates, units, a seeded
+//! What every other module may know: limits, fault classes, ids, addresses, networks, time, rates, units, a seeded
 //! generator.
 //!
 //! Always holds: nothing here depends on another module of this crate, and nothing here has an effect.
@@ -10,6 +10,7 @@ pub mod close;
 pub mod fault;
 pub mod id;
 pub mod limits;
+pub mod network;
 #[doc(hidden)]
 pub mod planted;
 pub mod rng;
@@ -23,6 +24,7 @@ pub use bucket::{Bucket, Rate};
 pub use close::CloseReason;
 pub use fault::Fault;
 pub use id::{ConnId, Token};
+pub use network::Network;
 pub use rng::Rng;
 pub use text::Text;
 pub use time::{Ms, Time};

@@ -2,7 +2,7 @@
 
 use super::share::{self, socket_is_shared};
 use super::unix::{self, SocketFile};
-use super::{Endpoint, KERNEL_SPREADS};
+use super::{Endpoint, FileOptions, KERNEL_SPREADS};
 use crate::base::limits::{
     BACKLOG, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES, SOCKET_BUFFER_BYTES,
 };
@@ -39,6 +39,8 @@ pub struct ListenOptions {
     /// connections over them by a hash of the addresses. Default: no. Only at an IP and port, and only
     /// [where the kernel spreads](super::KERNEL_SPREADS).
     pub share_port: bool,
+    /// Who may connect to a unix socket.
+    pub file: FileOptions,
 }
 
 /// Probes of a silent peer. The kernel counts in whole seconds.
@@ -66,6 +68,7 @@ impl Default for ListenOptions {
             keepalive: Some(Keepalive::default()),
             user_timeout: None,
             share_port: false,
+            file: FileOptions::default(),
         }
     }
 }
@@ -266,7 +269,7 @@ pub fn listen(endpoint: &Endpoint, options: &ListenOptions) -> io::Result<Listen
         }
         Endpoint::Unix(path) => {
             let left = Left::default();
-            let (listener, file) = unix::listen(path, options.backlog, left.clone())?;
+            let (listener, file) = unix::listen(path, options, left.clone())?;
             Ok(Listener::new(Listening::Unix(file, listener), left))
         }
     }

@@ -1,16 +1,18 @@
 //! What a server is made of, checked as it is put together.
 
 use super::{Error, Prepared, Running, launch, quotas};
+use crate::base::Network;
 use crate::base::limits::{
     BACKLOG_MAX, BUDGET_BYTES_DEFAULT, BUDGET_BYTES_MAX, BUDGET_BYTES_MIN, CONNECTIONS_DEFAULT,
     CONNECTIONS_PER_SHARD_MAX, DEADLINE_MS_MAX, DRAIN_GRACE, JOBS_WAITING_MAX, KEEPALIVE_PROBES_MAX,
     KEEPALIVE_SECONDS_MAX, LINE_BYTES_DEFAULT, LINE_BYTES_MAX, LISTENERS_MAX, Limits, OPEN_REQUESTS_MAX,
     OUTPUT_HIGH_BYTES_MAX, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, RECONNECT_RATE_MAX, ROUTE_LABELS_MAX,
-    SHARDS_MAX, SOCKET_BUFFER_BYTES_MAX, SOCKET_BUFFER_BYTES_MIN, WORKERS_MAX,
+    SHARDS_MAX, SOCKET_BUFFER_BYTES_MAX, SOCKET_BUFFER_BYTES_MIN, TRUSTED_MAX, WORKERS_MAX,
 };
 use crate::net::{self, Endpoint, Inherited, KERNEL_SPREADS, Keepalive, ListenOptions};
 use crate::service::{FnService, Frame, Replied, Reply, Service};
 use crate::session::{Framing, Protocol};
+use crate::shard::Entrance;
 use crate::turn::{ListenerConfig, RouteLabel};
 use crate::wire::Header;
 use std::num::NonZero;
@@ -27,6 +29,7 @@ pub struct Listener {
     route: u16,
     wants_hello: bool,
     connections_max: Option<u32>,
+    entrance: Entrance,
     options: ListenOptions,
 }
 
@@ -55,6 +58,7 @@ impl Listener {
             route: 0,
             wants_hello: false,
             connections_max: None,
+            entrance: Entrance::default(),
             options: ListenOptions::default(),
         }
     }
@@ -90,6 +94,14 @@ impl Listener {
         self
     }
 
+    /// Every connection comes from a proxy in one of these networks (at most 64), and begins with a PROXY header, of version
+    /// 1 or 2: the client's address is the one in it. Connections from elsewhere, and such without a header, are closed.
+    #[must_use]
+    pub fn proxied_by(mut self, trusted: impl IntoIterator<Item = Network>) -> Listener {
+        self.entrance.proxy = Some(trusted.into_iter().collect());
+        self
+    }
+
     /// Lets other processes of this user listen on the same port, if each has this; the kernel spreads connections over
     /// them by a hash of the addresses, not by how many each has. One that has it also joins a server that has not, so
     /// give it to all. Linux and FreeBSD; not for unix sockets.
@@ -115,8 +127,12 @@ impl Listener {
             Protocol::Line => ("the longest line", LINE_BYTES_MAX),
         };
         within(name, u64::from(self.framing.payload_max), 0, u64::from(most))?;
-        let ListenOptions { backlog, socket_buffer_bytes, keepalive, user_timeout, share_port: _ } =
+        if let Some(trusted) = &self.entrance.proxy {
+            within("the number of trusted networks", trusted.len() as u64, 1, TRUSTED_MAX as u64)?;
+        }
+        let ListenOptions { backlog, socket_buffer_bytes, keepalive, user_timeout, share_port: _, file } =
             &self.options;
+        within("the mode of a socket's file", file.mode.unwrap_or(0).into(), 0, 0o777)?;
         let backlog = u64::try_from(*backlog).unwrap_or(0);
         within("the backlog", backlog, 1, BACKLOG_MAX as u64)?;
         if let Some(bytes) = socket_buffer_bytes {
@@ -196,6 +212,7 @@ pub struct Builder {
     is_rehearsal: bool,
     pub(super) local_addrs: Vec<Endpoint>,
     pub(super) listeners: Vec<ListenerConfig>,
+    pub(super) entrances: Vec<Entrance>,
     pub(super) limits: Limits,
     pub(super) budget_bytes: usize,
     pub(super) connections_max: u32,
@@ -215,6 +232,7 @@ impl Builder {
             is_rehearsal: false,
             local_addrs: Vec::new(),
             listeners: Vec::new(),
+            entrances: Vec::new(),
             limits: Limits::default(),
             budget_bytes: BUDGET_BYTES_DEFAULT,
             connections_max: CONNECTIONS_DEFAULT,
@@ -252,6 +270,7 @@ impl Builder {
         let ip = sockets.first().map(net::Listener::ip).transpose().map_err(failed)?.flatten();
         self.local_addrs.push(ip.map_or(endpoint, Endpoint::Ip));
         self.listeners.push(listener.config());
+        self.entrances.push(listener.entrance);
         self.places.push(Place {
             sockets,
             is_inherited,
@@ -499,6 +518,7 @@ fn deadlines(limits: &Limits) -> impl Iterator<Item = (&'static str, Duration)> 
         ("the linger in milliseconds", limits.linger),
         ("the request deadline in milliseconds", limits.request_deadline),
         ("the connect deadline in milliseconds", limits.connect_deadline),
+        ("the entrance's deadline in milliseconds", limits.entrance),
     ];
     let idle = limits.idle.map(|idle| ("the idle time in milliseconds", idle));
     let heartbeat = limits.heartbeat.map(|heartbeat| ("the heartbeat in milliseconds", heartbeat));

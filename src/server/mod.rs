@@ -21,8 +21,9 @@ mod running;
 #[cfg(feature = "signals")]
 mod signals;
 
+pub use crate::base::Network;
 pub use crate::base::limits::{Limits, WhenOver};
-pub use crate::net::{Endpoint, Inherited, Keepalive, ListenOptions, Passed};
+pub use crate::net::{Account, Endpoint, FileOptions, Inherited, Keepalive, ListenOptions, Passed};
 pub use crate::session::{Pause, Pauses};
 pub use crate::turn::{OTHER_ROUTES, RouteLabel};
 pub use crate::wire::{ClientId, Status};

@@ -1,7 +1,8 @@
 //! Who is let in, and how fast: a seat of the server, a place at the listener, a place of the address; and the rate of
 //! newcomers, beyond which they wait in the kernel's queue.
 //!
-//! Always holds: all three are taken together and given back together, when the connection's slot is freed or it got none.
+//! Always holds: the seat is taken first, by whichever loop accepts; the other two by the loop that keeps the connection, which
+//! gives all three back together when the slot is freed.
 //! Never: a connection closed for the rate of newcomers.
 
 use super::{Io, Turn};
@@ -49,27 +50,25 @@ impl NoPlace {
 }
 
 impl<S: Service, I: Io> Turn<S, I> {
-    /// Takes all that a connection needs to be let in, or nothing.
+    /// Takes what a newcomer with a seat needs besides to be let in, or nothing.
     pub(super) fn take_places(&self, listener: u32, address: Address) -> Result<(), NoPlace> {
         let (quotas, limits) = (&self.shared.quotas, &self.shared.limits);
-        if !self.seats.try_take() {
+        if self.table.len() - self.dialed >= self.connections_max {
             return Err(NoPlace::Server(self.seats.max()));
         }
         let form = self.accepting[listener as usize].form;
         let most = self.listeners[usize::from(form)].connections_max;
         if !quotas.take_listener(listener, most) {
-            self.seats.give_back();
             return Err(NoPlace::Listener(most.unwrap_or(u32::MAX)));
         }
         if !quotas.take_address(address, limits, self.shared.now) {
             quotas.give_listener_back(listener);
-            self.seats.give_back();
             return Err(NoPlace::Address(limits.per_address.unwrap_or(u32::MAX)));
         }
         Ok(())
     }
 
-    /// Gives it all back.
+    /// Gives it back, and the seat.
     pub(super) fn give_places_back(&self, listener: u32, address: Address) {
         let (quotas, limits) = (&self.shared.quotas, &self.shared.limits);
         quotas.give_address_back(address, limits, self.shared.now);

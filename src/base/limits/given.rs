@@ -1,9 +1,9 @@
 //! The bounds that a server may be given.
 
 use super::{
-    AGE_JITTER_PERCENT, BURST, CONNECT_DEADLINE, FRAME_DEADLINE_BASE, HEARTBEAT, IPV6_PREFIX, LINGER,
-    OPEN_REQUESTS, OPEN_REQUESTS_MAX, OUTPUT_HIGH_BYTES, OUTPUT_LOW_BYTES, PER_ADDRESS, RECONNECT_RATE,
-    REQUEST_DEADLINE, STALL_US, WRITE_STALL,
+    AGE_JITTER_PERCENT, BURST, CONNECT_DEADLINE, ENTRANCE, FRAME_DEADLINE_BASE, HEARTBEAT, IPV6_PREFIX,
+    LINGER, OPEN_REQUESTS, OPEN_REQUESTS_MAX, OUTPUT_HIGH_BYTES, OUTPUT_LOW_BYTES, PER_ADDRESS,
+    RECONNECT_RATE, REQUEST_DEADLINE, STALL_US, WRITE_STALL,
 };
 use std::time::Duration;
 
@@ -89,6 +89,8 @@ pub struct Limits {
     /// part of the time that all connections need at this rate, at most a minute. `1..=1000000`. Default: 2,000
     /// ([`RECONNECT_RATE`]).
     pub reconnect_rate: u32,
+    /// How long a newcomer may take for what its listener wants before the first message. Default: 5 s ([`ENTRANCE`]).
+    pub entrance: Duration,
 }
 
 const _: () = assert!(OPEN_REQUESTS_MAX == 4096, "the doc of `open_requests` names it");
@@ -120,6 +122,7 @@ impl Default for Limits {
             max_age: None,
             max_age_jitter: AGE_JITTER_PERCENT,
             reconnect_rate: RECONNECT_RATE,
+            entrance: ENTRANCE,
         }
     }
 }

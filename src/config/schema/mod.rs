@@ -111,6 +111,15 @@ pub enum Kind {
         /// How many at most.
         most: usize,
     },
+    /// Networks, separated by commas, or nothing.
+    Networks {
+        /// How many at most.
+        most: usize,
+    },
+    /// The mode of a file, or `"umask"`.
+    Mode,
+    /// A user or a group, by name or number, or nothing.
+    Account,
     /// One route, or the first and the last of a range.
     Headers,
 }
@@ -154,7 +163,6 @@ pub const NOT_THERE: &[(&str, &str)] = &[
     ("connect_deadline", "no built-in service dials; in the library it is `Limits::connect_deadline`"),
     ("delay", "a drain begins at once in this version"),
     ("open_requests", "the built-in services answer at once; in the library it is `Limits::open_requests`"),
-    ("proxy_protocol", "this version does not take the PROXY header"),
     ("rate", "rates have names of their own: `limits.messages_per_second` and its neighbours"),
     ("rates", "rates have names of their own: `limits.messages_per_second` and its neighbours"),
     (
