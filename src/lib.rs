@@ -56,6 +56,7 @@ pub mod config;
 pub mod conform;
 #[cfg(feature = "admin")]
 pub mod control;
+pub mod identity;
 #[cfg(feature = "load")]
 pub mod load;
 pub mod mailbox;
@@ -71,6 +72,7 @@ pub mod wire;
 
 pub use base::limits::Limits;
 pub use base::{Address, CloseReason, ConnId, Fault};
+pub use identity::{User, Users};
 pub use server::{Builder, Error, Handle, Listener, Running, Server};
 pub use service::{
     BuiltIn, Cx, Frame, Incoming, Later, Message, Origin, Peer, Replied, Reply, Router, Segment, Service,

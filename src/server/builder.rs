@@ -8,6 +8,7 @@ use crate::base::limits::{
     OUTPUT_HIGH_BYTES_MAX, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, ROUTE_LABELS_MAX, SHARDS_MAX,
     SOCKET_BUFFER_BYTES_MAX, SOCKET_BUFFER_BYTES_MIN, WORKERS_MAX,
 };
+use crate::identity::Users;
 use crate::net::{self, Endpoint, KERNEL_SPREADS, ListenOptions};
 use crate::service::{FnService, Frame, Replied, Reply, Service};
 use crate::session::{Framing, Protocol};
@@ -15,6 +16,7 @@ use crate::turn::{ListenerConfig, RouteLabel};
 use crate::wire::Header;
 use std::num::NonZero;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// An address to listen on, and how its streams are cut into messages.
@@ -25,6 +27,7 @@ pub struct Listener {
     /// Of all lines; not looked at for frames.
     route: u16,
     wants_hello: bool,
+    has_users: bool,
     options: ListenOptions,
 }
 
@@ -47,7 +50,14 @@ impl Listener {
     }
 
     fn with(address: String, framing: Framing) -> Listener {
-        Listener { address, framing, route: 0, wants_hello: false, options: ListenOptions::default() }
+        Listener {
+            address,
+            framing,
+            route: 0,
+            wants_hello: false,
+            has_users: false,
+            options: ListenOptions::default(),
+        }
     }
 
     /// Every peer's first frame must be a HELLO that [`Service::on_hello`] accepts; who sends anything else is told
@@ -55,6 +65,15 @@ impl Listener {
     #[must_use]
     pub const fn wants_hello(mut self) -> Listener {
         self.wants_hello = matches!(self.framing.protocol, Protocol::Frame);
+        self
+    }
+
+    /// Every peer must be one of the server's [users](Builder::users): its first frame must be a HELLO with the token of
+    /// one, unless its client certificate is a user's. Who is nobody is told UNAUTHENTICATED. With lines and bare frames,
+    /// which have no HELLO, there is only the certificate.
+    #[must_use]
+    pub const fn wants_users(mut self) -> Listener {
+        self.has_users = true;
         self
     }
 
@@ -153,6 +172,7 @@ pub struct Builder {
     pub(super) pin: bool,
     pub(super) workers: Option<(u16, usize)>,
     pub(super) labels: Vec<RouteLabel>,
+    pub(super) users: Arc<Users>,
 }
 
 impl Builder {
@@ -169,6 +189,7 @@ impl Builder {
             pin: false,
             workers: None,
             labels: Vec::new(),
+            users: Arc::default(),
         }
     }
 
@@ -190,7 +211,11 @@ impl Builder {
         self.local_addrs.push(ip.map_or(endpoint, Endpoint::Ip));
         self.sockets.push((socket, listener.options));
         let framing = listener.framing.with_line_route(listener.route);
-        self.listeners.push(ListenerConfig { framing, wants_hello: listener.wants_hello });
+        self.listeners.push(ListenerConfig {
+            framing,
+            wants_hello: listener.wants_hello || listener.has_users,
+            has_users: listener.has_users,
+        });
         Ok(self)
     }
 
@@ -233,6 +258,13 @@ impl Builder {
     pub fn label_routes(mut self, routes: RangeInclusive<u16>, service: &str) -> Builder {
         let (first, last) = (*routes.start(), *routes.end());
         self.labels.push(RouteLabel { first, last, service: service.into() });
+        self
+    }
+
+    /// Who may come in on listeners that [want users](Listener::wants_users). Default: nobody.
+    #[must_use]
+    pub fn users(mut self, users: impl Into<Arc<Users>>) -> Builder {
+        self.users = users.into();
         self
     }
 

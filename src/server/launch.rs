@@ -63,6 +63,7 @@ where
             mailbox: Arc::clone(group.mailbox(shard).expect("one for each loop")),
             peers: group.mailboxes().cloned().collect(),
             workers: Arc::clone(&workers),
+            users: Arc::clone(&builder.users),
             seats: Arc::clone(group.seats(shard).expect("one for each loop")),
         };
         let parts = Parts { config, poller, sockets, group: Arc::clone(&group), start, pin: builder.pin };

@@ -187,10 +187,15 @@ impl<S: Service, I: Io> Turn<S, I> {
         }
         let listener = u8::try_from(listener).expect("a server has at most 255 listeners");
         let id = ConnId { shard: self.shard, generation: token.generation, slot };
+        let certificate = io.certificate(&stream);
+        if self.listeners[usize::from(listener)].has_users {
+            self.shared.effects.people.enter(slot, address, certificate.clone());
+        }
         let mut cx = self.shared.cx(id);
-        let peer = Peer { address, origin: Origin::Accepted { listener } };
+        let peer = Peer { address, origin: Origin::Accepted { listener }, certificate };
         let Ok(conn) = catch_unwind(AssertUnwindSafe(|| self.service.on_open(&peer, &mut cx))) else {
             self.shared.note_panic();
+            self.shared.effects.people.leave(slot);
             io.close(stream);
             self.seats.give_back();
             return;

@@ -7,6 +7,7 @@
 use crate::base::{Address, Time, Token};
 use core::net::SocketAddr;
 use std::io::{self, IoSlice, IoSliceMut};
+use std::sync::Arc;
 
 /// What a turn may ask of the world. No call blocks.
 pub trait Io {
@@ -59,6 +60,13 @@ pub trait Io {
 
     /// Takes a newcomer that another loop handed over, with its address and listener.
     fn take_handed(&mut self) -> Option<(Self::Stream, Address, u32)>;
+
+    /// The name in the client certificate of a newcomer, if it showed one that was verified. Asked once, when it is
+    /// taken in.
+    fn certificate(&self, stream: &Self::Stream) -> Option<Arc<str>> {
+        let _ = stream;
+        None
+    }
 
     /// Reads into the slices in order. `Ok(0)` is the end of the stream.
     ///

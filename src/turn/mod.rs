@@ -32,6 +32,7 @@ mod memory;
 mod seats;
 mod shared;
 mod timers;
+mod users;
 mod visit;
 mod wheel;
 
@@ -49,6 +50,7 @@ use crate::base::planted::{Bug, is_planted};
 use crate::base::time::whole_ms;
 use crate::base::{CloseReason, ConnId, Ms, Rng, Time, Token};
 use crate::buffer::{Side, Spares};
+use crate::identity::{People, Users};
 use crate::mailbox::{Happened, Mailbox};
 use crate::metrics::{Counter, Gauge, Recorder, ShardMetrics, Timing};
 use crate::service::{AfterPanic, Desk, Effects, NoWorkers, Service, Workers};
@@ -75,12 +77,14 @@ pub struct ListenerConfig {
     pub framing: Framing,
     /// Whether a peer's first message must be a HELLO that the service accepts.
     pub wants_hello: bool,
+    /// Whether a peer must be one of the [users](TurnConfig::users); then `wants_hello` is set, too.
+    pub has_users: bool,
 }
 
 impl ListenerConfig {
     /// Open to everybody.
     pub const fn new(framing: Framing) -> ListenerConfig {
-        ListenerConfig { framing, wants_hello: false }
+        ListenerConfig { framing, wants_hello: false, has_users: false }
     }
 }
 
@@ -109,6 +113,8 @@ pub struct TurnConfig {
     pub seats: Arc<Seats>,
     /// Who does what handlers offload.
     pub workers: Arc<dyn Workers>,
+    /// Who may come in on listeners with users.
+    pub users: Arc<Users>,
 }
 
 impl TurnConfig {
@@ -128,6 +134,7 @@ impl TurnConfig {
             mailbox,
             seats: Arc::new(Seats::new(connections_max)),
             workers: Arc::new(NoWorkers),
+            users: Arc::default(),
         }
     }
 }
@@ -222,7 +229,7 @@ impl<S: Service, I: Io> Turn<S, I> {
                 journal: Journal::default(),
                 history: History::new(),
                 desk,
-                effects: Effects::new(server_bytes_max),
+                effects: Effects::new(server_bytes_max).among(People::new(config.users, config.seed)),
                 mailbox: config.mailbox,
                 heartbeat_ms: config.limits.heartbeat.map_or(0, whole_ms),
                 stall_us: u64::try_from(config.limits.stall.as_micros()).unwrap_or(u64::MAX),
@@ -236,6 +243,7 @@ impl<S: Service, I: Io> Turn<S, I> {
                 ms: now.ms(),
                 drain_until: None,
                 panics: 0,
+                users_reviewed: None,
             },
             listeners,
             accepting,
@@ -518,6 +526,7 @@ impl<S: Service, I: Io> Turn<S, I> {
                     self.shared.note_panic();
                 }
             }
+            self.shared.effects.people.leave(slot);
             io.close(entry.stream);
             self.shared.metrics.buried(usize::from(entry.listener));
             if usize::from(entry.listener) == self.accepting.len() {

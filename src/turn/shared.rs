@@ -47,6 +47,8 @@ pub(super) struct Shared {
     pub(super) drain_until: Option<Ms>,
     /// Panics caught and not yet told to the service.
     pub(super) panics: u32,
+    /// The next slot to be looked at since the users were replaced.
+    pub(super) users_reviewed: Option<u32>,
 }
 
 impl Shared {

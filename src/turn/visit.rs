@@ -174,6 +174,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             is_draining,
             is_leaving,
             is_timed,
+            is_restricted: false,
             is_unusual: is_leaving || is_timed || framing.role == Role::Client,
         };
         // Nobody's are there, so theirs change places.
