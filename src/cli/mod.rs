@@ -17,6 +17,8 @@ mod send;
 mod serve;
 mod shell;
 mod sources;
+mod token;
+mod users;
 
 use crate::control::AdminError;
 use crate::wire::Header;
@@ -69,6 +71,9 @@ enum Command {
     /// Ask a server whether it speaks the protocol: golden vectors, negatives, sessions
     #[command(after_help = AFTER_CONFORM)]
     Conform(conform::Options),
+    /// Make a token for a user, and print what to write into the configuration
+    #[command(after_help = token::AFTER)]
+    Token(token::Options),
     /// Echo bytes, as the floor that a benchmark compares with
     #[command(hide = true)]
     Floor(floor::Options),
@@ -96,6 +101,7 @@ pub fn run() -> ExitCode {
         Command::Bench(options) => bench::run(&options),
         Command::Send(options) => send::run(&options),
         Command::Conform(options) => conform::run(&options),
+        Command::Token(options) => token::run(&options),
         Command::Floor(options) => floor::run(&options),
         Command::Hold => hold::run(),
         Command::Completions(options) => shell::completions(&options, &Args::command()),

@@ -1,7 +1,7 @@
 //! `tidegate serve`: a server as the file, the environment and the flags want it; without any, the embedded default.
 
 use super::sources::{configuration, count_line, tell};
-use super::{admin, banner, logs, seconds};
+use super::{admin, banner, logs, seconds, users};
 use crate::base::limits::DRAIN_GRACE;
 use crate::config::{Changes, Flag, Host, Loaded, time_text};
 use crate::control::Admin;
@@ -60,16 +60,20 @@ pub(super) struct Options {
 const _: () = assert!(DRAIN_GRACE.as_secs() == 30, "the help of --grace says so");
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let (loaded, host) = match configuration(options.config.as_deref(), flags(options)?)? {
-        Ok(right) => right,
+    let complete = configuration(options.config.as_deref(), flags(options)?)?;
+    let complete = match complete {
+        Ok((loaded, host)) => users::complete(loaded)?.map(|loaded| (loaded, host)),
+        Err(mistakes) => Err(mistakes),
+    };
+    match complete {
+        Ok((loaded, host)) => serve(&loaded, &host),
         Err(mistakes) => {
             if mistakes > 1 {
                 tell(&format!("\n{}", count_line(mistakes)));
             }
-            return Ok(ExitCode::from(2));
+            Ok(ExitCode::from(2))
         }
-    };
-    serve(&loaded, &host)
+    }
 }
 
 fn serve(loaded: &Loaded, host: &Host) -> anyhow::Result<ExitCode> {
@@ -86,7 +90,7 @@ fn serve(loaded: &Loaded, host: &Host) -> anyhow::Result<ExitCode> {
     drain_on_signals(&running, config.grace)?;
     let admin_at = admin.as_ref().map(Admin::local_addr).transpose()?;
     let control = admin.map(|admin| admin.start(running.handle())).transpose()?;
-    for warning in config.admin.iter().flat_map(admin::warnings) {
+    for warning in config.admin.iter().flat_map(admin::warnings).chain(users::warnings(config)) {
         warn!("{warning}");
     }
     banner::print(config, running.local_addrs(), admin_at, shards, connections);

@@ -3,7 +3,7 @@
 //! Always holds: a [`Value`] that comes out lies in the range of its key; a refusal says what to write instead.
 //! Never: several keys at once; what they mean together is judged in `meaning`.
 
-use super::schema::{Key, Kind};
+use super::schema::{Form, Key, Kind};
 use super::value::{Secret, Value};
 use crate::base::units::{parse_size, parse_time, size_text, time_text};
 use crate::wire::Header;
@@ -50,6 +50,7 @@ impl Key {
             Kind::Secret { least, most } => (format!("{least} to {most} visible ASCII characters"), Some("")),
             Kind::Path => ("the path of a file".to_owned(), Some("")),
             Kind::Hosts { most } => (format!("at most {most} names, separated by commas"), Some("")),
+            Kind::Form(form) => form.takes(),
             Kind::Headers => {
                 (format!("a route or a range of routes, each from 0 to {}", Header::ROUTE_MAX), None)
             }
@@ -106,6 +107,10 @@ impl Key {
             Kind::Path => Ok(Value::Text(text.to_owned().into())),
             Kind::Hosts { most } => hosts(text, most).map_err(|title| self.refuse(title)),
             Kind::Headers => headers(text),
+            Kind::Form(form) => match form.check(text) {
+                Ok(()) => Ok(Value::Text(text.to_owned().into())),
+                Err(title) => Err(self.refuse(title)),
+            },
         }
     }
 
@@ -137,6 +142,10 @@ impl Key {
                 natural.map(|seconds| time_text(Duration::from_secs(seconds.min(1 << 40)))),
             )),
             Kind::Secret { .. } => Err(self.wrong_type("a number")),
+            Kind::Form(Form::Routes) if natural.is_some() => {
+                self.judge(&Raw::Bare(natural.unwrap_or_default().to_string()))
+            }
+            Kind::Form(_) => Err(self.wrong_type("a number")),
             Kind::Switch | Kind::Choice(_) | Kind::Address | Kind::Port | Kind::Path | Kind::Hosts { .. } => {
                 Err(self.wrong_type(&format!("the number {}", in_words(number))))
             }
@@ -238,7 +247,8 @@ impl Key {
             | Kind::Secret { .. }
             | Kind::Path
             | Kind::Hosts { .. }
-            | Kind::Headers => String::new(),
+            | Kind::Headers
+            | Kind::Form(_) => String::new(),
         };
         let bound = if is_less { format!("at least {least}") } else { format!("at most {most}") };
         Refusal { title, advice: format!("give it {bound}{word}") }
@@ -270,6 +280,7 @@ impl Key {
                 "write names as \"metrics.example,localhost.example\", without ports".to_owned()
             }
             Kind::Headers => HEADERS_ADVICE.to_owned(),
+            Kind::Form(form) => form.advice().to_owned(),
             Kind::Secret { .. } | Kind::Path | Kind::Count { .. } | Kind::Switch | Kind::Choice(_) => {
                 format!("give it {}", self.takes())
             }

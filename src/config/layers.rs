@@ -275,6 +275,9 @@ fn unknown_key(section: &'static Section, name: &str, at: &Origin) -> Mistake {
     if let Some(why) = not_there(last) {
         return Mistake::new(at, title, why);
     }
+    if let Some(key) = section.keys.iter().find(|key| key.name.strip_suffix('s') == Some(name)) {
+        return Mistake::new(at, title, format!("did you mean `{}`?", key.name));
+    }
     if let Some(table) = SECTIONS.iter().find(|table| table.name == name) {
         return Mistake::new(at, title, format!("it is a table of its own: {}", table.header()));
     }

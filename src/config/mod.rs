@@ -24,6 +24,7 @@ mod report;
 pub mod schema;
 mod settings;
 mod syntax;
+mod users;
 mod value;
 
 pub use crate::base::units::{size_text, time_text};
@@ -34,6 +35,7 @@ pub use report::{File, Mistakes};
 pub use value::{Secret, Value};
 
 use crate::base::limits::{BACKLOG, Limits, ROUTE_LABELS_MAX};
+use crate::identity::Users;
 use crate::net::{Endpoint, Keepalive, ListenOptions};
 use crate::server;
 use crate::service::{BuiltIn, Router};
@@ -42,6 +44,7 @@ use report::{Mistake, Origin};
 use settings::Part;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use toml::de::DeTable;
 
@@ -60,6 +63,10 @@ pub struct Config {
     pub grace: Duration,
     /// Where it listens.
     pub listeners: Vec<Listen>,
+    /// Who may come in on listeners that want users.
+    pub users: Arc<Users>,
+    /// A file with more of them. Whoever builds a server of this reads it, with [`Users::and_text`].
+    pub users_file: Option<PathBuf>,
     /// Who serves what.
     pub routes: Vec<(RangeInclusive<u16>, BuiltIn)>,
     /// Connections at once; `None`: as many as there are descriptors for.
@@ -96,6 +103,8 @@ pub struct Listen {
     pub address: String,
     /// What comes there.
     pub speaks: Speaks,
+    /// Whether a peer must be one of the users.
+    pub wants_users: bool,
     /// The largest payload, in bytes.
     pub max_payload: u32,
     /// The length of its accept queue.
@@ -174,7 +183,8 @@ pub fn load(sources: Sources, host: &Host) -> Result<Loaded, Mistakes> {
     let parts = settings::judge(&written, is_partial, &mut mistakes);
     let listed = written.list("listener").map_or(&Origin::Default, |(origin, _)| origin);
     meaning::check(&parts, listed, host, &mut mistakes);
-    match config(&parts) {
+    let users = users::add(Users::new(), &parts, &mut mistakes);
+    match config(&parts, users) {
         Some(config) if mistakes.is_empty() => Ok(Loaded { config, parts, file }),
         _ => Err(Mistakes::new(file, mistakes)),
     }
@@ -190,7 +200,7 @@ fn read(text: &str, mistakes: &mut Vec<Mistake>) -> (Written, bool) {
 }
 
 /// `None` only if a value was refused, which was told.
-fn config(parts: &[Part]) -> Option<Config> {
+fn config(parts: &[Part], users: Users) -> Option<Config> {
     let of = |name: &str| parts.iter().find(|part| part.section.name == name);
     let all = |name: &'static str| parts.iter().filter(move |part| part.section.name == name);
     let (server, limits, timeouts, log) = (of("server")?, of("limits")?, of("timeouts")?, of("log")?);
@@ -202,6 +212,8 @@ fn config(parts: &[Part]) -> Option<Config> {
         memory_bytes: server.size("memory")?,
         grace: server.time("drain.grace")?,
         listeners: all("listener").map(listen).collect::<Option<_>>()?,
+        users: Arc::new(users),
+        users_file: server.text("users_file").filter(|file| !file.is_empty()).map(PathBuf::from),
         routes: all("route").map(route).collect::<Option<_>>()?,
         max_connections: limits.count("max_connections").and_then(|most| u32::try_from(most).ok()),
         limits: Limits {
@@ -248,6 +260,7 @@ fn listen(part: &Part) -> Option<Listen> {
     Some(Listen {
         address: part.address()?.to_owned(),
         speaks,
+        wants_users: part.word("users") == Some("required"),
         max_payload: u32::try_from(part.size("max_payload")?).ok()?,
         backlog: part.count("backlog").map_or(Some(BACKLOG), |backlog| i32::try_from(backlog).ok())?,
         kernel_buffer_bytes: part.size("kernel_buffer").and_then(|bytes| usize::try_from(bytes).ok()),
@@ -293,6 +306,7 @@ impl Config {
             .limits(self.limits.clone())
             .grace(self.grace)
             .pin(self.pin)
+            .users(Arc::clone(&self.users))
             .memory(usize::try_from(self.memory_bytes).unwrap_or(usize::MAX))
             .shards(self.shards_on(host))
             .max_connections(self.connections_on(host));
@@ -320,6 +334,7 @@ impl Config {
             // A path has one socket, so each process has one of its own, whatever it shares.
             share_port: self.share_port && !matches!(Endpoint::parse(address), Ok(Endpoint::Unix(_))),
         };
+        let listener = if listen.wants_users { listener.wants_users() } else { listener };
         listener.max_payload(listen.max_payload).options(options)
     }
 }

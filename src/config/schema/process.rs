@@ -52,6 +52,15 @@ pub(super) static SERVER: &[Key] = &[
         meaning: "How long a drain may take after SIGINT or SIGTERM; then what is left is cut, counted and told.",
         why: "What Kubernetes waits before it kills.",
     },
+    Key {
+        name: "users_file",
+        only: Only::All,
+        kind: Kind::Path,
+        default: Some(Value::Text(Cow::Borrowed(""))),
+        meaning: "A file with more [[user]] tables and nothing else, so that it can be kept from whoever may read this one. \
+                  Empty: there is none.",
+        why: "Nobody is let in whom nobody has named.",
+    },
 ];
 
 pub(super) static ADMIN: &[Key] = &[
