@@ -5,7 +5,7 @@ use super::sources::{read, tell};
 use super::colours;
 use crate::config::{Config, Loaded};
 use crate::identity::Users;
-use anyhow::Context;
+use anyhow::anyhow;
 use std::sync::Arc;
 
 /// The configuration with all its users; the number of mistakes, all told, if there are any.
@@ -19,7 +19,7 @@ pub(super) fn complete(mut loaded: Loaded) -> anyhow::Result<Result<Loaded, usiz
 /// The users of a configuration and of its file.
 fn all(config: &Config) -> anyhow::Result<Result<Arc<Users>, usize>> {
     let Some(path) = &config.users_file else { return Ok(Ok(Arc::clone(&config.users))) };
-    let file = read(path).context("users_file under [server] can't be had")?;
+    let file = read(path).map_err(|error| anyhow!("users_file under [server]: {error}"))?;
     match Users::clone(&config.users).and_text(&file.name, &file.text) {
         Ok(users) => Ok(Ok(Arc::new(users))),
         Err(mistakes) => {

@@ -171,10 +171,7 @@ pub fn load(sources: Sources, host: &Host) -> Result<Loaded, Mistakes> {
     let mut is_partial = false;
     if let Some(file) = &mut file {
         let (of_file, is_damaged) = read(&file.text, &mut mistakes);
-        of_file.secrets().for_each(|place| file.hide(place));
-        if is_damaged {
-            layers::damaged_secrets(&file.text).into_iter().for_each(|place| file.hide(place));
-        }
+        hide_secrets(file, &of_file, is_damaged);
         written = written.under(of_file);
         is_partial = is_damaged;
     }
@@ -187,6 +184,14 @@ pub fn load(sources: Sources, host: &Host) -> Result<Loaded, Mistakes> {
     match config(&parts, users) {
         Some(config) if mistakes.is_empty() => Ok(Loaded { config, parts, file }),
         _ => Err(Mistakes::new(file, mistakes)),
+    }
+}
+
+/// What is a secret, or may be one, is not shown around a mistake.
+fn hide_secrets(file: &mut File, written: &Written, is_damaged: bool) {
+    written.secrets().for_each(|place| file.hide(place));
+    if is_damaged || written.has_unknown_keys() {
+        layers::damaged_secrets(&file.text).into_iter().for_each(|place| file.hide(place));
     }
 }
 

@@ -6,7 +6,7 @@
 use super::judge::{Raw, nearest, shown};
 use super::layers::{RawTable, Written};
 use super::report::{Mistake, Origin};
-use super::schema::{Key, Kind, SECTIONS, Section};
+use super::schema::{Form, Key, Kind, SECTIONS, Section};
 use super::value::HIDDEN;
 use crate::base::limits::{LISTENERS_MAX, USERS_MAX};
 use crate::wire::Header;
@@ -116,7 +116,7 @@ pub(super) fn overlay_variables(
 /// A secret is not told of by its value.
 fn hiding(key: &Key, origin: Origin) -> Origin {
     match (key.kind, origin) {
-        (Kind::Secret { .. }, Origin::Variable { name, is_known, .. }) => {
+        (Kind::Secret { .. } | Kind::Form(Form::TokenHash), Origin::Variable { name, is_known, .. }) => {
             Origin::Variable { name, text: HIDDEN.to_owned(), is_known }
         }
         (_, origin) => origin,

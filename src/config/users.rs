@@ -39,7 +39,9 @@ impl Users {
         if mistakes.is_empty() {
             return Ok(users);
         }
-        Err(Mistakes::new(Some(File { name: name.to_owned(), text: text.to_owned() }), mistakes))
+        let mut file = File { name: name.to_owned(), text: text.to_owned() };
+        super::hide_secrets(&mut file, &written, is_damaged);
+        Err(Mistakes::new(Some(file), mistakes))
     }
 }
 

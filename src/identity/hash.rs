@@ -25,7 +25,7 @@ pub enum HashError {
     #[error("a hash of a token is sha256:SALT:HASH, as tidegate token prints it")]
     Form,
     /// A part is not so many bytes in hex.
-    #[error("the {part} of a hash of a token has {want} hex digits, this one {got}, or such as are none")]
+    #[error("the {part} in sha256:SALT:HASH must be {want} hex digits; these are {got} bytes, or no hex")]
     Part {
         /// Which.
         part: &'static str,
@@ -72,7 +72,7 @@ impl FromStr for TokenHash {
     fn from_str(text: &str) -> Result<TokenHash, HashError> {
         let parts = text.strip_prefix("sha256:").and_then(|rest| rest.split_once(':'));
         let (salt, digest) = parts.ok_or(HashError::Form)?;
-        Ok(TokenHash { salt: from_hex("salt", salt)?, digest: from_hex("hash", digest)? })
+        Ok(TokenHash { salt: from_hex("SALT", salt)?, digest: from_hex("HASH", digest)? })
     }
 }
 
@@ -132,12 +132,12 @@ mod tests {
             ("a token",          "alice.secret".to_owned(),                     "sha256:SALT:HASH"),
             ("another function", format!("argon2:{salt}:{salt}"),               "sha256:SALT:HASH"),
             ("no salt",          format!("sha256:{}", "00".repeat(32)),         "sha256:SALT:HASH"),
-            ("short salt",       format!("sha256:00:{}", "00".repeat(32)),      "salt of a hash of a token has 32 hex digits, this one 2"),
-            ("short hash",       format!("sha256:{salt}:{salt}"),               "hash of a hash of a token has 64 hex digits, this one 32"),
-            ("no hex",           format!("sha256:{salt}:{}", "0g".repeat(32)),  "or such as are none"),
-            ("a sign",           format!("sha256:{salt}:{}", "+1".repeat(32)),  "or such as are none"),
-            ("wide letters",     format!("sha256:{salt}:{}", "é".repeat(32)),   "or such as are none"),
-            ("more behind it",   format!("sha256:{salt}:{}:", "00".repeat(32)), "this one 65"),
+            ("short salt",       format!("sha256:00:{}", "00".repeat(32)),      "the SALT in sha256:SALT:HASH must be 32 hex digits; these are 2 bytes"),
+            ("short hash",       format!("sha256:{salt}:{salt}"),               "the HASH in sha256:SALT:HASH must be 64 hex digits; these are 32 bytes"),
+            ("no hex",           format!("sha256:{salt}:{}", "0g".repeat(32)),  "or no hex"),
+            ("a sign",           format!("sha256:{salt}:{}", "+1".repeat(32)),  "or no hex"),
+            ("wide letters",     format!("sha256:{salt}:{}", "é".repeat(32)),   "or no hex"),
+            ("more behind it",   format!("sha256:{salt}:{}:", "00".repeat(32)), "these are 65 bytes"),
         ];
         for (name, text, want) in table {
             let told = text.parse::<TokenHash>().expect_err(name).to_string();
