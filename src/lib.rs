@@ -23,6 +23,7 @@
 //! | look at one that runs | [`Handle`], [`metrics`], [`CloseReason`] |
 //! | test a service | [`sim`] |
 //! | ask a server something, from a test or a tool | [`client`] |
+//! | let in users only, each to its routes | [`identity`] |
 //! | write a client or a tool of another kind | [`wire`] |
 //!
 //! `docs/GUIDE.md` is an hour's walk through all of it. [`buffer`], [`mailbox`], [`net`], [`session`], [`shard`] and
@@ -37,7 +38,7 @@
 //! - `load`: [`load`], the load generator.
 //! - `cli` (the default): the `tidegate` program, and all of the above.
 //!
-//! Without features it brings in nine crates and those that they need, and is all there but for these.
+//! Without features it brings in thirteen crates and those that they need, and is all there but for these.
 
 #[cfg(panic = "abort")]
 compile_error!(
@@ -87,6 +88,11 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[cfg(all(doctest, feature = "signals"))]
 #[doc = include_str!("../README.md")]
 pub struct Readme;
+
+/// The page's code compiles and runs.
+#[cfg(all(doctest, feature = "signals"))]
+#[doc = include_str!("../docs/IDENTITY.md")]
+pub struct Identity;
 
 /// The guide's code compiles and runs.
 #[cfg(all(doctest, feature = "signals"))]

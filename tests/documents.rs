@@ -17,7 +17,7 @@ const GUIDE: &str = include_str!("../docs/GUIDE.md");
 const ARCHITECTURE: &str = include_str!("../docs/ARCHITECTURE.md");
 
 /// Every document of the repository.
-const DOCUMENTS: [&str; 19] = [
+const DOCUMENTS: [&str; 20] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -29,6 +29,7 @@ const DOCUMENTS: [&str; 19] = [
     "docs/CLIENTS.md",
     "docs/CONFIG.md",
     "docs/GUIDE.md",
+    "docs/IDENTITY.md",
     "docs/METRICS.md",
     "docs/OPERATIONS.md",
     "docs/PERFORMANCE.md",

@@ -24,7 +24,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("shard", &["base", "wire", "buffer", "metrics", "session", "mailbox", "service", "turn", "net"]),
     (
         "server",
-        &["base", "wire", "buffer", "metrics", "identity", "session", "mailbox", "service", "turn", "net", "shard"],
+        &[
+            "base", "wire", "buffer", "metrics", "identity", "session", "mailbox", "service", "turn", "net",
+            "shard",
+        ],
     ),
     ("control", &["base", "metrics", "server"]),
     ("load", &["base", "wire", "buffer", "net"]),
@@ -34,14 +37,15 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "base", "wire", "buffer", "metrics", "identity", "session", "mailbox", "service", "turn", "sim", "net",
-            "shard", "server", "conform", "config", "client", "load", "control",
+            "base", "wire", "buffer", "metrics", "identity", "session", "mailbox", "service", "turn", "sim",
+            "net", "shard", "server", "conform", "config", "client", "load", "control",
         ],
     ),
 ];
 
 /// Below the line where sockets, clocks and threads begin.
-const PURE: &[&str] = &["base", "wire", "buffer", "metrics", "identity", "session", "mailbox", "service", "turn", "sim"];
+const PURE: &[&str] =
+    &["base", "wire", "buffer", "metrics", "identity", "session", "mailbox", "service", "turn", "sim"];
 
 /// What a path may begin with, and the only layers where it may.
 const ONLY_IN: &[(&[&str], &[&str])] = &[

@@ -159,7 +159,8 @@ fn what_a_user_may_not_do_is_answered_in_its_place() {
 #[test]
 fn who_guesses_is_not_listened_to_for_a_while() {
     // One loop counts all of it.
-    let builder = Server::builder().listen(Listener::frames("127.0.0.1:0").wants_users()).expect("a free port");
+    let builder =
+        Server::builder().listen(Listener::frames("127.0.0.1:0").wants_users()).expect("a free port");
     let serving = Serving::of(builder.users(both()).shards(1).start(Router::embedded).expect("a server"));
     let mut alice = greeted(&serving, "alice.1");
     for _ in 0..FAILED_HELLOS_MAX {

@@ -80,7 +80,8 @@ fn replace(rig: &mut Rig<Mirror>, mailbox: &Mailbox, with: Arc<Users>) {
 fn goaway(bytes: &[u8]) -> (u16, u32, String) {
     let whole = frame(GOAWAY, &bytes[6..bytes.len() - 4]);
     assert_eq!(bytes, whole, "one GOAWAY");
-    let number = |at: std::ops::Range<usize>| bytes[at].iter().fold(0, |sum, byte| sum << 8 | u32::from(*byte));
+    let number =
+        |at: std::ops::Range<usize>| bytes[at].iter().fold(0, |sum, byte| sum << 8 | u32::from(*byte));
     let text = String::from_utf8(bytes[12..bytes.len() - 4].to_vec()).expect("text");
     (u16::try_from(number(6..8)).expect("two bytes"), number(8..12), text)
 }
@@ -142,7 +143,11 @@ fn a_hello_says_more_than_a_certificate() {
     assert!(rig.take(other).ends_with(&frame(ECHO, b"carol.example as carol")));
     let wrong = rig.connect_certified("carol.example");
     rig.send(wrong, &greet("alice.2"));
-    assert_eq!(goaway(&rig.take(wrong)).0, UNAUTHENTICATED, "a wrong token is not made good by a certificate");
+    assert_eq!(
+        goaway(&rig.take(wrong)).0,
+        UNAUTHENTICATED,
+        "a wrong token is not made good by a certificate"
+    );
 }
 
 /// Who comes behind somebody in the same slot is nobody.
@@ -178,7 +183,10 @@ fn a_removed_user_gets_nothing_more_done() {
     rig.turn.end(&mut rig.io);
     rig.settle();
     let (status, _, text) = goaway(&rig.take(alice));
-    assert_eq!((status, text.as_str()), (UNAUTHENTICATED, "this user, or what proved it, is not known any more"));
+    assert_eq!(
+        (status, text.as_str()),
+        (UNAUTHENTICATED, "this user, or what proved it, is not known any more")
+    );
     let told = rig.take(bob);
     assert!(told.starts_with(&frame(ECHO, b"nothing as bob")));
     assert!(String::from_utf8_lossy(&told).contains("user bob may not use route 3"));
@@ -257,5 +265,8 @@ fn an_address_that_guesses_is_listened_to_again_after_a_minute() {
     assert_eq!(told[..2], [0x40, 0x03], "WELCOME");
     let figures = rig.figures();
     let failed = u64::from(FAILED_HELLOS_MAX);
-    assert_eq!((figures.counter(Counter::HellosFailed), figures.counter(Counter::HellosThrottled)), (failed, 1));
+    assert_eq!(
+        (figures.counter(Counter::HellosFailed), figures.counter(Counter::HellosThrottled)),
+        (failed, 1)
+    );
 }

@@ -1,8 +1,8 @@
 //! `tidegate check`: whether a configuration is right, what it says, and what there is to say.
 
-use super::{admin, users};
 use super::banner::{routes_in_words, words_of};
 use super::sources::{configuration, count_line, tell};
+use super::{admin, users};
 use crate::config::{Config, Host, default_text, reference, size_text};
 use clap::Args;
 use std::fmt::Write as _;

@@ -24,9 +24,6 @@ const SECRET_LETTERS: usize = 32;
 pub(super) struct Options {
     /// Whose it is: 1 to 64 of A-Z a-z 0-9 _ -
     name: String,
-    /// Print the token alone
-    #[arg(long)]
-    quiet: bool,
 }
 
 /// Where a token is looked for that no flag gives.
@@ -64,12 +61,8 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         .map_err(|error| anyhow!("the system gives no chance to make a token of: {error}"))?;
     let letters = secret.iter().map(|byte| char::from(LETTERS[usize::from(byte & 63)]));
     let token: String = name.chars().chain(['.']).chain(letters).collect();
-    let text = if options.quiet {
-        format!("{token}\n")
-    } else {
-        let hash = TokenHash::of(salt, token.as_bytes());
-        format!("{token}\n\n[[user]]\nname = \"{name}\"\ntoken_hash = \"{hash}\"\n")
-    };
+    let hash = TokenHash::of(salt, token.as_bytes());
+    let text = format!("{token}\n\n[[user]]\nname = \"{name}\"\ntoken_hash = \"{hash}\"\n");
     let written = std::io::stdout().lock().write_all(text.as_bytes());
     written.map_err(|error| anyhow!("cannot print the token: {error}"))?;
     Ok(ExitCode::SUCCESS)

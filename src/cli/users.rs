@@ -1,8 +1,8 @@
 //! The file of users, read beside the configuration: at the start, at a check, and whenever the users are to be replaced.
 
 use super::admin::is_open_to_all;
-use super::sources::{read, tell};
 use super::colours;
+use super::sources::{read, tell};
 use crate::config::{Config, Loaded};
 use crate::identity::Users;
 use anyhow::anyhow;

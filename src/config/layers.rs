@@ -66,7 +66,11 @@ impl Written {
             Origin::File(_) | Origin::Variable { .. } | Origin::Flag(_) | Origin::Default => None,
         });
         // Who writes a token where its hash belongs is not told so with the token.
-        let hashes = self.lists.values().flat_map(|(_, list)| list).filter_map(|table| table.entries.get("token_hash"));
+        let hashes = self
+            .lists
+            .values()
+            .flat_map(|(_, list)| list)
+            .filter_map(|table| table.entries.get("token_hash"));
         known.chain(hashes.filter_map(|(raw, origin)| match (raw, origin) {
             (Raw::Text(text), Origin::File(place)) if Form::TokenHash.check(text).is_err() => Some(*place),
             _ => None,

@@ -131,7 +131,8 @@ fn check_users(listeners: &[&Part], parts: &[Part], mistakes: &mut Vec<Mistake>)
     for listener in listeners.iter().filter(|listener| listener.word("users") == Some("required")) {
         let Some((users, _)) = listener.find("users") else { continue };
         if is_nobody {
-            let advice = "write a [[user]]: tidegate token NAME makes one; or name a users_file under [server]";
+            let advice =
+                "write a [[user]]: tidegate token NAME makes one; or name a users_file under [server]";
             mistakes.push(Mistake::new(&users.origin, "users are required, but there is none", advice));
             continue;
         }

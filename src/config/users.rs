@@ -74,7 +74,9 @@ fn user(part: &Part) -> Option<User> {
 
 fn told(part: &Part, error: &UserError) -> Mistake {
     let (key, advice) = match error {
-        UserError::Unprovable { .. } => (None, "tidegate token NAME makes a token, and prints what to write here"),
+        UserError::Unprovable { .. } => {
+            (None, "tidegate token NAME makes a token, and prints what to write here")
+        }
         UserError::Twice { .. } => (Some("name"), "give one of the two another name"),
         UserError::SameCertificate { .. } | UserError::Certificate { .. } => {
             (Some("certificate"), "take it out of one of the two")

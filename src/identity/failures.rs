@@ -143,7 +143,9 @@ mod tests {
     #[test]
     fn the_table_is_bounded_and_forgets_the_quietest() {
         let mut failures = Failures::new(7);
-        let of = |number: u32| Source::of(Address::Ip((core::net::Ipv4Addr::from_bits(number), 1).into())).expect("one");
+        let of = |number: u32| {
+            Source::of(Address::Ip((core::net::Ipv4Addr::from_bits(number), 1).into())).expect("one")
+        };
         let many = u32::try_from(4 * FAILURES_KEPT).expect("it fits");
         let forgotten = (0..many).filter(|number| failures.note(of(*number), u64::from(*number))).count();
         assert_eq!(failures.entries.len() * WAYS, FAILURES_KEPT);

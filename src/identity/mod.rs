@@ -14,7 +14,7 @@ mod routes;
 pub use failures::{Failures, Source};
 pub use hash::{HashError, TokenHash};
 pub use people::{People, Refusal, Standing};
-pub use routes::{RouteSetError, RouteSet};
+pub use routes::{RouteSet, RouteSetError};
 
 use crate::base::limits::{CERTIFICATE_NAME_BYTES_MAX, TOKEN_BYTES_MAX, USERS_MAX};
 use crate::wire::ClientId;

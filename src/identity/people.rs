@@ -142,7 +142,8 @@ impl People {
             person.version = self.version;
             let Some(before) = person.user.take() else {
                 // A certificate that was nobody's may be somebody's now.
-                person.user = person.certificate.as_ref().and_then(|name| self.users.of_certificate(name).cloned());
+                person.user =
+                    person.certificate.as_ref().and_then(|name| self.users.of_certificate(name).cloned());
                 return standing_of(person.user.as_deref());
             };
             person.user = if person.has_token {
@@ -217,14 +218,20 @@ mod tests {
         assert_eq!(people.judge_hello(5, b"alice.1", 0).ok(), Some(FREE));
         people.enter(7, Address::Unix, Some("carol.example".into()));
         people.enter(8, Address::Unix, Some("dave.example".into()));
-        assert_eq!((people.standing(5), people.standing(7), people.standing(8)), (FREE, FREE, Standing::Nobody));
+        assert_eq!(
+            (people.standing(5), people.standing(7), people.standing(8)),
+            (FREE, FREE, Standing::Nobody)
+        );
         assert_eq!(name(&people, 7).as_deref(), Some("carol"));
         // A token says who somebody is, above the certificate.
         assert_eq!(people.judge_hello(7, b"alice.1", 0).ok(), Some(FREE));
         assert_eq!(name(&people, 7).as_deref(), Some("alice"));
         people.leave(5);
         people.leave(1_000);
-        assert_eq!((people.standing(5), name(&people, 5), people.standing(999)), (Standing::Nobody, None, Standing::Nobody));
+        assert_eq!(
+            (people.standing(5), name(&people, 5), people.standing(999)),
+            (Standing::Nobody, None, Standing::Nobody)
+        );
     }
 
     /// Name; the users that replace Alice and Carol; what Alice by token, Carol by certificate, and a certificate that
@@ -268,7 +275,10 @@ mod tests {
         people.enter(2, at("192.0.2.2:1000"), None);
         for attempt in 0..FAILED_HELLOS_MAX {
             let refusal = people.judge_hello(0, b"alice.guess", attempt.into()).expect_err("it is wrong");
-            assert_eq!((refusal.is_throttled, refusal.reconnect_after_ms), (false, FAILED_HELLO_RECONNECT_MS));
+            assert_eq!(
+                (refusal.is_throttled, refusal.reconnect_after_ms),
+                (false, FAILED_HELLO_RECONNECT_MS)
+            );
             assert!(!refusal.text.as_str().contains("guess"), "{}", refusal.text.as_str());
         }
         let refusal = people.judge_hello(0, b"alice.1", 5_000).expect_err("not listened to");

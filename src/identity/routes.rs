@@ -91,7 +91,11 @@ impl fmt::Display for RouteSet {
         let Some(ranges) = &self.0 else { return f.write_str("all") };
         for (place, (first, last)) in ranges.iter().enumerate() {
             let comma = if place > 0 { ", " } else { "" };
-            if first == last { write!(f, "{comma}{first:#06x}")? } else { write!(f, "{comma}{first:#06x}-{last:#06x}")? }
+            if first == last {
+                write!(f, "{comma}{first:#06x}")?
+            } else {
+                write!(f, "{comma}{first:#06x}-{last:#06x}")?
+            }
         }
         Ok(())
     }
