@@ -98,6 +98,7 @@ impl People {
     /// # Errors
     ///
     /// [`Refusal`], which is counted against the address if a token was guessed.
+    #[expect(clippy::result_large_err, reason = "a text on the stack, on the cold path")]
     pub fn judge_hello(&mut self, slot: u32, token: &[u8], now_ms: u64) -> Result<Standing, Refusal> {
         let person = self.persons.get_mut(slot as usize).and_then(Option::as_mut);
         debug_assert!(person.is_some(), "it has entered");

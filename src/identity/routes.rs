@@ -92,9 +92,9 @@ impl fmt::Display for RouteSet {
         for (place, (first, last)) in ranges.iter().enumerate() {
             let comma = if place > 0 { ", " } else { "" };
             if first == last {
-                write!(f, "{comma}{first:#06x}")?
+                write!(f, "{comma}{first:#06x}")?;
             } else {
-                write!(f, "{comma}{first:#06x}-{last:#06x}")?
+                write!(f, "{comma}{first:#06x}-{last:#06x}")?;
             }
         }
         Ok(())
