@@ -135,6 +135,19 @@ fn a_server_lets_users_in_and_nobody_else() {
             }
         }
     }
+    // The load generator is a client like others, and so are its idle connections.
+    let load = ["--duration", "200ms", "--warmup", "20ms", "-c", "3", "--idle", "3", "--quiet"];
+    for (given, is_right) in [(in_a_file.name(), true), ("/dev/null", false)] {
+        let mut bench = Command::new(BINARY);
+        bench.args(["bench", &at, "--timeout", "2s", "--token-file", given]).args(load);
+        let (code, out, errors) = run(bench.env_remove("TIDEGATE_TOKEN"));
+        if is_right {
+            assert!(matches!(code, Some(0 | 3)), "{code:?}: {out}{errors}");
+            assert!(!out.contains("WRONG") && !(out + &errors).contains(&bob));
+        } else {
+            assert_eq!(code, Some(69), "{out}{errors}");
+        }
+    }
     server.signal(rustix::process::Signal::TERM);
     let ended = server.ended();
     assert_eq!(ended.code, Some(0), "{}", ended.errors);
