@@ -130,6 +130,12 @@ def hello():
         ("empty", b""), ("ids", b"\0\1\0\5abcde\3fgh"), ("tags", b"\1\1\1\0\0\0\0\0\0\0\x10\0\x85\3token"),
     ):
         yield f"built_{name}", b"\2" + fields
+    for name, client_id, token in (
+        ("token", b"", b"alice.open-sesame"), ("short_token", b"", b"bob."), ("certificate", b"carol-1", b""),
+        ("wrong_token", b"carol-1", b"alice.open-sesamf"), ("name_alone", b"alice", b"alice"),
+    ):
+        sizes = bytes((len(client_id),)) + client_id + struct.pack(">H", len(token))
+        yield f"user_{name}", b"\0\1\0" + sizes + token
 
 
 def control():

@@ -23,6 +23,7 @@
 //! | look at one that runs | [`Handle`], [`metrics`], [`CloseReason`] |
 //! | test a service | [`sim`] |
 //! | ask a server something, from a test or a tool | [`client`] |
+//! | let in users only, each to its routes | [`identity`] |
 //! | write a client or a tool of another kind | [`wire`] |
 //!
 //! `docs/GUIDE.md` is an hour's walk through all of it. [`buffer`], [`mailbox`], [`net`], [`session`], [`shard`] and
@@ -39,7 +40,7 @@
 //! - `upgrade`: [`upgrade`], a hot restart: the next process gets the listening sockets of this one.
 //! - `cli` (the default): the `tidegate` program, and all of the above.
 //!
-//! Without features it brings in nine crates and those that they need, and is all there but for these.
+//! Without features it brings in thirteen crates and those that they need, and is all there but for these.
 
 #[cfg(panic = "abort")]
 compile_error!(
@@ -58,6 +59,7 @@ pub mod config;
 pub mod conform;
 #[cfg(feature = "admin")]
 pub mod control;
+pub mod identity;
 #[cfg(feature = "load")]
 pub mod load;
 pub mod mailbox;
@@ -75,6 +77,7 @@ pub mod wire;
 
 pub use base::limits::{Limits, WhenOver};
 pub use base::{Address, CloseReason, ConnId, Fault};
+pub use identity::{User, Users};
 pub use server::{Builder, Change, Error, Handle, Listener, Running, Server};
 pub use service::{
     BuiltIn, Cx, Frame, Incoming, Later, Message, Origin, Peer, Replied, Reply, Router, Segment, Service,
@@ -89,6 +92,11 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[cfg(all(doctest, feature = "signals"))]
 #[doc = include_str!("../README.md")]
 pub struct Readme;
+
+/// The page's code compiles and runs.
+#[cfg(all(doctest, feature = "signals"))]
+#[doc = include_str!("../docs/IDENTITY.md")]
+pub struct Identity;
 
 /// The guide's code compiles and runs.
 #[cfg(all(doctest, feature = "signals"))]

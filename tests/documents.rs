@@ -17,7 +17,7 @@ const GUIDE: &str = include_str!("../docs/GUIDE.md");
 const ARCHITECTURE: &str = include_str!("../docs/ARCHITECTURE.md");
 
 /// Every document of the repository.
-const DOCUMENTS: [&str; 20] = [
+const DOCUMENTS: [&str; 21] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -30,6 +30,7 @@ const DOCUMENTS: [&str; 20] = [
     "docs/CONFIG.md",
     "docs/DEPLOY.md",
     "docs/GUIDE.md",
+    "docs/IDENTITY.md",
     "docs/METRICS.md",
     "docs/OPERATIONS.md",
     "docs/PERFORMANCE.md",

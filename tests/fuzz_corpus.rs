@@ -13,7 +13,7 @@ use tidegate::wire::{
     FrameLimits, Header, Line, LineError, ProxyError, TlvError, decode, decode_line, decode_proxy,
 };
 
-const TARGETS: [&str; 12] = [
+const TARGETS: [&str; 13] = [
     "decode",
     "round_trip",
     "chunked",

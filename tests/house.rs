@@ -14,34 +14,39 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("wire", &["base"]),
     ("buffer", &["base"]),
     ("metrics", &["base"]),
+    ("identity", &["base", "wire"]),
     ("session", &["base", "wire", "buffer", "metrics"]),
-    ("mailbox", &["base", "wire", "metrics", "session"]),
-    ("service", &["base", "wire", "buffer", "metrics", "session", "mailbox"]),
-    ("turn", &["base", "wire", "buffer", "metrics", "session", "mailbox", "service"]),
+    ("mailbox", &["base", "wire", "metrics", "identity", "session"]),
+    ("service", &["base", "wire", "buffer", "metrics", "identity", "session", "mailbox"]),
+    ("turn", &["base", "wire", "buffer", "metrics", "identity", "session", "mailbox", "service"]),
     ("sim", &["base", "wire", "buffer", "metrics", "session", "mailbox", "service", "turn"]),
     ("net", &["base", "buffer"]),
     ("shard", &["base", "wire", "buffer", "metrics", "session", "mailbox", "service", "turn", "net"]),
     (
         "server",
-        &["base", "wire", "buffer", "metrics", "session", "mailbox", "service", "turn", "net", "shard"],
+        &[
+            "base", "wire", "buffer", "metrics", "identity", "session", "mailbox", "service", "turn", "net",
+            "shard",
+        ],
     ),
     ("control", &["base", "metrics", "server"]),
     ("upgrade", &["base", "net", "server"]),
     ("load", &["base", "wire", "buffer", "net"]),
-    ("config", &["base", "wire", "net", "service", "server"]),
+    ("config", &["base", "wire", "identity", "net", "service", "server"]),
     ("client", &["base", "wire"]),
     ("conform", &["base", "wire", "client"]),
     (
         "cli",
         &[
-            "base", "wire", "buffer", "metrics", "session", "mailbox", "service", "turn", "sim", "net",
-            "shard", "server", "conform", "config", "client", "load", "control", "upgrade",
+            "base", "wire", "buffer", "metrics", "identity", "session", "mailbox", "service", "turn", "sim",
+            "net", "shard", "server", "conform", "config", "client", "load", "control", "upgrade",
         ],
     ),
 ];
 
 /// Below the line where sockets, clocks and threads begin.
-const PURE: &[&str] = &["base", "wire", "buffer", "metrics", "session", "mailbox", "service", "turn", "sim"];
+const PURE: &[&str] =
+    &["base", "wire", "buffer", "metrics", "identity", "session", "mailbox", "service", "turn", "sim"];
 
 /// What a path may begin with, and the only layers where it may.
 const ONLY_IN: &[(&[&str], &[&str])] = &[
@@ -49,7 +54,9 @@ const ONLY_IN: &[(&[&str], &[&str])] = &[
     (&["socket2"], &["net"]),
     (&["memmap2"], &["buffer"]),
     (&["nix"], &["net"]),
-    (&["subtle"], &["control"]),
+    (&["subtle"], &["control", "identity"]),
+    (&["sha2"], &["identity"]),
+    (&["getrandom"], &["cli"]),
     (&["tokio"], &["control"]),
     (&["axum"], &["control"]),
     (&["hyper"], &["control"]),

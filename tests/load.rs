@@ -51,6 +51,7 @@ fn plan(target: impl Into<Endpoint>) -> Plan {
             churn: None,
             storm: None,
             sources: Sources::Any,
+            token: None,
         },
         impaired: Vec::new(),
         warmup: Duration::ZERO,

@@ -22,8 +22,10 @@ const DIRECT: &[&str] = &[
     "memmap2",
     "mio",
     "rustix",
+    "sha2",
     "slab",
     "socket2",
+    "subtle",
     "thiserror",
     "tracing",
 ];
@@ -31,8 +33,13 @@ const DIRECT: &[&str] = &[
 /// What those bring along on Linux: the system's interface and small helpers, and what `thiserror` needs to derive.
 const BROUGHT_ALONG: &[&str] = &[
     "bitflags",
+    "block-buffer",
     "cfg-if",
+    "cpufeatures",
     "crossbeam-utils",
+    "crypto-common",
+    "digest",
+    "hybrid-array",
     "libc",
     "linux-raw-sys",
     "log",
@@ -43,6 +50,7 @@ const BROUGHT_ALONG: &[&str] = &[
     "syn",
     "thiserror-impl",
     "tracing-core",
+    "typenum",
     "unicode-ident",
 ];
 

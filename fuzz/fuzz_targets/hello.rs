@@ -1,8 +1,12 @@
 //! Law: HELLO and WELCOME are read as a naive reader reads them, field by field, and refused when that refuses them;
-//! what was read is encoded to the very same payload; any greeting that can be built comes back. The input is a
-//! choice, then a payload or the fields of a greeting.
+//! what was read is encoded to the very same payload; any greeting that can be built comes back. Among users, who sends
+//! the token of one is that one; without a token, who has the certificate of one (here: its client id); nobody else is
+//! anybody. The input is a choice, then a payload or the fields of a greeting.
 #![no_main]
 
+use std::sync::{Arc, OnceLock};
+use tidegate::base::Address;
+use tidegate::identity::{People, Standing, TokenHash, User, Users};
 use tidegate::wire::{
     ClientId, Control, ControlFrame, Crc, Decoded, Extension, FrameLimits, Header, Hello, TlvWriter, Tlvs,
     Welcome, decode,
@@ -38,10 +42,57 @@ fn read_hello(payload: &[u8]) {
             assert_eq!(hello.max_receive().map(|bytes| bytes.to_be_bytes().to_vec()).as_ref(), max_receive);
             assert_eq!(hello.client_id.is_empty(), ClientId::parse(hello.client_id).is_none());
             comes_back(ControlFrame { control, extension: None }, payload);
+            judge(&hello);
         }
         (Err(_), None) => {}
         (parsed, want) => panic!("{parsed:?}, and by hand {want:?}"),
     }
+}
+
+/// Their names, tokens and certificates.
+const USERS: [(&str, &str, &str); 3] =
+    [("alice", "alice.open-sesame", ""), ("bob", "bob.", "bob-1"), ("carol", "", "carol-1")];
+
+fn users() -> Arc<Users> {
+    static USERS_MADE: OnceLock<Arc<Users>> = OnceLock::new();
+    let make = || {
+        let mut users = Users::new();
+        for (name, token, certificate) in USERS {
+            let mut user = User::new(name).expect("a name");
+            if !token.is_empty() {
+                user = user.token(TokenHash::of([9; TokenHash::SALT_BYTES], token.as_bytes()));
+            }
+            if !certificate.is_empty() {
+                user = user.certificate(certificate);
+            }
+            users.add(user).expect("one more");
+        }
+        Arc::new(users)
+    };
+    Arc::clone(USERS_MADE.get_or_init(make))
+}
+
+fn judge(hello: &Hello<'_>) {
+    let certificate = (!hello.client_id.is_empty()).then_some(hello.client_id);
+    let is_of = |(_, token, name): &&(&str, &str, &str)| match hello.token {
+        b"" => certificate == Some(*name),
+        given => given == token.as_bytes(),
+    };
+    let want = USERS.iter().find(is_of).map(|(name, ..)| *name);
+    let found = users().authenticate(hello.token, certificate).map(|user| user.name().to_owned());
+    assert_eq!(found.as_deref(), want);
+    // A connection that says this is that user, or nobody; and is told why, without a byte of what it said.
+    let mut people = People::new(users(), 0);
+    people.enter(0, Address::Unix, certificate.map(Into::into));
+    let judged = people.judge_hello(0, hello.token, 0);
+    assert_eq!(judged.is_ok(), want.is_some());
+    if judged.is_ok() {
+        assert_eq!(people.user(0).map(|user| user.name()), want);
+    }
+    let is_somebody = people.user(0).is_some();
+    people.replace(Arc::default());
+    assert_eq!(people.standing(0), if is_somebody { Standing::Removed } else { Standing::Nobody });
+    assert_eq!((people.standing(0), people.user(0)), (Standing::Nobody, None));
 }
 
 fn read_welcome(payload: &[u8]) {

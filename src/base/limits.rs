@@ -437,6 +437,32 @@ pub const CLIENT_OPEN_MAX: usize = 64 << 10;
 /// once in a heartbeat.
 pub const CLIENT_PONG_BYTES_MAX: usize = 4 << 10;
 
+// ---- users ------------------------------------------------------------------------------------------------------
+
+/// Users of a server at most: all of them, with a hash each, fit a configuration.
+pub const USERS_MAX: usize = 10_000;
+
+/// Longest token, in bytes: a name, a dot, and far more than 128 random bits. A longer one is not hashed.
+pub const TOKEN_BYTES_MAX: usize = 256;
+
+/// Longest name in a certificate that a user can have, in bytes: that of a host (RFC 1035 2.3.4), or of a mailbox.
+pub const CERTIFICATE_NAME_BYTES_MAX: usize = 255;
+
+/// Failed attempts of one address within [`FAILED_HELLOS_MS`] after which it is not listened to for as long.
+pub const FAILED_HELLOS_MAX: u32 = 10;
+
+/// See [`FAILED_HELLOS_MAX`], in milliseconds: nobody guesses 192 bits, and a client with an old token is a minute late.
+pub const FAILED_HELLOS_MS: u32 = 60_000;
+
+/// Addresses whose failed attempts a loop counts: 96 KiB, taken at the first failure.
+pub const FAILURES_KEPT: usize = 4_096;
+
+/// How long a client whose HELLO failed is asked to wait, in milliseconds.
+pub const FAILED_HELLO_RECONNECT_MS: u32 = 1_000;
+
+/// Connections that a loop looks at in a turn when its users were replaced.
+pub const USERS_REVIEWED_PER_TURN: u32 = 1_024;
+
 const _: () = {
     assert!(PAYLOAD_BYTES_DEFAULT <= PAYLOAD_BYTES_MAX);
     assert!(OUTPUT_LOW_BYTES < OUTPUT_HIGH_BYTES);

@@ -96,14 +96,14 @@ fn read(path: &Path, most: usize) -> std::io::Result<String> {
 }
 
 #[cfg(unix)]
-fn is_open_to_all(path: &Path) -> bool {
+pub(super) fn is_open_to_all(path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     const READ_BY_OTHERS: u32 = 0o004;
     path.metadata().is_ok_and(|file| file.mode() & READ_BY_OTHERS != 0)
 }
 
 #[cfg(not(unix))]
-fn is_open_to_all(_path: &Path) -> bool {
+pub(super) fn is_open_to_all(_path: &Path) -> bool {
     false
 }
 

@@ -1,8 +1,8 @@
 //! `tidegate check`: whether a configuration is right, what it says, and what there is to say.
 
-use super::admin;
 use super::banner::{routes_in_words, words_of};
 use super::sources::{configuration, count_line, tell};
+use super::{admin, users};
 use crate::config::{Config, Host, default_text, reference, size_text};
 use clap::Args;
 use std::fmt::Write as _;
@@ -33,7 +33,11 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if options.print_reference {
         return Ok(print(&reference()));
     }
-    match configuration(options.file.as_deref(), Vec::new())? {
+    let complete = match configuration(options.file.as_deref(), Vec::new())? {
+        Ok((loaded, host)) => users::complete(loaded)?.map(|loaded| (loaded, host)),
+        Err(mistakes) => Err(mistakes),
+    };
+    match complete {
         Err(mistakes) => {
             tell(&format!("\n{}", count_line(mistakes)));
             Ok(ExitCode::from(2))
@@ -44,6 +48,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
                 admin::token(port)?;
                 admin::warnings(port).iter().for_each(|warning| tell(&format!("warning: {warning}\n")));
             }
+            users::warnings(&loaded.config).iter().for_each(|warning| tell(&format!("warning: {warning}\n")));
             let name = options
                 .file
                 .as_ref()
@@ -61,6 +66,9 @@ fn summary(name: &str, config: &Config, host: &Host) -> String {
     let admin = config.admin.as_ref().map_or("off", |port| &port.address);
     let _ = writeln!(out, "  admin      {admin}");
     let _ = writeln!(out, "  routes     {}", routes_in_words(&config.routes));
+    if !config.users.is_empty() {
+        let _ = writeln!(out, "  users      {}", config.users.len());
+    }
     let shards = config.shards_on(host);
     let chosen = if config.shards.is_none() { " (auto, on this host)" } else { "" };
     let _ = writeln!(out, "  shards     {shards} event loop{}{chosen}", if shards == 1 { "" } else { "s" });

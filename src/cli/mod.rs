@@ -20,7 +20,9 @@ mod shell;
 mod sources;
 mod successor;
 mod systemd;
+mod token;
 mod upgrade;
+mod users;
 
 use crate::control::AdminError;
 use crate::upgrade::UpgradeError;
@@ -90,6 +92,9 @@ enum Command {
     /// Ask a server whether it speaks the protocol: golden vectors, negatives, sessions
     #[command(after_help = AFTER_CONFORM)]
     Conform(conform::Options),
+    /// Make a token for a user, and print what to write into the configuration
+    #[command(after_help = token::AFTER)]
+    Token(token::Options),
     /// Echo bytes, as the floor that a benchmark compares with
     #[command(hide = true)]
     Floor(floor::Options),
@@ -119,6 +124,7 @@ pub fn run() -> ExitCode {
         Command::Bench(options) => bench::run(&options),
         Command::Send(options) => send::run(&options),
         Command::Conform(options) => conform::run(&options),
+        Command::Token(options) => token::run(&options),
         Command::Floor(options) => floor::run(&options),
         Command::Hold => hold::run(),
         Command::Completions(options) => shell::completions(&options, &Args::command()),

@@ -10,7 +10,7 @@ mod many;
 mod payload;
 pub(super) mod print;
 
-use super::{complain, seconds};
+use super::{complain, seconds, token};
 use crate::base::limits::{CLIENT_OPEN_MAX, DEADLINE_MS_MAX, PAYLOAD_BYTES_MAX};
 use crate::client::{self, Error, Identity, Reply, Request};
 use anyhow::{anyhow, bail};
@@ -59,8 +59,11 @@ pub(super) struct Options {
     /// Say HELLO first, with this token; it may be empty
     #[arg(long, value_name = "TEXT")]
     token: Option<String>,
+    /// Say HELLO first, with the token in this file [default: $TIDEGATE_TOKEN, if set]
+    #[arg(long, value_name = "PATH", conflicts_with = "token")]
+    token_file: Option<PathBuf>,
     /// The payload is a line, for a listener for lines
-    #[arg(long, conflicts_with_all = ["route", "correlation", "deadline", "one_way", "token"])]
+    #[arg(long, conflicts_with_all = ["route", "correlation", "deadline", "one_way", "token", "token_file"])]
     lines: bool,
     /// Send it so often, and print a summary
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=i64::from(COUNT_MAX)))]
@@ -154,13 +157,17 @@ fn settings(options: &Options) -> anyhow::Result<client::Options> {
     if !(1..=most).contains(&timeout.as_millis()) {
         bail!("--timeout is {}; give it 0.001 to {} seconds", options.timeout, DEADLINE_MS_MAX / 1000);
     }
-    let identity = |token: &String| Identity { client_id: String::new(), token: token.as_bytes().to_vec() };
+    let token = match options.lines {
+        true => None,
+        false => token::given(options.token.as_deref(), options.token_file.as_deref())?,
+    };
+    let identity = |token| Identity { client_id: String::new(), token };
     Ok(client::Options {
         connect_timeout: timeout,
         read_timeout: timeout,
         write_timeout: timeout,
         reply_bytes_max: PAYLOAD_BYTES_MAX,
-        identity: options.token.as_ref().map(identity),
+        identity: token.map(identity),
         ..client::Options::default()
     })
 }

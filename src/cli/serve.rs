@@ -1,9 +1,9 @@
 //! `tidegate serve`: a server as the file, the environment and the flags want it; without any, the embedded default.
 
-use super::reload::{self, Engine, Reloadable, Token};
+use super::reload::{self, Engine, People, Reloadable, Token};
 use super::sources::{configuration, count_line, tell};
 use super::successor::{self, Predecessor};
-use super::{admin, banner, logs, seconds, systemd};
+use super::{admin, banner, logs, seconds, systemd, users};
 use crate::base::limits::DRAIN_GRACE;
 use crate::config::{Changes, Config, Flag, Host, Loaded, time_text};
 use crate::control::{Admin, Control};
@@ -71,16 +71,19 @@ const _: () = assert!(DRAIN_GRACE.as_secs() == 30, "the help of --grace says so"
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let flags = flags(options)?;
-    let (loaded, host) = match configuration(options.config.as_deref(), flags.clone())? {
-        Ok(right) => right,
+    let complete = match configuration(options.config.as_deref(), flags.clone())? {
+        Ok((loaded, host)) => users::complete(loaded)?.map(|loaded| (loaded, host)),
+        Err(mistakes) => Err(mistakes),
+    };
+    match complete {
+        Ok((loaded, host)) => serve(&loaded, &host, options, flags),
         Err(mistakes) => {
             if mistakes > 1 {
                 tell(&format!("\n{}", count_line(mistakes)));
             }
-            return Ok(ExitCode::from(2));
+            Ok(ExitCode::from(2))
         }
-    };
-    serve(&loaded, &host, options, flags)
+    }
 }
 
 fn serve(loaded: &Loaded, host: &Host, options: &Options, flags: Vec<Flag>) -> anyhow::Result<ExitCode> {
@@ -126,7 +129,7 @@ fn serve(loaded: &Loaded, host: &Host, options: &Options, flags: Vec<Flag>) -> a
     let upgrades = Upgrades { generation, manager: manager.clone(), admin: lent };
     let offered =
         offering.map(|offering| upgrades.start(offering, config, &running, control.as_ref())).transpose()?;
-    for warning in config.admin.iter().flat_map(admin::warnings) {
+    for warning in config.admin.iter().flat_map(admin::warnings).chain(users::warnings(config)) {
         warn!("{warning}");
     }
     banner::print(config, running.local_addrs(), admin_at, shards, connections);
@@ -159,6 +162,7 @@ fn reloaded(
     // Whatever else is read from files joins these.
     let mut also: Vec<Box<dyn Reloadable>> = Vec::new();
     also.extend(port.clone().map(|port| Box::new(Token::new(port, token)) as Box<dyn Reloadable>));
+    also.push(Box::new(People::new(Arc::clone(&loaded.config.users))));
     let engine = Arc::new(Engine::new(loaded.clone(), from, host.clone(), log, port, also));
     let reload = Arc::clone(&engine);
     (admin.map(|admin| admin.reload(reload)), engine)

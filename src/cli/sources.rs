@@ -45,7 +45,7 @@ pub(super) fn tell(text: &str) {
     eprint!("{text}");
 }
 
-fn read(path: &Path) -> anyhow::Result<File> {
+pub(super) fn read(path: &Path) -> anyhow::Result<File> {
     let name = path.display().to_string();
     let opened = std::fs::File::open(path);
     let file = match opened {

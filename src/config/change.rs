@@ -12,7 +12,8 @@ use super::report::{Mistake, Mistakes, Origin};
 use super::schema::{SECTIONS, Section};
 use super::settings::{Part, Setting};
 use super::value::Value;
-use super::{Config, Host, Loaded, config, meaning};
+use super::{Config, Host, Loaded, config, meaning, users};
+use crate::identity::Users;
 use crate::server::Change;
 use std::fmt;
 
@@ -50,6 +51,7 @@ pub const KEYS: &[(&str, &str, When)] = &[
     ("server",    "memory",          Restart),
     ("server",    "drain.grace",     Now),
     ("server",    "drain.reconnect_rate", Now),
+    ("server",    "users_file",      Now),
     ("server",    "watch",           Now),
     ("server",    "upgrade",         Restart),
     ("listener",  "address",         Restart),
@@ -66,8 +68,13 @@ pub const KEYS: &[(&str, &str, When)] = &[
     ("listener",  "mode",            Restart),
     ("listener",  "owner",           Restart),
     ("listener",  "group",           Restart),
+    ("listener",  "users",           Newcomers),
     ("route",     "headers",         Now),
     ("route",     "service",         Now),
+    ("user",      "name",            Now),
+    ("user",      "token_hash",      Now),
+    ("user",      "certificate",     Now),
+    ("user",      "routes",          Now),
     ("limits",    "max_connections", Now),
     ("limits",    "per_address",     Now),
     ("limits",    "ipv6_prefix",     Restart),
@@ -180,7 +187,8 @@ impl Loaded {
         }
         let mut mistakes: Vec<Mistake> = Vec::new();
         meaning::check(&parts, &Origin::Kept, host, &mut mistakes);
-        match config(&parts) {
+        let users = users::add(Users::new(), &parts, &mut mistakes);
+        match config(&parts, users) {
             Some(config) if mistakes.is_empty() => {
                 Ok(Plan { changed, loaded: Loaded { config, parts, file: wanted.file.clone() } })
             }

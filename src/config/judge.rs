@@ -5,7 +5,7 @@
 
 mod access;
 
-use super::schema::{Key, Kind};
+use super::schema::{Form, Key, Kind};
 use super::value::{Secret, Value};
 use crate::base::units::{parse_size, parse_time, size_text, time_text};
 use crate::wire::Header;
@@ -55,6 +55,7 @@ impl Key {
             Kind::Networks { most } => (format!("at most {most} networks, separated by commas"), Some("")),
             Kind::Mode => ("a mode from 0000 to 0777".to_owned(), Some("umask")),
             Kind::Account => ("a name or a number".to_owned(), Some("")),
+            Kind::Form(form) => form.takes(),
             Kind::Headers => {
                 (format!("a route or a range of routes, each from 0 to {}", Header::ROUTE_MAX), None)
             }
@@ -114,6 +115,10 @@ impl Key {
             Kind::Mode => access::mode(text).map_err(|title| self.refuse(title)),
             Kind::Account => access::account(text).map_err(|title| self.refuse(title)),
             Kind::Headers => headers(text),
+            Kind::Form(form) => match form.check(text) {
+                Ok(()) => Ok(Value::Text(text.to_owned().into())),
+                Err(title) => Err(self.refuse(title)),
+            },
         }
     }
 
@@ -148,6 +153,10 @@ impl Key {
             Kind::Account if natural.is_some_and(|id| u32::try_from(id).is_ok()) => {
                 Ok(Value::Text(in_words(number).into()))
             }
+            Kind::Form(Form::Routes) if natural.is_some() => {
+                self.judge(&Raw::Bare(natural.unwrap_or_default().to_string()))
+            }
+            Kind::Form(_) => Err(self.wrong_type("a number")),
             Kind::Switch
             | Kind::Choice(_)
             | Kind::Address
@@ -258,7 +267,8 @@ impl Key {
             | Kind::Networks { .. }
             | Kind::Mode
             | Kind::Account
-            | Kind::Headers => String::new(),
+            | Kind::Headers
+            | Kind::Form(_) => String::new(),
         };
         let bound = if is_less { format!("at least {least}") } else { format!("at most {most}") };
         Refusal { title, advice: format!("give it {bound}{word}") }
@@ -294,6 +304,7 @@ impl Key {
                 "write it in quotes as three digits of 0 to 7 behind a 0, such as \"0660\"".to_owned()
             }
             Kind::Headers => HEADERS_ADVICE.to_owned(),
+            Kind::Form(form) => form.advice().to_owned(),
             Kind::Account
             | Kind::Secret { .. }
             | Kind::Path

@@ -5,7 +5,7 @@
 
 use super::judge::{Raw, nearest};
 use super::report::{Mistake, Origin, Place};
-use super::schema::{Kind, NOT_THERE, Only, SECTIONS, Section, section};
+use super::schema::{Form, Key, Kind, NOT_THERE, Only, SECTIONS, Section, section};
 use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -61,12 +61,28 @@ impl Written {
         let entries = self.tables.iter().flat_map(|(section, table)| {
             table.entries.iter().map(move |(name, (_, origin))| (section, name, origin))
         });
-        entries.filter_map(move |(section, name, origin)| match origin {
+        let known = entries.filter_map(move |(section, name, origin)| match origin {
             Origin::File(place) if is_secret(section, name) == Some(true) => Some(*place),
             Origin::File(_) | Origin::Variable { .. } | Origin::Flag(_) | Origin::Default | Origin::Kept => {
                 None
             }
-        })
+        });
+        // Who writes a token where its hash belongs is not told so with the token.
+        let hashes = self
+            .lists
+            .values()
+            .flat_map(|(_, list)| list)
+            .filter_map(|table| table.entries.get("token_hash"));
+        known.chain(hashes.filter_map(|(raw, origin)| match (raw, origin) {
+            (Raw::Text(text), Origin::File(place)) if Form::TokenHash.check(text).is_err() => Some(*place),
+            _ => None,
+        }))
+    }
+
+    /// Whether a table has keys that nobody knows, of which one may be a secret by another name.
+    pub(super) fn has_unknown_keys(&self) -> bool {
+        let lists = self.lists.values().flat_map(|(_, list)| list);
+        self.tables.values().chain(lists).any(|table| table.is_partial)
     }
 
     /// Nobody gave any of this.
@@ -111,7 +127,8 @@ pub(super) fn read(root: &DeTable<'_>, mistakes: &mut Vec<Mistake>) -> Written {
 pub(super) fn damaged_secrets(text: &str) -> Vec<Place> {
     let is_secret = |name: &str| {
         let keys = SECTIONS.iter().flat_map(|section| section.keys);
-        keys.filter(|key| matches!(key.kind, Kind::Secret { .. })).any(|key| key.name == name)
+        let is_hidden = |kind| matches!(kind, Kind::Secret { .. } | Kind::Form(Form::TokenHash));
+        keys.filter(|key| is_hidden(key.kind)).any(|key| key.name == name)
     };
     let (mut places, mut start) = (Vec::new(), 0);
     for line in text.split_inclusive('\n') {
@@ -276,6 +293,11 @@ fn unknown_key(section: &'static Section, name: &str, at: &Origin) -> Mistake {
     let last = name.rsplit('.').next().unwrap_or(name);
     if let Some(why) = not_there(last) {
         return Mistake::new(at, title, why);
+    }
+    // A word of its own elsewhere, but here more likely this.
+    let ends = |key: &&Key| [Some("s"), Some("_hash")].contains(&key.name.strip_prefix(name));
+    if let Some(key) = section.keys.iter().find(ends) {
+        return Mistake::new(at, title, format!("did you mean `{}`?", key.name));
     }
     if let Some(table) = SECTIONS.iter().find(|table| table.name == name) {
         return Mistake::new(at, title, format!("it is a table of its own: {}", table.header()));

@@ -27,6 +27,7 @@ pub(super) fn check(parts: &[Part], listed: &Origin, host: &Host, mistakes: &mut
     }
     check_listeners(&listeners, host, mistakes);
     check_routes(&routes, mistakes);
+    check_users(&listeners, parts, mistakes);
     // Where a key is misspelt, a value that seems to be the default may not be meant.
     let whole = |name: &str| of(name).filter(|part| !part.is_partial);
     let Some(limits) = whole("limits") else { return };
@@ -158,6 +159,31 @@ fn is_same_place(one: &str, other: &str) -> bool {
             one.port() != 0 && one.port() == other.port() && is_covered
         }
         _ => one == other && !one.ends_with(":0"),
+    }
+}
+
+/// Where users are required, somebody must be able to come in.
+fn check_users(listeners: &[&Part], parts: &[Part], mistakes: &mut Vec<Mistake>) {
+    let server = parts.iter().find(|part| part.section.name == "server");
+    let has_file = server.and_then(|server| server.text("users_file")).is_none_or(|file| !file.is_empty());
+    let is_nobody = !has_file && parts.iter().all(|part| part.section.name != "user");
+    for listener in listeners.iter().filter(|listener| listener.word("users") == Some("required")) {
+        let Some((users, _)) = listener.find("users") else { continue };
+        if is_nobody {
+            let advice =
+                "write a [[user]]: tidegate token NAME makes one; or name a users_file under [server]";
+            mistakes.push(Mistake::new(&users.origin, "users are required, but there is none", advice));
+            continue;
+        }
+        let tokenless = ["protocol", "header_space"].into_iter().find(|key| {
+            let is_other = |word| ["line", "full"].contains(&word);
+            listener.word(key).is_some_and(is_other)
+        });
+        if let Some((other, _)) = tokenless.and_then(|key| listener.find(key)) {
+            let title = "users can't be required where there is no HELLO to carry a token";
+            let advice = "write \"off\", or let it speak frames with the standard header_space";
+            mistakes.push(Mistake::new(&users.origin, title, advice).with(&other.origin, is_there(other)));
+        }
     }
 }
 

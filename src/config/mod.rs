@@ -25,6 +25,7 @@ mod report;
 pub mod schema;
 mod settings;
 mod syntax;
+mod users;
 mod value;
 
 pub use crate::base::units::{size_text, time_text};
@@ -36,6 +37,7 @@ pub use value::{Secret, Value};
 
 use crate::base::Network;
 use crate::base::limits::{BACKLOG, Limits, ROUTE_LABELS_MAX, WhenOver};
+use crate::identity::Users;
 use crate::net::{Account, Endpoint, FileOptions, Keepalive, ListenOptions};
 use crate::server;
 use crate::service::{BuiltIn, Router};
@@ -44,6 +46,7 @@ use report::{Mistake, Origin};
 use settings::Part;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use toml::de::DeTable;
 
@@ -67,6 +70,10 @@ pub struct Config {
     pub upgrade: Option<PathBuf>,
     /// Where it listens.
     pub listeners: Vec<Listen>,
+    /// Who may come in on listeners that want users.
+    pub users: Arc<Users>,
+    /// A file with more of them. Whoever builds a server of this reads it, with [`Users::and_text`].
+    pub users_file: Option<PathBuf>,
     /// Who serves what.
     pub routes: Vec<(RangeInclusive<u16>, BuiltIn)>,
     /// Connections at once; `None`: as many as there are descriptors for.
@@ -105,6 +112,8 @@ pub struct Listen {
     pub address: String,
     /// What comes there.
     pub speaks: Speaks,
+    /// Whether a peer must be one of the users.
+    pub wants_users: bool,
     /// The largest payload, in bytes.
     pub max_payload: u32,
     /// The length of its accept queue.
@@ -177,10 +186,7 @@ pub fn load(sources: Sources, host: &Host) -> Result<Loaded, Mistakes> {
     let mut is_partial = false;
     if let Some(file) = &mut file {
         let (of_file, is_damaged) = read(&file.text, &mut mistakes);
-        of_file.secrets().for_each(|place| file.hide(place));
-        if is_damaged {
-            layers::damaged_secrets(&file.text).into_iter().for_each(|place| file.hide(place));
-        }
+        hide_secrets(file, &of_file, is_damaged);
         written = written.under(of_file);
         is_partial = is_damaged;
     }
@@ -189,9 +195,18 @@ pub fn load(sources: Sources, host: &Host) -> Result<Loaded, Mistakes> {
     let parts = settings::judge(&written, is_partial, &mut mistakes);
     let listed = written.list("listener").map_or(&Origin::Default, |(origin, _)| origin);
     meaning::check(&parts, listed, host, &mut mistakes);
-    match config(&parts) {
+    let users = users::add(Users::new(), &parts, &mut mistakes);
+    match config(&parts, users) {
         Some(config) if mistakes.is_empty() => Ok(Loaded { config, parts, file }),
         _ => Err(Mistakes::new(file, mistakes)),
+    }
+}
+
+/// What is a secret, or may be one, is not shown around a mistake.
+fn hide_secrets(file: &mut File, written: &Written, is_damaged: bool) {
+    written.secrets().for_each(|place| file.hide(place));
+    if is_damaged || written.has_unknown_keys() {
+        layers::damaged_secrets(&file.text).into_iter().for_each(|place| file.hide(place));
     }
 }
 
@@ -205,7 +220,7 @@ fn read(text: &str, mistakes: &mut Vec<Mistake>) -> (Written, bool) {
 }
 
 /// `None` only if a value was refused, which was told.
-fn config(parts: &[Part]) -> Option<Config> {
+fn config(parts: &[Part], users: Users) -> Option<Config> {
     let of = |name: &str| parts.iter().find(|part| part.section.name == name);
     let all = |name: &'static str| parts.iter().filter(move |part| part.section.name == name);
     let (server, limits, timeouts, log) = (of("server")?, of("limits")?, of("timeouts")?, of("log")?);
@@ -219,6 +234,8 @@ fn config(parts: &[Part]) -> Option<Config> {
         watch: server.is_on("watch"),
         upgrade: upgrade(server.text("upgrade")?),
         listeners: all("listener").map(listen).collect::<Option<_>>()?,
+        users: Arc::new(users),
+        users_file: server.text("users_file").filter(|file| !file.is_empty()).map(PathBuf::from),
         routes: all("route").map(route).collect::<Option<_>>()?,
         max_connections: limits.count("max_connections").and_then(|most| u32::try_from(most).ok()),
         limits: Limits {
@@ -295,6 +312,7 @@ fn listen(part: &Part) -> Option<Listen> {
     Some(Listen {
         address: part.address()?.to_owned(),
         speaks,
+        wants_users: part.word("users") == Some("required"),
         max_payload: u32::try_from(part.size("max_payload")?).ok()?,
         backlog: part.count("backlog").map_or(Some(BACKLOG), |backlog| i32::try_from(backlog).ok())?,
         max_connections: part.count("max_connections").and_then(|most| u32::try_from(most).ok()),
@@ -377,6 +395,7 @@ impl Config {
             .limits(self.limits.clone())
             .grace(self.grace)
             .pin(self.pin)
+            .users(Arc::clone(&self.users))
             .memory(usize::try_from(self.memory_bytes).unwrap_or(usize::MAX))
             .shards(self.shards_on(host))
             .max_connections(self.connections_on(host))
@@ -407,6 +426,7 @@ impl Config {
             share_port: self.share_port && !matches!(Endpoint::parse(address), Ok(Endpoint::Unix(_))),
             file: listen.file.clone(),
         };
+        let listener = if listen.wants_users { listener.wants_users() } else { listener };
         let listener = listener.max_payload(listen.max_payload).options(options);
         let listener = match listen.max_connections {
             Some(most) => listener.max_connections(most),

@@ -6,9 +6,9 @@
 use super::judge::{Raw, nearest, shown};
 use super::layers::{RawTable, Written};
 use super::report::{Mistake, Origin};
-use super::schema::{Key, Kind, SECTIONS, Section};
+use super::schema::{Form, Key, Kind, SECTIONS, Section};
 use super::value::HIDDEN;
-use crate::base::limits::LISTENERS_MAX;
+use crate::base::limits::{LISTENERS_MAX, USERS_MAX};
 use crate::wire::Header;
 
 /// What the names of our variables begin with.
@@ -17,9 +17,16 @@ pub const PREFIX: &str = "TIDEGATE_";
 /// Variables of the tests, which start servers with their own environment.
 const OF_TESTS: [&str; 3] = ["TIDEGATE_SIM_", "TIDEGATE_SOAK", "TIDEGATE_TEST_"];
 
+/// Variables of the commands that ask a server.
+const OF_CLIENTS: [&str; 1] = ["TIDEGATE_TOKEN"];
+
 /// Tables of a list at most.
 fn list_max(section: &Section) -> usize {
-    if section.name == "listener" { LISTENERS_MAX } else { usize::from(Header::ROUTE_MAX) + 1 }
+    match section.name {
+        "listener" => LISTENERS_MAX,
+        "user" => USERS_MAX,
+        _ => usize::from(Header::ROUTE_MAX) + 1,
+    }
 }
 
 /// A flag of the command line that stands for a value.
@@ -64,7 +71,9 @@ pub(super) fn overlay_variables(
     mistakes: &mut Vec<Mistake>,
 ) {
     let ours = variables.iter().filter(|(name, _)| {
-        name.starts_with(PREFIX) && !OF_TESTS.iter().any(|tests| name.starts_with(tests))
+        name.starts_with(PREFIX)
+            && !OF_TESTS.iter().any(|tests| name.starts_with(tests))
+            && !OF_CLIENTS.contains(&name.as_str())
     });
     let mut named: Vec<_> = ours.map(|(name, text)| (target(name), name, text)).collect();
     // In the order of their indexes, so that a list grows one by one.
@@ -107,7 +116,7 @@ pub(super) fn overlay_variables(
 /// A secret is not told of by its value.
 fn hiding(key: &Key, origin: Origin) -> Origin {
     match (key.kind, origin) {
-        (Kind::Secret { .. }, Origin::Variable { name, is_known, .. }) => {
+        (Kind::Secret { .. } | Kind::Form(Form::TokenHash), Origin::Variable { name, is_known, .. }) => {
             Origin::Variable { name, text: HIDDEN.to_owned(), is_known }
         }
         (_, origin) => origin,

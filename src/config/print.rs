@@ -27,6 +27,7 @@ pub fn default_text() -> String {
             "" => defaults(&mut out, section, |_| None),
             "listener" => listeners(&mut out, section),
             "route" => routes(&mut out, section),
+            "user" => nobody(&mut out, section),
             _ => {
                 let _ = writeln!(out, "{}", section.header());
                 defaults(&mut out, section, |_| None);
@@ -68,6 +69,16 @@ fn routes(out: &mut String, section: &Section) {
         let routes = Value::Headers(route..=route);
         let gap = if place == 0 { "" } else { "\n" };
         let _ = writeln!(out, "{gap}{}\nheaders = {routes}\nservice = \"{service}\"", section.header());
+    }
+}
+
+/// There is none by default; what one would be.
+fn nobody(out: &mut String, section: &Section) {
+    let _ = writeln!(out, "# {}", section.header());
+    for key in section.keys {
+        comment(out, &format!("{} Takes {}.", key.meaning, key.takes()));
+        let value = key.default.as_ref().map_or("\"alice\"".to_owned(), ToString::to_string);
+        let _ = writeln!(out, "# {} = {value}", key.name);
     }
 }
 
@@ -194,7 +205,7 @@ idle = \"5m\"
 - What a flag says goes above the environment, that above the file, that above the default. There is one file, and
   nothing is merged from elsewhere.
 - Unknown keys are mistakes, and so are unknown variables that begin with `TIDEGATE_` (but for those of the tests,
-  `TIDEGATE_SIM_...`, `TIDEGATE_SOAK...` and `TIDEGATE_TEST_...`).
+  `TIDEGATE_SIM_...`, `TIDEGATE_SOAK...` and `TIDEGATE_TEST_...`, and `TIDEGATE_TOKEN`, which is of `tidegate send`).
 
 ## Environment
 

@@ -127,6 +127,7 @@ fn judge_key(
             let example = match key.name {
                 "address" => "address = \"127.0.0.1:7411\"",
                 "headers" => "headers = \"0x0010\"",
+                "name" => "name = \"alice\"",
                 _ => "service = \"echo\"",
             };
             let title = format!("{} has no `{}`", section.header(), key.name);

@@ -18,6 +18,7 @@
 use super::child::Child;
 use super::crew;
 use super::crew::{Failure, Observer};
+use super::hello::Token;
 use super::measure::connections as told_of;
 use super::plan::{Expect, Life, Plan, Talk, Traffic};
 use super::progress::{Phase, Progress};
@@ -64,6 +65,7 @@ pub struct Job {
     connect_rate: Option<f64>,
     timeout_ms: u64,
     seed: u64,
+    token: Option<Token>,
 }
 
 /// What a holder saw.
@@ -181,6 +183,7 @@ fn jobs(plan: &Plan, given: &[IpAddr], processes: u32) -> Vec<Job> {
             connect_rate: plan.life.connect_rate.map(|rate| rate / f64::from(processes)),
             timeout_ms: u64::try_from(plan.timeout.as_millis()).unwrap_or(u64::MAX),
             seed: plan.seed,
+            token: plan.life.token.clone(),
         };
         first += count;
         job
@@ -228,6 +231,7 @@ impl Job {
                 churn: None,
                 storm: None,
                 sources: Sources::plan(&target, self.total, &self.sources)?,
+                token: self.token.clone(),
             },
             impaired: Vec::new(),
             warmup: Duration::ZERO,

@@ -13,6 +13,7 @@ pub mod crew;
 pub mod descriptors;
 pub mod file;
 pub mod floor;
+pub mod hello;
 pub mod histogram;
 pub mod holders;
 pub mod host;

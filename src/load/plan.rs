@@ -1,5 +1,6 @@
 //! What a run has to do, resolved and checked: nothing behind it asks whether it makes sense.
 
+use super::hello::Token;
 use super::profile::Profile;
 use super::report::{Arrival, Protocol};
 use super::size::Sizes;
@@ -124,6 +125,8 @@ pub struct Life {
     pub storm: Option<Duration>,
     /// Where they come from.
     pub sources: Sources,
+    /// What they say HELLO with first; absent is no HELLO.
+    pub token: Option<Token>,
 }
 
 /// A kind of bad client.

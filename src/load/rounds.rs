@@ -6,7 +6,7 @@
 
 use super::crew::{Failure, Observer};
 use super::measure::{Measured, Setting, measure};
-use super::plan::{Expect, Plan, Talk};
+use super::plan::{Expect, Life, Plan, Talk};
 use super::report::{Class, Confidence, Counts, Floor, Model, Ratio, Report};
 use crate::net::Endpoint;
 use std::time::Duration;
@@ -32,7 +32,8 @@ pub fn beside_floor(
     let server = Plan { duration: part, ..plan.clone() };
     // The floor returns every byte as it came.
     let talk = Talk { expect: Expect::Same, ..plan.talk.clone() };
-    let floor = Plan { target: address, talk, idle: 0, ..server.clone() };
+    let life = Life { token: None, ..plan.life.clone() };
+    let floor = Plan { target: address, talk, life, idle: 0, ..server.clone() };
     let floor_setting = Setting { server_pid: Some(pid), ..setting.clone() };
     let (mut servers, mut floors) = (Vec::new(), Vec::new());
     for round in 1..=ROUNDS {

@@ -24,6 +24,7 @@ pub use report::{Closed, Connection, Happened, LoopEvent};
 
 use crate::base::Token;
 use crate::base::limits::{LATERS_PER_SHARD, MAILBOX_COMMANDS};
+use crate::identity::Users;
 use crate::wire::Status;
 use bell::Bell;
 use bytes::Bytes;
@@ -61,6 +62,8 @@ pub enum Command {
     },
     /// Something for every loop's service.
     Publish(Bytes),
+    /// From now on these are the users.
+    Users(Arc<Users>),
     /// A connection that another loop handed over waits to be taken in.
     Arrived,
 }

@@ -96,6 +96,16 @@ figures! {
         HeartbeatsAnswered => "heartbeats_answered",
         /// Peers that were welcomed after a HELLO.
         Welcomed => "welcomed",
+        /// HELLOs whose sender is no user.
+        HellosFailed => "hellos_failed",
+        /// HELLOs that were not looked at, since too many from their address had failed.
+        HellosThrottled => "hellos_throttled",
+        /// Addresses whose failed HELLOs are counted no more, because others needed their places.
+        FailuresForgotten => "failures_forgotten",
+        /// Requests that their user may not make.
+        Forbidden => "forbidden",
+        /// Connections that were ended because their user is one no more.
+        UsersRemoved => "users_removed",
         /// Refusals that their senders did not want to hear: of one-way requests, and of control frames without a
         /// correlation.
         Unheard => "unheard",

@@ -9,6 +9,7 @@ use crate::base::limits::{
     OUTPUT_HIGH_BYTES_MAX, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, RECONNECT_RATE_MAX, ROUTE_LABELS_MAX,
     SHARDS_MAX, SOCKET_BUFFER_BYTES_MAX, SOCKET_BUFFER_BYTES_MIN, TRUSTED_MAX, WORKERS_MAX,
 };
+use crate::identity::Users;
 use crate::net::{self, Endpoint, Inherited, KERNEL_SPREADS, Keepalive, ListenOptions};
 use crate::service::{FnService, Frame, Replied, Reply, Service};
 use crate::session::{Framing, Protocol};
@@ -17,6 +18,7 @@ use crate::turn::{ListenerConfig, RouteLabel};
 use crate::wire::Header;
 use std::num::NonZero;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 use tracing::warn;
 
@@ -30,6 +32,7 @@ pub struct Listener {
     wants_hello: bool,
     connections_max: Option<u32>,
     entrance: Entrance,
+    has_users: bool,
     options: ListenOptions,
 }
 
@@ -59,6 +62,7 @@ impl Listener {
             wants_hello: false,
             connections_max: None,
             entrance: Entrance::default(),
+            has_users: false,
             options: ListenOptions::default(),
         }
     }
@@ -68,6 +72,15 @@ impl Listener {
     #[must_use]
     pub const fn wants_hello(mut self) -> Listener {
         self.wants_hello = matches!(self.framing.protocol, Protocol::Frame);
+        self
+    }
+
+    /// Every peer must be one of the server's [users](Builder::users): its first frame must be a HELLO with the token of
+    /// one, unless its client certificate is a user's. Who is nobody is told UNAUTHENTICATED. With lines and bare frames,
+    /// which have no HELLO, there is only the certificate.
+    #[must_use]
+    pub const fn wants_users(mut self) -> Listener {
+        self.has_users = true;
         self
     }
 
@@ -161,7 +174,13 @@ impl Listener {
     /// As a loop sees it.
     pub(super) const fn config(&self) -> ListenerConfig {
         let framing = self.framing.with_line_route(self.route);
-        ListenerConfig { framing, wants_hello: self.wants_hello, connections_max: self.connections_max }
+        let wants_hello = self.wants_hello || self.has_users;
+        ListenerConfig {
+            framing,
+            wants_hello,
+            has_users: self.has_users,
+            connections_max: self.connections_max,
+        }
     }
 
     /// With these probes.
@@ -222,6 +241,7 @@ pub struct Builder {
     pub(super) pin: bool,
     pub(super) workers: Option<(u16, usize)>,
     pub(super) labels: Vec<RouteLabel>,
+    pub(super) users: Arc<Users>,
 }
 
 impl Builder {
@@ -242,6 +262,7 @@ impl Builder {
             pin: false,
             workers: None,
             labels: Vec::new(),
+            users: Arc::default(),
         }
     }
 
@@ -342,6 +363,13 @@ impl Builder {
     pub fn label_routes(mut self, routes: RangeInclusive<u16>, service: &str) -> Builder {
         let (first, last) = (*routes.start(), *routes.end());
         self.labels.push(RouteLabel { first, last, service: service.into() });
+        self
+    }
+
+    /// Who may come in on listeners that [want users](Listener::wants_users). Default: nobody.
+    #[must_use]
+    pub fn users(mut self, users: impl Into<Arc<Users>>) -> Builder {
+        self.users = users.into();
         self
     }
 

@@ -117,6 +117,7 @@ where
             peers: group.mailboxes().cloned().collect(),
             workers: Arc::clone(&workers),
             quotas: Arc::clone(&quotas),
+            users: Arc::clone(&builder.users),
             seats: Arc::clone(group.seats(shard).expect("one for each loop")),
             board: Arc::clone(&boards[usize::from(shard)]),
         };

@@ -6,6 +6,7 @@ use super::{Capacity, DrainReport, Error, LoopState};
 use crate::base::limits::{DEADLINE_MS_MAX, MAILBOX_COMMANDS};
 use crate::base::text::panic_text;
 use crate::base::{ConnId, Token};
+use crate::identity::Users;
 use crate::mailbox::{Command, Mailbox, Whom};
 use crate::metrics::{ShardMetrics, Snapshot};
 use crate::net::{Endpoint, Held};
@@ -20,6 +21,9 @@ use tracing::{error, warn};
 
 /// How long to wait before a command is left again at a loop whose mailbox was full.
 pub(super) const FULL_PAUSE: Duration = Duration::from_millis(1);
+
+/// How long a full mailbox is waited for when the users are replaced.
+const USERS_WAIT: Duration = Duration::from_secs(1);
 
 /// How long loops are waited for that are in a turn. On a busy host, each try may cost a reader with a low priority
 /// milliseconds.
@@ -342,6 +346,29 @@ impl Handle {
         let token = Token { generation: id.generation, slot: id.slot };
         let posted = mailbox.post(command(token));
         posted.map_err(|_| Unreached::Full { shard: id.shard, limit: MAILBOX_COMMANDS })
+    }
+
+    /// Replaces the users, in every loop. Connections of a user that is gone, or whose token or certificate is another
+    /// one now, are ended with GOAWAY UNAUTHENTICATED; the others have their new permissions from their next message on.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreached::Full`] for the first loop that has taken no command for a second; the others have been told. Call
+    /// it again.
+    pub fn set_users(&self, users: impl Into<Arc<Users>>) -> Result<(), Unreached> {
+        let users = users.into();
+        let until = Instant::now() + USERS_WAIT;
+        let mut untold: Vec<(u16, _)> = (0..).zip(self.shared.group.mailboxes()).collect();
+        loop {
+            untold.retain(|(_, mailbox)| mailbox.post(Command::Users(Arc::clone(&users))).is_err());
+            match untold.first() {
+                None => return Ok(()),
+                Some((shard, _)) if Instant::now() >= until => {
+                    return Err(Unreached::Full { shard: *shard, limit: MAILBOX_COMMANDS });
+                }
+                Some(_) => std::thread::sleep(FULL_PAUSE),
+            }
+        }
     }
 
     /// Begins to drain: no more connections, what was received is answered, every connection ends in order; those

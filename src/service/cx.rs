@@ -3,6 +3,7 @@
 use super::effects::{Effect, Effects, EffectsFull};
 use super::{Frame, Later};
 use crate::base::{ConnId, Rng, Time};
+use crate::identity::User;
 use crate::mailbox::{Mailbox, Ticket, Whom};
 use crate::wire::{Control, Crc, Extension, Status};
 use bytes::Bytes;
@@ -39,6 +40,13 @@ impl Cx<'_> {
     /// The connection. In `on_start`, `on_timer` and `on_publish`, which belong to none, it names nobody.
     pub const fn id(&self) -> ConnId {
         self.id
+    }
+
+    /// Who the connection's peer has proved to be, on a listener with users; `None` elsewhere, and for a connection that
+    /// this server dialed. It may change while the connection lasts: users can be
+    /// [replaced](crate::server::Handle::set_users).
+    pub fn user(&self) -> Option<&User> {
+        if self.id.generation == 0 { None } else { self.effects.people.user(self.id.slot) }
     }
 
     /// Chance that a simulation can replay. Not for secrets.

@@ -39,6 +39,8 @@ pub(crate) struct Desk {
     hold_bytes_max: usize,
     /// Why a HELLO was refused, in the service's words.
     pub(crate) refusal: Option<Cow<'static, str>>,
+    /// How long who was refused is asked to wait, in milliseconds.
+    pub(crate) reconnect_after_ms: u32,
     credits: usize,
     next_serial: u64,
 }
@@ -70,6 +72,7 @@ impl Desk {
             held_bytes: 0,
             hold_bytes_max: 0,
             refusal: None,
+            reconnect_after_ms: 0,
             credits: LATERS_PER_SHARD,
             next_serial: Ticket::SERIALS_FROM,
         }

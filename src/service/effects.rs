@@ -9,6 +9,7 @@
 
 use crate::base::limits::{EFFECT_BYTES_MAX, EFFECTS_WAITING_MAX, TIMERS_PER_SHARD};
 use crate::base::{ConnId, Time};
+use crate::identity::People;
 use crate::mailbox::{Ticket, Whom};
 use crate::wire::{Control, Crc, Extension, Header, Status, frame};
 use bytes::Bytes;
@@ -99,6 +100,8 @@ pub(crate) struct Effects {
     servers: HashMap<ConnId, Load>,
     /// What may wait for one of them.
     server_bytes_max: usize,
+    /// Who the loop's connections are. Here, since callbacks ask for it.
+    pub(crate) people: People,
 }
 
 impl Effects {
@@ -113,12 +116,18 @@ impl Effects {
             timers: BinaryHeap::new(),
             armed: 0,
             refused: 0,
+            people: People::default(),
         }
     }
 
     /// So many bytes may wait for each dialed server from now on.
     pub(crate) const fn set_server_bytes_max(&mut self, bytes: usize) {
         self.server_bytes_max = bytes;
+    }
+
+    /// Asked for by callbacks of a loop with these people.
+    pub(crate) fn among(self, people: People) -> Effects {
+        Effects { people, ..self }
     }
 
     #[inline]

@@ -40,6 +40,7 @@ use crate::wire::{ClientId, Extension, Hello, Status, Welcome};
 use bytes::Bytes;
 use std::any::Any;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// A server's behaviour.
 #[diagnostic::on_unimplemented(
@@ -137,7 +138,7 @@ pub enum AfterPanic {
 }
 
 /// Where a connection comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// Its address; IPv4 peers of an IPv6 listener are told as IPv4.
     pub address: Address,
@@ -145,6 +146,9 @@ pub struct Peer {
     pub proxied_by: Option<Address>,
     /// Who began.
     pub origin: Origin,
+    /// The name in its client certificate, if it showed one that was verified. On a listener with users,
+    /// [`Cx::user`] says who that is.
+    pub certificate: Option<Arc<str>>,
 }
 
 /// Who began a connection.

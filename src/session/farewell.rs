@@ -48,22 +48,25 @@ pub struct Leave {
     pub status: Option<Status>,
     /// And in words.
     pub text: Text,
+    /// How long it is asked to wait before it connects again, in milliseconds.
+    pub reconnect_after_ms: u32,
 }
 
 impl Leave {
     /// With the status that belongs to the reason.
     pub fn new(why: CloseReason, text: &str) -> Leave {
-        Leave { why, status: status_of(why), text: Text::of(format_args!("{text}")) }
+        Leave { why, status: status_of(why), text: Text::of(format_args!("{text}")), reconnect_after_ms: 0 }
     }
 }
 
 /// Appends the last words; nothing where the peer has no use for any.
 pub fn farewell(out: &mut Vec<u8>, crc: &Crc, protocol: Protocol, leave: &Leave) {
-    let Leave { why, status: Some(status), text } = leave else { return };
+    let Leave { why, status: Some(status), text, reconnect_after_ms } = leave else { return };
     let (why, status, text) = (*why, *status, text.as_str());
+    let reconnect_after_ms = *reconnect_after_ms;
     match protocol {
         Protocol::Frame if why == CloseReason::TlsOnPlain => out.extend_from_slice(&TLS_ALERT),
-        Protocol::Frame => Control::GoAway { status, reconnect_after_ms: 0, text }.encode(out, crc),
+        Protocol::Frame => Control::GoAway { status, reconnect_after_ms, text }.encode(out, crc),
         Protocol::Bare => {}
         Protocol::Line => farewell_line(out, status, why, text),
     }

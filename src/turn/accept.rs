@@ -241,10 +241,16 @@ impl<S: Service, I: Io> Turn<S, I> {
         }
         let listener = u8::try_from(listener).expect("a server has at most 255 listeners");
         let id = ConnId { shard: self.shard, generation: token.generation, slot };
+        let certificate = io.certificate(&stream);
+        let form = self.accepting[usize::from(listener)].form;
+        if self.listeners[usize::from(form)].has_users {
+            self.shared.effects.people.enter(slot, address, certificate.clone());
+        }
         let mut cx = self.shared.cx(id);
-        let peer = Peer { address, proxied_by, origin: Origin::Accepted { listener } };
+        let peer = Peer { address, proxied_by, origin: Origin::Accepted { listener }, certificate };
         let Ok(conn) = catch_unwind(AssertUnwindSafe(|| self.service.on_open(&peer, &mut cx))) else {
             self.shared.note_panic();
+            self.shared.effects.people.leave(slot);
             io.close(stream);
             self.give_places_back(listener.into(), address);
             return;
@@ -256,7 +262,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             stream,
             generation: token.generation,
             address: PeerAddress::of(address),
-            listener: self.accepting[usize::from(listener)].form,
+            listener: form,
             flags,
             pauses: Pauses::default(),
             drain_reads: 0,

@@ -7,6 +7,9 @@
 //! answered, failed, silenced or deferred when the batch goes on. Never: a socket.
 
 mod control;
+mod user;
+
+pub(super) use user::REMOVED;
 
 use super::{Io, ListenerConfig, Shared, label_of};
 use crate::base::limits::{BATCH_US_MAX, FRAMES_PER_BATCH, FRAMES_PER_CLOCK_READ};
@@ -64,6 +67,8 @@ pub(super) struct State {
     pub(super) is_timed: bool,
     /// Requests beyond the rate are refused.
     pub(super) is_metered: bool,
+    /// There are routes that its user may not use.
+    pub(super) is_restricted: bool,
     /// Messages are not simply started: one of the last three, or they are what a dialed server says.
     pub(super) is_unusual: bool,
 }
@@ -167,7 +172,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
                 Step::Message { to, block, payload, is_special, used } => {
                     self.hand = (at, at + used);
                     let is_unusual = is_special || self.state.is_unusual;
-                    if !is_unusual || self.is_started(input, source) {
+                    if !is_unusual || self.is_started(input, source, is_special) {
                         let protocol = self.framing.protocol;
                         let frame =
                             Frame { header: to.header(), protocol, source, start: at, used, block, payload };
@@ -239,8 +244,11 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
     /// The message in hand is not simply started. False if it was taken care of here.
     #[cold]
     #[inline(never)]
-    fn is_started(&mut self, input: &[u8], source: Source) -> bool {
+    fn is_started(&mut self, input: &[u8], source: Source, is_special: bool) -> bool {
         let (start, end) = self.hand;
+        if self.state.is_restricted && !is_special && self.is_only_restricted(&input[start..end]) {
+            return true;
+        }
         let step = self.framing.next(&input[start..end], 0, self.shared.desk.outbox.crc());
         let Step::Message { to, block, payload, used, .. } = step else { return true };
         let protocol = self.framing.protocol;
@@ -292,14 +300,16 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
         if let Some((from, label)) = self.timed_from.take() {
             self.shared.metrics.handled(label, self.io.now().since_us(from));
             self.state.is_timed = false;
-            let State { is_leaving, is_metered, .. } = self.state;
-            self.state.is_unusual = is_leaving || is_metered || self.framing.role == Role::Client;
+            let State { is_leaving, is_metered, is_restricted, .. } = self.state;
+            self.state.is_unusual =
+                is_leaving || is_metered || is_restricted || self.framing.role == Role::Client;
         }
     }
 
     /// What is left of a request's deadline, or why it is refused.
     #[expect(clippy::result_large_err, reason = "a text on the stack, on the cold path")]
     fn look_closer(&self, frame: Frame<'_>) -> Result<Option<u32>, (Status, Text)> {
+        self.check_permission(frame.route())?;
         if self.state.is_leaving {
             return Err((Status::DRAINING, Text::of(format_args!("{}", self.shared.why_draining().1))));
         }

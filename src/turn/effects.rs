@@ -154,6 +154,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             why: CloseReason::ClosedByService,
             status: Some(status),
             text: Text::of(format_args!("{text}")),
+            reconnect_after_ms: 0,
         };
         let mut visit = self.begin_visit(io, slot);
         visit.note(Happened::ClosedByService, status.code().into());
@@ -257,7 +258,8 @@ impl<S: Service, I: Io> Turn<S, I> {
         self.shared.metrics.add(Counter::Dialed, 1);
         let token = Token { generation: self.take_generation(), slot: slot_of(self.table.vacant_key()) };
         let id = ConnId { shard: self.shard, generation: token.generation, slot: token.slot };
-        let peer = Peer { address: Address::Ip(to), proxied_by: None, origin: Origin::Dialed { tag } };
+        let origin = Origin::Dialed { tag };
+        let peer = Peer { address: Address::Ip(to), proxied_by: None, origin, certificate: None };
         self.shared.effects.server_dialed(id);
         let mut cx = self.shared.cx(id);
         let Ok(mut conn) = catch_unwind(AssertUnwindSafe(|| self.service.on_open(&peer, &mut cx))) else {

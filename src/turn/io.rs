@@ -8,6 +8,7 @@ use crate::base::{Address, Time, Token};
 use crate::wire::ProxySource;
 use core::net::SocketAddr;
 use std::io::{self, IoSlice, IoSliceMut};
+use std::sync::Arc;
 
 /// What a turn may ask of the world. No call blocks.
 pub trait Io {
@@ -72,6 +73,13 @@ pub trait Io {
     /// A drain begins: gives one newcomer after the other that is through now, and closes those that are not. From here
     /// on none is [kept](Accepted::Kept).
     fn clear_entrance(&mut self) -> Option<(Self::Stream, Entered, u32)> {
+        None
+    }
+
+    /// The name in the client certificate of a newcomer, if it showed one that was verified. Asked once, when it is
+    /// taken in.
+    fn certificate(&self, stream: &Self::Stream) -> Option<Arc<str>> {
+        let _ = stream;
         None
     }
 

@@ -26,6 +26,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             self.inspection = Some(Scan::new(inquiry));
         }
         self.take_terms();
+        self.review_users(io);
         for _ in 0..LETTERS_PER_TURN {
             // At every ring: the letter that tells of newcomers may have found no place.
             let newcomer = io.take_handed();
@@ -53,6 +54,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             Command::Send { to, bytes, whom } => self.deliver(io, to, whom, Said::Shared(bytes)),
             Command::Close { to, status, text } => self.end_connection(io, to, status, &text),
             Command::Publish(bytes) => self.publish_here(&bytes),
+            Command::Users(users) => self.replace_users(users),
             // Newcomers are taken at every ring, and this was one.
             Command::Arrived => {}
         }

@@ -36,6 +36,7 @@ mod quotas;
 mod seats;
 mod shared;
 mod timers;
+mod users;
 mod visit;
 mod wheel;
 
@@ -56,6 +57,7 @@ use crate::base::planted::{Bug, is_planted};
 use crate::base::time::whole_ms;
 use crate::base::{CloseReason, ConnId, Ms, Rate, Rng, Time, Token};
 use crate::buffer::{Side, Spares};
+use crate::identity::{People, Users};
 use crate::mailbox::{Happened, Mailbox};
 use crate::metrics::{Counter, Gauge, Recorder, ShardMetrics, Timing};
 use crate::service::{AfterPanic, Desk, Effects, NoWorkers, Service, Workers};
@@ -85,12 +87,14 @@ pub struct ListenerConfig {
     pub wants_hello: bool,
     /// The most connections that it may have, on all loops together; `None` for as many as the server has.
     pub connections_max: Option<u32>,
+    /// Whether a peer must be one of the [users](TurnConfig::users); then `wants_hello` is set, too.
+    pub has_users: bool,
 }
 
 impl ListenerConfig {
     /// Open to everybody.
     pub const fn new(framing: Framing) -> ListenerConfig {
-        ListenerConfig { framing, wants_hello: false, connections_max: None }
+        ListenerConfig { framing, wants_hello: false, has_users: false, connections_max: None }
     }
 }
 
@@ -123,6 +127,8 @@ pub struct TurnConfig {
     pub workers: Arc<dyn Workers>,
     /// Where it finds what it is to go by from then on.
     pub board: Arc<Board>,
+    /// Who may come in on listeners with users.
+    pub users: Arc<Users>,
 }
 
 impl TurnConfig {
@@ -144,6 +150,7 @@ impl TurnConfig {
             seats: Arc::new(Seats::new(connections_max)),
             workers: Arc::new(NoWorkers),
             board: Arc::default(),
+            users: Arc::default(),
         }
     }
 }
@@ -239,7 +246,8 @@ impl<S: Service, I: Io> Turn<S, I> {
                 journal: Journal::default(),
                 history: History::new(),
                 desk,
-                effects: Effects::new(server_bytes_max(&config.limits)),
+                effects: Effects::new(server_bytes_max(&config.limits))
+                    .among(People::new(config.users, config.seed)),
                 mailbox: config.mailbox,
                 heartbeat_ms: config.limits.heartbeat.map_or(0, whole_ms),
                 stall_us: u64::try_from(config.limits.stall.as_micros()).unwrap_or(u64::MAX),
@@ -259,6 +267,7 @@ impl<S: Service, I: Io> Turn<S, I> {
                 drain_until: None,
                 spread: drain::Spread::new(config.seed),
                 panics: 0,
+                users_reviewed: None,
             },
             listeners,
             accepting,
@@ -544,6 +553,7 @@ impl<S: Service, I: Io> Turn<S, I> {
                     self.shared.note_panic();
                 }
             }
+            self.shared.effects.people.leave(slot);
             io.close(entry.stream);
             self.shared.metrics.buried(self.shared.place_of(entry.listener));
             if usize::from(entry.listener) == self.accepting.len() {

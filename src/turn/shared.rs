@@ -67,6 +67,8 @@ pub(super) struct Shared {
     pub(super) spread: Spread,
     /// Panics caught and not yet told to the service.
     pub(super) panics: u32,
+    /// The next slot to be looked at since the users were replaced.
+    pub(super) users_reviewed: Option<u32>,
 }
 
 impl Shared {

@@ -178,6 +178,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             is_leaving,
             is_timed,
             is_metered,
+            is_restricted: false,
             is_unusual: is_leaving || is_timed || is_metered || framing.role == Role::Client,
         };
         // Nobody's are there, so theirs change places.

@@ -105,6 +105,15 @@ impl Client {
         Client::over(TcpStream::connect_timeout(&address, PATIENCE).expect("the server listens"))
     }
 
+    /// A client at another address of loopback.
+    #[track_caller]
+    pub fn connect_from(own: [u8; 4], address: SocketAddr) -> Client {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from((own, 0)).into()).expect("an address of loopback");
+        socket.connect_timeout(&address.into(), PATIENCE).expect("the server listens");
+        Client::over(socket.into())
+    }
+
     /// A client whose kernel takes little that it does not read.
     #[track_caller]
     pub fn connect_narrow(address: SocketAddr, receive_bytes: usize) -> Client {

@@ -52,6 +52,8 @@ pub struct Pipe {
     /// Writes that took something.
     pub writes: u32,
     pub token: Option<Token>,
+    /// The name in the client certificate that it has shown.
+    certificate: Option<Arc<str>>,
     ready: Readiness,
     has_event: bool,
 }
@@ -127,6 +129,10 @@ impl Io for Hand {
 
     fn take_handed(&mut self) -> Option<(usize, Entered, u32)> {
         None
+    }
+
+    fn certificate(&self, stream: &usize) -> Option<Arc<str>> {
+        self.pipes[*stream].certificate.clone()
     }
 
     fn read(&mut self, stream: &mut usize, into: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
@@ -226,6 +232,7 @@ impl<S: Service + 'static> Rig<S> {
             is_closed: false,
             writes: 0,
             token: None,
+            certificate: None,
             ready: Readiness::default(),
             has_event: false,
         });
@@ -236,6 +243,14 @@ impl<S: Service + 'static> Rig<S> {
     /// A client whose socket takes `room` bytes at first; it is accepted.
     pub fn connect(&mut self, room: usize) -> usize {
         let pipe = self.pipe(room);
+        self.again(pipe);
+        pipe
+    }
+
+    /// A client that has shown a certificate with this name.
+    pub fn connect_certified(&mut self, name: &str) -> usize {
+        let pipe = self.pipe(usize::MAX);
+        self.io.pipes[pipe].certificate = Some(name.into());
         self.again(pipe);
         pipe
     }

@@ -122,6 +122,12 @@ pub(in crate::cli) struct Connect {
         hide_short_help = true
     )]
     pub(in crate::cli) impair: String,
+    /// Say HELLO first, with the token in this file [default: $TIDEGATE_TOKEN]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    pub(in crate::cli) token_file: Option<PathBuf>,
+    /// The same, with this token
+    #[arg(long, value_name = "TEXT", hide_short_help = true, conflicts_with = "token_file")]
+    pub(in crate::cli) token: Option<String>,
     /// Addresses of this host to connect from
     #[arg(long, value_name = "A,B", value_delimiter = ',', hide_short_help = true)]
     pub(in crate::cli) source: Vec<IpAddr>,

@@ -6,6 +6,7 @@
 pub(super) use super::flags::Options;
 use super::flags::{Arrive, Expected};
 use crate::base::limits::LINE_BYTES_DEFAULT;
+use crate::cli::token;
 use crate::load::condition::Condition;
 use crate::load::plan::{
     CONNECTIONS_MAX, Expect, IN_FLIGHT_MAX, Impairment, Life, Plan, THREADS_MAX, Talk, Traffic,
@@ -72,6 +73,12 @@ impl Options {
                 churn: ten_ms("--churn", connect.churn)?,
                 storm: ten_ms("--storm", connect.storm)?,
                 sources,
+                token: match self.request.lines {
+                    true => None,
+                    false => {
+                        token::given(connect.token.as_deref(), connect.token_file.as_deref())?.map(Into::into)
+                    }
+                },
             },
             impaired: impaired(&connect.impair)?,
             warmup: load.warmup,

@@ -12,10 +12,12 @@
 
 mod ask;
 mod token;
+mod users;
 mod watch;
 
 pub(super) use ask::{Options, run};
 pub(super) use token::Token;
+pub(super) use users::People;
 pub(super) use watch::{look_after, stamps};
 
 use super::logs;
@@ -51,7 +53,7 @@ pub(super) struct Prepared {
     /// What is otherwise, for people: a line's worth, without a secret.
     pub(super) what: ReloadedValue,
     /// Puts it into effect. Can't fail.
-    pub(super) apply: Box<dyn FnOnce()>,
+    pub(super) apply: Box<dyn FnOnce(&Handle)>,
 }
 
 /// Reads the configuration of a running server anew.
@@ -173,7 +175,7 @@ impl Engine {
                 Ok(applied) => (report.generation, report.behind) = (applied.generation, applied.behind),
                 Err(error) => return refused(format!("{error}\n")),
             }
-            prepared.into_iter().for_each(|one| (one.apply)());
+            prepared.into_iter().for_each(|one| (one.apply)(handle));
         }
         let config = &plan.loaded.config;
         if plan.live().any(|changed| changed.key == "log.level") {

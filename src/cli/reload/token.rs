@@ -6,6 +6,7 @@ use super::super::admin;
 use super::{Prepared, Reloadable};
 use crate::config::Config;
 use crate::control::{AdminChange, ReloadedValue, Settings};
+use crate::server::Handle;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -43,7 +44,7 @@ impl Reloadable for Token {
         };
         let change = AdminChange::new().token(token.clone()).map_err(|error| error.to_string())?;
         let (settings, now) = (self.port.clone(), Arc::clone(&self.now));
-        let apply = Box::new(move || {
+        let apply = Box::new(move |_: &Handle| {
             settings.apply(change);
             *now.lock().unwrap_or_else(PoisonError::into_inner) = token;
         });

@@ -47,6 +47,15 @@ pub(super) static LISTENER: &[Key] = &[
         why: "A client of a few lines needs no HELLO.",
     },
     Key {
+        name: "users",
+        only: Only::All,
+        kind: Kind::Choice(&["off", "required"]),
+        default: Some(Value::Word("off")),
+        meaning: "\"required\": every peer must be a [[user]]: its first frame is a HELLO with a user's token, unless its \
+                  client certificate is a user's. Who is nobody is told UNAUTHENTICATED and closed.",
+        why: "Who reaches the port may use it, until there are users.",
+    },
+    Key {
         name: "max_payload",
         only: Only::Frames,
         kind: Kind::Size { least: 0, most: PAYLOAD_BYTES_MAX as u64, word: None },

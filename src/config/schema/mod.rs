@@ -7,6 +7,7 @@ mod limits;
 mod listener;
 mod process;
 mod timeouts;
+mod user;
 
 use super::value::Value;
 use crate::base::limits::{DEADLINE_MS_MAX, KEEPALIVE_SECONDS_MAX};
@@ -15,6 +16,8 @@ use listener::LISTENER;
 use process::{ADMIN, LOG, SERVER};
 use std::time::Duration;
 use timeouts::{KEEPALIVE, TIMEOUTS};
+pub use user::Form;
+use user::USER;
 
 /// A table of the configuration.
 #[derive(Debug)]
@@ -122,6 +125,8 @@ pub enum Kind {
     Account,
     /// One route, or the first and the last of a range.
     Headers,
+    /// A text of this form.
+    Form(Form),
 }
 
 impl Section {
@@ -191,7 +196,7 @@ const fn deadline(word: Option<&'static str>) -> Kind {
 const KEEPALIVE_TIME_MAX: Duration = Duration::from_secs(KEEPALIVE_SECONDS_MAX);
 
 /// All tables, in the order in which they are shown.
-pub static SECTIONS: [Section; 9] = [
+pub static SECTIONS: [Section; 10] = [
     Section {
         name: "",
         is_list: false,
@@ -217,6 +222,13 @@ pub static SECTIONS: [Section; 9] = [
         is_list: true,
         about: "Which built-in service answers which routes. A route that nobody serves is answered NO_ROUTE.",
         keys: &ROUTE,
+    },
+    Section {
+        name: "user",
+        is_list: true,
+        about: "Who may come in on listeners with `users = \"required\"`. docs/IDENTITY.md describes it. Users may also be \
+                in a file of their own, `users_file`.",
+        keys: USER,
     },
     Section {
         name: "limits",

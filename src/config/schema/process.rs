@@ -79,6 +79,15 @@ pub(super) static SERVER: &[Key] = &[
                   connection refused: `tidegate upgrade` asks there. Only this user and root may. Empty: none.",
         why: "There is no directory for it that every host has; docs/OPERATIONS.md says how to use it.",
     },
+    Key {
+        name: "users_file",
+        only: Only::All,
+        kind: Kind::Path,
+        default: Some(Value::Text(Cow::Borrowed(""))),
+        meaning: "A file with more [[user]] tables and nothing else, so that it can be kept from whoever may read this one. \
+                  Empty: there is none.",
+        why: "Nobody is let in whom nobody has named.",
+    },
 ];
 
 pub(super) static ADMIN: &[Key] = &[

@@ -73,6 +73,11 @@ pub(super) const fn of_counter(counter: Counter) -> Option<Place> {
         Counter::EntranceDrained => Place::among(&ENTRANCE_CLOSED, "reason", "drained"),
         Counter::EntranceFailed => Place::among(&ENTRANCE_CLOSED, "reason", "failed"),
         Counter::Welcomed => Place::alone(&WELCOMED),
+        Counter::HellosFailed => Place::among(&HELLOS_REFUSED, "cause", "unknown"),
+        Counter::HellosThrottled => Place::among(&HELLOS_REFUSED, "cause", "throttled"),
+        Counter::FailuresForgotten => Place::alone(&FAILURES_FORGOTTEN),
+        Counter::Forbidden => Place::alone(&REQUESTS_FORBIDDEN),
+        Counter::UsersRemoved => Place::alone(&USERS_REMOVED),
         Counter::BytesIn => Place::alone(&RECEIVED_BYTES),
         Counter::BytesOut => Place::alone(&SENT_BYTES),
         Counter::BytesLingered => Place::alone(&LINGERED_BYTES),
@@ -257,6 +262,16 @@ families! {
         "Connections of each listener, and of all that were dialed.");
     LISTENER_ACCEPTED = counter("tidegate_listener_accepted", "Connections taken in by each listener.");
     WELCOMED = counter("tidegate_hellos_welcomed", "Peers that were welcomed after a HELLO.");
+    HELLOS_REFUSED = counter("tidegate_hellos_refused",
+        "HELLOs on listeners with users that were refused: unknown (no user has that token or certificate), throttled (too \
+         many from that address had failed, so it was not looked at).");
+    FAILURES_FORGOTTEN = counter("tidegate_hello_failures_forgotten",
+        "Addresses whose failed HELLOs are counted no more, because others needed their places. A rate of these means guesses \
+         from thousands of addresses.");
+    REQUESTS_FORBIDDEN = counter("tidegate_requests_forbidden",
+        "Requests answered FORBIDDEN, since their user may not use the route. They are among those that failed.");
+    USERS_REMOVED = counter("tidegate_users_removed",
+        "Connections ended because their user, its token or its certificate is not known any more.");
 
     RECEIVED_BYTES = counter("tidegate_received", "Bytes read from sockets.").bytes();
     SENT_BYTES = counter("tidegate_sent", "Bytes that sockets took.").bytes();

@@ -13,7 +13,7 @@ use crate::base::Rng;
 use crate::net;
 use mio::{Interest, Token};
 use std::cmp::Reverse;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::sync::atomic::Ordering;
 
 /// How long to wait after a failure to connect, at first and at most, in nanoseconds.
@@ -85,7 +85,11 @@ impl Worker<'_> {
                 self.record.tally.established += 1;
                 self.shared.established.fetch_add(1, Ordering::Relaxed);
                 self.record.tally.connect.record(now - conn.since, 1);
-                self.probe(at, now);
+                if self.greet(at) {
+                    self.probe(at, now);
+                } else {
+                    self.lose(at, now, Trouble::Closed);
+                }
             }
             Err(error) => {
                 self.connecting -= 1;
@@ -93,6 +97,14 @@ impl Worker<'_> {
                 self.not_connected(at, &error, now);
             }
         }
+    }
+
+    /// Says who it is, if it is to. False if a fresh socket does not take that much.
+    fn greet(&mut self, at: usize) -> bool {
+        let Some(token) = &self.plan.life.token else { return true };
+        let hello = token.hello();
+        let stream = self.conns[at].stream.as_mut();
+        stream.is_some_and(|stream| stream.write(&hello).is_ok_and(|bytes| bytes == hello.len()))
     }
 
     #[cold]

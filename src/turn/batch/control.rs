@@ -21,9 +21,16 @@ const VERSION: u8 = 1;
 const SERVER_ID: &str = "tidegate";
 
 impl<S: Service, I: Io> Batch<'_, S, I> {
-    /// On a listener that wants a HELLO: whether the first message is something else.
+    /// On a listener that wants a HELLO, or users: whether the first message is something else, or its user is gone.
     #[cold]
-    pub(super) fn check_first(&self, input: &[u8]) -> Option<Stop> {
+    pub(super) fn check_first(&mut self, input: &[u8]) -> Option<Stop> {
+        if self.listener.has_users {
+            match self.recognise() {
+                Ok(true) => return None,
+                Ok(false) => {}
+                Err(why) => return Some(Stop::Fault(why)),
+            }
+        }
         if self.greeting.is_some() {
             return None;
         }
@@ -79,6 +86,9 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
         let is_understood = extension.is_none_or(|extension| extension.unsupported.is_none());
         if hello.version < VERSION || hello.tlvs.critical().is_some() || !is_understood {
             return Err(CloseReason::NoCommonVersion);
+        }
+        if self.listener.has_users {
+            self.identify(hello)?;
         }
         let id = self.id;
         // Caught here, since whoever could not be judged is not let in, nor anything behind its greeting.

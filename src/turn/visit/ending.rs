@@ -40,7 +40,8 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         } else {
             self.framing().explain(why, at, 0, self.shared.desk.outbox.crc())
         };
-        self.take_leave(Leave::new(why, text.as_str()));
+        let reconnect_after_ms = std::mem::take(&mut self.shared.desk.reconnect_after_ms);
+        self.take_leave(Leave { reconnect_after_ms, ..Leave::new(why, text.as_str()) });
     }
 
     /// Its end is decided now, if it was not before: what it waits for at this moment may tell why.
