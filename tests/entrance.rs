@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use support::client::{Client, DRAINING, ECHO, OVERLOADED, RECEIVED, frame};
-use support::serving::{Neighbour, Serving};
+use support::serving::{Gate, Neighbour, Serving};
 use support::wait_until;
 use tidegate::base::Network;
 use tidegate::base::limits::{LOBBY_MAX, Limits};
@@ -301,6 +301,33 @@ fn a_drain_keeps_nobody_waiting_at_the_entrance() {
     let report = serving.join();
     assert!(report.is_clean(), "{report}");
     assert!(began.elapsed() < Duration::from_secs(4), "nobody waited for the entrance's deadline");
+}
+
+/// Those that wait in the kernel's queue when the drain begins: who has sent its header and a request was received.
+#[test]
+fn a_drain_answers_who_is_complete_in_the_queue() {
+    let gate = Gate::default();
+    let serving = Serving::gated(trusting("127.0.0.0/8").shards(1), &gate);
+    let mut first = Client::connect(serving.handle.local_addrs()[1].ip().expect("TCP"));
+    first.request(ECHO, b"slow");
+    gate.wait_for_handler();
+    let mut complete: Vec<Client> = (0..3).map(|_| serving.connect()).collect();
+    for client in &mut complete {
+        client.send(&[LINE, &frame(ECHO, b"received")].concat());
+    }
+    let mut silent = serving.connect();
+    serving.handle.drain(Duration::from_secs(20));
+    gate.open();
+    first.expect(ECHO, b"slow");
+    first.expect_goaway(DRAINING);
+    for client in &mut complete {
+        client.expect(ECHO, b"received");
+        client.expect_goaway(DRAINING);
+    }
+    expect_closed(&mut silent);
+    drop((first, complete));
+    let report = serving.join();
+    assert!(report.is_clean(), "{report}");
 }
 
 /// One loop listens at a path, and deals newcomers before they have said anything.
