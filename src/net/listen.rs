@@ -197,3 +197,38 @@ fn probe(socket: &Socket, keepalive: Option<Keepalive>) -> io::Result<()> {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::{Taken, take};
+    use std::net::{Ipv4Addr, TcpStream};
+
+    /// What is set on the second descriptor is what newcomers of the first have.
+    #[test]
+    fn newcomers_have_the_probes_that_were_set_last() {
+        let endpoint = Endpoint::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let listener = listen(&endpoint, &ListenOptions::default()).expect("a free port");
+        let at = listener.ip().expect("it is bound").expect("TCP");
+        let held = listener.hold().expect("a descriptor");
+        let short = Keepalive { idle: Duration::from_secs(77), ..Keepalive::default() };
+        for (keepalive, want) in [
+            (None, (false, None)),
+            (Some(short), (true, Some(Duration::from_secs(77)))),
+            (None, (false, None)),
+        ] {
+            held.set_keepalive(keepalive).expect("a plain option");
+            let _client = TcpStream::connect(at).expect("it listens");
+            let stream = std::iter::repeat_with(|| take(&listener)).find_map(|taken| match taken {
+                Taken::Stream(stream, _) => Some(stream),
+                Taken::Nothing | Taken::Aborted => None,
+                Taken::Exhausted(error) | Taken::Failed(error) => panic!("{error}"),
+            });
+            let stream = stream.expect("it was connected");
+            let socket = SockRef::from(&stream);
+            let has = socket.keepalive().expect("an option");
+            let idle = has.then(|| socket.tcp_keepalive_time().expect("an option"));
+            assert_eq!((has, idle), want);
+        }
+    }
+}
