@@ -47,7 +47,7 @@ fn limits_that_cannot_be_change_nothing() {
             (serving.handle.limits(), serving.handle.capacity(), serving.handle.change_figures().generation);
         match (serving.handle.apply(change.clone()), refused) {
             (Ok(applied), None) => {
-                assert_eq!((applied.generation, applied.behind), (1, vec![]), "case: {name}")
+                assert_eq!((applied.generation, applied.behind), (1, vec![]), "case: {name}");
             }
             (Err(error @ Error::Limit { .. }), Some(words)) => {
                 assert!(error.to_string().contains(words), "case: {name}: {error}");

@@ -189,12 +189,15 @@ proptest! {
     }
 }
 
+/// A name, what is wanted, and what is told of it.
+type Case = (&'static str, String, &'static [(&'static str, When)]);
+
 #[test]
 fn every_kind_of_difference_is_told_in_these_words() {
     let one = "[[listener]]\naddress = \"127.0.0.1:7\"\n";
     let running = right(&format!("[server]\nshards = 1\n{one}[[route]]\nheaders = 1\nservice = \"echo\"\n"));
     #[rustfmt::skip]
-    let table: &[(&str, String, &[(&str, When)])] = &[
+    let table: &[Case] = &[
         ("nothing", format!("[server]\nshards = 1\n{one}[[route]]\nheaders = \"0x0001\"\nservice = \"echo\"\n"), &[]),
         ("a default that is written out", format!("[server]\nshards = 1\npin = false\n{one}[[route]]\nheaders = 1\nservice = \"echo\"\n"), &[]),
         ("one of each", format!("[server]\nshards = 2\nwatch = true\n{one}max_payload = \"1KiB\"\n[[route]]\nheaders = 1\nservice = \"flip\"\n[[route]]\nheaders = 2\nservice = \"ack\"\n"), &[

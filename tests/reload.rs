@@ -318,7 +318,7 @@ fn fifty_reloads_under_load_lose_no_reply_and_the_ledger_balances() {
     let neighbours: Vec<Neighbour> = (0..4).map(|_| Neighbour::of(server.process.frames)).collect();
     let text = |round: u32| {
         let (high, payload) = (64 + round % 7, 512 + round % 5);
-        let service = if round % 2 == 0 { "flip" } else { "ack" };
+        let service = if round.is_multiple_of(2) { "flip" } else { "ack" };
         file(
             "",
             &format!("max_payload = \"{payload}KiB\""),

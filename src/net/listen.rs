@@ -357,12 +357,13 @@ fn set_user_timeout(_socket: &Socket, _timeout: Duration) -> io::Result<()> {
     Ok(())
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::net::{Taken, take};
     use std::net::{Ipv4Addr, TcpStream};
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn connections_inherit_the_user_timeout() {
         for user_timeout in [None, Some(Duration::from_millis(12_345))] {
@@ -378,6 +379,34 @@ mod tests {
             let Taken::Stream(stream, _) = taken else { panic!("{taken:?}") };
             let got = SockRef::from(&stream).tcp_user_timeout().expect("Linux has it");
             assert_eq!(got, user_timeout);
+        }
+    }
+
+    /// What is set on the second descriptor is what newcomers of the first have.
+    #[test]
+    fn newcomers_have_the_probes_that_were_set_last() {
+        let endpoint = Endpoint::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let listener = listen(&endpoint, &ListenOptions::default()).expect("a free port");
+        let at = listener.ip().expect("it is bound").expect("TCP");
+        let held = listener.hold().expect("a descriptor").remove(0);
+        let short = Keepalive { idle: Duration::from_secs(77), ..Keepalive::default() };
+        for (keepalive, want) in [
+            (None, (false, None)),
+            (Some(short), (true, Some(Duration::from_secs(77)))),
+            (None, (false, None)),
+        ] {
+            held.set_keepalive(keepalive).expect("a plain option");
+            let _client = TcpStream::connect(at).expect("it listens");
+            let stream = std::iter::repeat_with(|| take(&listener)).find_map(|taken| match taken {
+                Taken::Stream(stream, _) => Some(stream),
+                Taken::Nothing | Taken::Aborted => None,
+                Taken::Exhausted(error) | Taken::Failed(error) => panic!("{error}"),
+            });
+            let stream = stream.expect("it was connected");
+            let socket = SockRef::from(&stream);
+            let has = socket.keepalive().expect("an option");
+            let idle = has.then(|| socket.tcp_keepalive_time().expect("an option"));
+            assert_eq!((has, idle), want);
         }
     }
 }

@@ -130,7 +130,7 @@ impl Engine {
             }
             Reloaded::Unchanged => info!(by, waiting_for_restart = waiting, "the configuration is unchanged"),
             Reloaded::Applied => {
-                info!(by, generation, waiting_for_restart = waiting, "the configuration is changed")
+                info!(by, generation, waiting_for_restart = waiting, "the configuration is changed");
             }
         }
         for ReloadedValue { key, old, new, takes_effect } in report.changed.iter().take(LOGGED_MAX) {
