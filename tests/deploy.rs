@@ -54,13 +54,43 @@ const KNOWN: &[(&str, &[&str])] = &[
     (
         "Service",
         &[
-            "Type", "ExecStart", "ExecReload", "WatchdogSec", "Restart", "RestartSec", "RestartPreventExitStatus",
-            "TimeoutStopSec", "KillMode", "LimitNOFILE", "DynamicUser", "RuntimeDirectory", "RuntimeDirectoryMode", "UMask",
-            "CapabilityBoundingSet", "NoNewPrivileges", "ProtectSystem", "ProtectHome", "ProtectClock",
-            "ProtectControlGroups", "ProtectHostname", "ProtectKernelLogs", "ProtectKernelModules",
-            "ProtectKernelTunables", "ProtectProc", "PrivateDevices", "PrivateTmp", "RestrictAddressFamilies",
-            "RestrictNamespaces", "RestrictRealtime", "RestrictSUIDSGID", "LockPersonality", "MemoryDenyWriteExecute",
-            "RemoveIPC", "SystemCallArchitectures", "SystemCallFilter", "SystemCallErrorNumber",
+            "Type",
+            "ExecStart",
+            "ExecReload",
+            "WatchdogSec",
+            "Restart",
+            "RestartSec",
+            "RestartPreventExitStatus",
+            "TimeoutStopSec",
+            "KillMode",
+            "LimitNOFILE",
+            "DynamicUser",
+            "RuntimeDirectory",
+            "RuntimeDirectoryMode",
+            "UMask",
+            "CapabilityBoundingSet",
+            "NoNewPrivileges",
+            "ProtectSystem",
+            "ProtectHome",
+            "ProtectClock",
+            "ProtectControlGroups",
+            "ProtectHostname",
+            "ProtectKernelLogs",
+            "ProtectKernelModules",
+            "ProtectKernelTunables",
+            "ProtectProc",
+            "PrivateDevices",
+            "PrivateTmp",
+            "RestrictAddressFamilies",
+            "RestrictNamespaces",
+            "RestrictRealtime",
+            "RestrictSUIDSGID",
+            "LockPersonality",
+            "MemoryDenyWriteExecute",
+            "RemoveIPC",
+            "SystemCallArchitectures",
+            "SystemCallFilter",
+            "SystemCallErrorNumber",
         ],
     ),
     ("Socket", &["ListenStream", "ReusePort", "Backlog", "NoDelay"]),
@@ -95,9 +125,12 @@ fn what_the_unit_starts_is_what_the_program_takes() {
     assert!(!one(&settings, "WatchdogSec").is_empty());
     // The runtime directory is the upgrade socket's.
     let config = read(CONFIG);
-    assert!(config.contains(&format!("upgrade = \"/run/{}/upgrade.sock\"", one(&settings, "RuntimeDirectory"))));
+    assert!(
+        config.contains(&format!("upgrade = \"/run/{}/upgrade.sock\"", one(&settings, "RuntimeDirectory")))
+    );
     // The default grace, and some time to end.
-    let (_, effective, _) = run(Command::new(BINARY).args(["check", "--print-effective"]).arg(root().join(CONFIG)));
+    let (_, effective, _) =
+        run(Command::new(BINARY).args(["check", "--print-effective"]).arg(root().join(CONFIG)));
     assert!(effective.contains("drain.grace = \"30s\""), "{effective}");
     assert_eq!(one(&settings, "TimeoutStopSec"), "40s");
 }
@@ -126,8 +159,13 @@ fn the_package_is_made_of_files_that_exist() {
     }
     let unit = settings(&read(UNIT));
     let config = one(&unit, "ExecStart").split_whitespace().last().expect("a configuration");
-    assert!(package.contains(&format!("conf-files = [\"{config}\"]")), "{config} is kept when the package is upgraded");
-    assert!(package.contains("unit-name = \"tidegate\"") && package.contains("unit-scripts = \"docs/deploy/\""));
+    assert!(
+        package.contains(&format!("conf-files = [\"{config}\"]")),
+        "{config} is kept when the package is upgraded"
+    );
+    assert!(
+        package.contains("unit-name = \"tidegate\"") && package.contains("unit-scripts = \"docs/deploy/\"")
+    );
 }
 
 /// The words of the container's health check, as the shell gets them.
@@ -173,8 +211,12 @@ fn the_containers_health_check_tells_a_server_from_none() {
 #[test]
 fn the_container_runs_as_nobody_and_starts_what_there_is() {
     let text = read(CONTAINER);
-    assert!(text.lines().any(|line| line.starts_with("USER ") && !line.contains("root") && !line.contains("USER 0")));
-    let command = text.lines().find_map(|line| line.strip_prefix("CMD ")).map(serde_json_words).expect("a command");
+    assert!(
+        text.lines()
+            .any(|line| line.starts_with("USER ") && !line.contains("root") && !line.contains("USER 0"))
+    );
+    let command =
+        text.lines().find_map(|line| line.strip_prefix("CMD ")).map(serde_json_words).expect("a command");
     let (_, help, _) = run(Command::new(BINARY).args([command[0].as_str(), "--help"]));
     for flag in command.iter().filter(|word| word.starts_with("--")) {
         assert!(help.contains(flag.as_str()), "{flag}");

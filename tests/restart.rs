@@ -106,8 +106,10 @@ fn converse(ledger: &Ledger, stream: TcpStream, seed: u64, depth: usize, over: &
 
 /// Restarts at any moment, under load of clients that stay and of clients that come and go, by TCP and by a path.
 #[test]
+#[expect(clippy::print_stdout, reason = "with --nocapture it says how much there was")]
 fn restarts_under_load_refuse_nobody_and_lose_nothing() {
-    const RATE: &str = "[server]\nshards = 2\ndrain.reconnect_rate = 100\n[[route]]\nheaders = 1\nservice = \"echo\"\n";
+    const RATE: &str =
+        "[server]\nshards = 2\ndrain.reconnect_rate = 100\n[[route]]\nheaders = 1\nservice = \"echo\"\n";
     let place = Place::new();
     let config = place.write("tidegate.toml", RATE);
     let mut line = Line::start(&["--config", config.to_str().expect("UTF-8"), "--grace", "100"]);
@@ -202,7 +204,10 @@ fn a_rehearsal_changes_nothing() {
     kept.hello();
     for _ in 0..3 {
         let (code, out, errors) = line.upgrade(&["--rehearse"]);
-        assert_eq!((code, out.as_str()), (Some(0), "rehearsed: the next process would be ready; nothing has changed\n"));
+        assert_eq!(
+            (code, out.as_str()),
+            (Some(0), "rehearsed: the next process would be ready; nothing has changed\n")
+        );
         assert!(errors.is_empty(), "{errors}");
         kept.echo(b"as before");
     }
@@ -212,6 +217,7 @@ fn a_rehearsal_changes_nothing() {
     assert_eq!(code, Some(69));
     let out = std::fs::read_to_string(line.place.path("out")).expect("its own file");
     assert_eq!(out.matches("frames").count(), 1, "nobody else came up: {out}");
+    Client::connect_unix(&line.lines()).send(b"hello\n");
     drop(kept);
     line.end();
 }
@@ -282,7 +288,8 @@ fn a_signal_to_the_old_process_during_an_upgrade_ends_it_in_order() {
 fn has_ended(pid: Pid) -> bool {
     let path = format!("/proc/{}/stat", pid.as_raw_nonzero());
     let stat = std::fs::read_to_string(path).unwrap_or_default();
-    test_kill_process(pid).is_err() || stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
+    test_kill_process(pid).is_err()
+        || stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
 }
 
 /// SIGKILL to the next process at any moment: the old one goes on, unless the next one served already.

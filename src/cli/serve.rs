@@ -83,13 +83,16 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 fn serve(loaded: &Loaded, host: &Host, options: &Options) -> anyhow::Result<ExitCode> {
     let config = &loaded.config;
     let (_written_until_here, filter) = logs::start(config.log_format, config.log_level);
-    let (shards, connections) = (config.shards_on(host), config.connections_on(host));
     let rehearses = options.rehearse;
     let passed = systemd::sockets()?;
     let (predecessor, mut inherited) = Predecessor::ask(options.upgrade_from.as_deref(), rehearses)?;
     if !predecessor.is_there() {
         inherited = Inherited::new(passed);
     }
+    // There may be more of them than there would be without: of a server with more loops.
+    let descriptors = host.descriptors.saturating_sub(2 * inherited.left_over().len() as u64);
+    let host = &Host { descriptors, ..host.clone() };
+    let (shards, connections) = (config.shards_on(host), config.connections_on(host));
     // Addresses first: that somebody else is there is told even on a host that has too little.
     let builder = Server::builder().rehearsal(rehearses).inherit(inherited);
     let mut builder = config.builder_over(host, builder).map_err(in_words)?;
@@ -107,15 +110,17 @@ fn serve(loaded: &Loaded, host: &Host, options: &Options) -> anyhow::Result<Exit
     // The banner promises that Ctrl-C drains.
     drain_on_signals(&running, config.grace)?;
     let admin_at = admin.as_ref().map(Admin::local_addr).transpose()?;
-    let lent = admin.as_ref().zip(config.admin.as_ref()).map(|(admin, port)| {
-        admin.lend().map(|fd| successor::extra(fd, &port.address))
-    });
+    let lent = admin
+        .as_ref()
+        .zip(config.admin.as_ref())
+        .map(|(admin, port)| admin.lend().map(|fd| successor::extra(fd, &port.address)));
     let lent = lent.transpose()?;
     let control = admin.map(|admin| admin.start(running.handle())).transpose()?;
     predecessor.tell();
     let (manager, generation) = (systemd::Manager::default(), predecessor.generation());
     let upgrades = Upgrades { generation, manager: manager.clone(), admin: lent };
-    let offered = offering.map(|offering| upgrades.start(offering, config, &running, control.as_ref())).transpose()?;
+    let offered =
+        offering.map(|offering| upgrades.start(offering, config, &running, control.as_ref())).transpose()?;
     for warning in config.admin.iter().flat_map(admin::warnings) {
         warn!("{warning}");
     }

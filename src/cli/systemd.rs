@@ -33,7 +33,8 @@ pub(super) fn sockets() -> anyhow::Result<Vec<Passed>> {
         fd.map(Passed::new).transpose()
     });
     let taken = taken.collect::<std::io::Result<Vec<_>>>();
-    let taken = taken.context("a socket that the service manager passed cannot be used: it must be a stream socket")?;
+    let taken = taken
+        .context("a socket that the service manager passed cannot be used: it must be a stream socket")?;
     Ok(taken.into_iter().flatten().collect())
 }
 

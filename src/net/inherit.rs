@@ -28,7 +28,8 @@ impl Passed {
         let address = socket.local_addr()?;
         let path = address.as_pathname().map(|path| Endpoint::Unix(path.to_owned()));
         let at = address.as_socket().map(Endpoint::Ip).or(path);
-        let at = at.ok_or_else(|| io::Error::other("a socket was passed that is neither at a port nor at a path"))?;
+        let at = at
+            .ok_or_else(|| io::Error::other("a socket was passed that is neither at a port nor at a path"))?;
         Ok(Passed { of: None, at, fd: socket.into() })
     }
 
@@ -67,7 +68,8 @@ impl Inherited {
             Some((_, its, written)) => its == protocol && written == text,
             None => false,
         };
-        let is_there = |passed: &Passed| passed.at == *endpoint && endpoint.ip().is_none_or(|ip| ip.port() != 0);
+        let is_there =
+            |passed: &Passed| passed.at == *endpoint && endpoint.ip().is_none_or(|ip| ip.port() != 0);
         let found = self.passed.iter().find(|passed| is_same(passed));
         let Some(first) = found.or_else(|| self.passed.iter().find(|passed| is_there(passed))) else {
             return Ok(Vec::new());

@@ -1,7 +1,7 @@
 //! Listening sockets. Built by hand, because `TcpListener::bind` fixes the backlog and knows no options.
 
-use super::unix::{self, SocketFile};
 use super::share::{self, socket_is_shared};
+use super::unix::{self, SocketFile};
 use super::{Endpoint, KERNEL_SPREADS};
 use crate::base::limits::{
     BACKLOG, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES, SOCKET_BUFFER_BYTES,

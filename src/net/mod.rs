@@ -20,13 +20,13 @@ pub use connect::{connect, connect_from, finish_connect, reset};
 pub use endpoint::Endpoint;
 pub use inherit::{Inherited, Passed};
 pub use listen::{Held, Keepalive, Left, ListenOptions, Listener, bind_beside, listen, listen_beside};
-pub use pass::{is_ours, pass, receive, wait_readable};
 /// A connection of either kind, in one descriptor.
 ///
 /// It is named after TCP and holds unix streams as well: read(2), send(2), writev(2), shutdown(2), close(2) and the
 /// poller look at no address family, and nothing else is asked of a stream that was accepted. So a connection costs four
 /// bytes instead of eight, and no branch.
 pub use mio::net::TcpStream as Stream;
+pub use pass::{is_ours, pass, receive, wait_readable};
 pub use share::KERNEL_SPREADS;
 pub use spare::Spare;
 pub use unix::{SocketFile, adopt_private, listen_private};

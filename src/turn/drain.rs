@@ -6,8 +6,8 @@
 use super::entry::Flag;
 use super::visit::DRAINED;
 use super::{Io, Turn};
-use crate::base::planted::{Bug, is_planted};
 use crate::base::limits::RECONNECT_SPREAD_MS_MAX;
+use crate::base::planted::{Bug, is_planted};
 use crate::base::{CloseReason, Ms, Rng};
 use crate::mailbox::Happened;
 use crate::service::Service;
@@ -118,7 +118,10 @@ mod tests {
             for tenth in 0..10 {
                 let (from, to) = (below_ms / 10 * tenth, below_ms / 10 * (tenth + 1));
                 let within = drawn.iter().filter(|ms| (from..to).contains(ms)).count();
-                assert!(below_ms < 1000 || (800..1200).contains(&within), "case: {name}: {within} in {from}..{to}");
+                assert!(
+                    below_ms < 1000 || (800..1200).contains(&within),
+                    "case: {name}: {within} in {from}..{to}"
+                );
             }
         }
     }

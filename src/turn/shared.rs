@@ -4,6 +4,7 @@
 //! is changed by [`Shared::step`] alone, which keeps count. Never: a connection.
 
 use super::RouteLabel;
+use super::drain::Spread;
 use super::entry::{Inbound, Outbound};
 use super::history::History;
 use super::journal::Journal;
@@ -14,7 +15,6 @@ use crate::mailbox::{Happened, Mailbox};
 use crate::metrics::{Counter, Gauge, Recorder};
 use crate::service::{Cx, Desk, Effects};
 use crate::session::{Event, Phase};
-use super::drain::Spread;
 use std::sync::Arc;
 
 /// What all connections of a loop share.

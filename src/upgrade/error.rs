@@ -9,7 +9,9 @@ use std::time::Duration;
 #[non_exhaustive]
 pub enum UpgradeError {
     /// Nobody is there.
-    #[error("no server takes upgrades at {path}: {source}; is `upgrade` in its [server], and is it this user's?")]
+    #[error(
+        "no server takes upgrades at {path}: {source}; is `upgrade` in its [server], and is it this user's?"
+    )]
     NoServer {
         /// The upgrade socket.
         path: PathBuf,
@@ -45,7 +47,9 @@ pub enum UpgradeError {
         within: Duration,
     },
     /// The other side says something that we don't know.
-    #[error("the other process said something unknown while {step} was awaited: {what}; are the two versions too far apart?")]
+    #[error(
+        "the other process said something unknown while {step} was awaited: {what}; are the two versions too far apart?"
+    )]
     Unknown {
         /// What was to come.
         step: &'static str,

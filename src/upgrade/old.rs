@@ -71,7 +71,10 @@ pub struct Options {
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options").field("path", &self.path).field("generation", &self.generation).finish_non_exhaustive()
+        f.debug_struct("Options")
+            .field("path", &self.path)
+            .field("generation", &self.generation)
+            .finish_non_exhaustive()
     }
 }
 
@@ -249,9 +252,11 @@ impl Old {
             return Err(refused(format!("{others} connections to the upgrade socket are too many")));
         }
         match hear(stream, "what is wanted", UPGRADE_STEP_WITHIN)? {
-            Ask::Adopt { version, .. } | Ask::Upgrade { version, .. } if version != VERSION => Err(refused(format!(
-                "this server speaks version {VERSION} of the handover, and was asked in version {version}"
-            ))),
+            Ask::Adopt { version, .. } | Ask::Upgrade { version, .. } if version != VERSION => {
+                Err(refused(format!(
+                    "this server speaks version {VERSION} of the handover, and was asked in version {version}"
+                )))
+            }
             Ask::Adopt { pid, rehearses, .. } => self.give(stream, pid, rehearses),
             Ask::Upgrade { binary, config, rehearses, .. } => {
                 self.spawn(stream, &Wish { binary, config, rehearses })
@@ -285,29 +290,43 @@ impl Old {
     }
 
     fn offer(&self, stream: &UnixStream) -> Result<(), UpgradeError> {
-        let lent = self.handle.lend()?;
-        let listeners = self.handle.local_addrs().len();
-        let mut named: Vec<Named> = Vec::with_capacity(lent.len());
-        for socket in &lent {
-            named.push(Named {
-                listener: socket.listener,
-                protocol: socket.protocol.to_owned(),
-                address: socket.text.clone(),
-            });
+        let lendable = self.handle.lendable();
+        let own = lendable.iter().map(|one| Named {
+            listener: one.listener,
+            protocol: one.protocol.to_owned(),
+            address: one.text.clone(),
+            sockets: one.sockets,
+        });
+        let extras = (self.handle.local_addrs().len()..).zip(&self.options.extras);
+        let extras = extras.map(|(listener, extra)| Named {
+            listener,
+            protocol: extra.protocol.clone(),
+            address: extra.text.clone(),
+            sockets: 1,
+        });
+        let listeners = own.chain(extras).collect();
+        say(stream, &Say::Offer { generation: self.options.generation, listeners })?;
+        for one in &lendable {
+            for socket in 0..one.sockets {
+                let Some(fd) = self.handle.lend(one.listener, socket)? else {
+                    return Err(refused(DRAINING.to_owned()));
+                };
+                net::pass(stream, fd.as_fd())?;
+            }
         }
-        for (number, extra) in (listeners..).zip(&self.options.extras) {
-            named.push(Named { listener: number, protocol: extra.protocol.clone(), address: extra.text.clone() });
-        }
-        say(stream, &Say::Offer { generation: self.options.generation, sockets: named })?;
-        let extras = self.options.extras.iter().map(|extra| extra.fd.as_fd());
-        for fd in lent.iter().map(|socket| socket.fd.as_fd()).chain(extras) {
-            net::pass(stream, fd)?;
+        for extra in &self.options.extras {
+            net::pass(stream, extra.fd.as_fd())?;
         }
         Ok(())
     }
 
     /// From the offer until the new process serves: the listeners that it took; `None` if it only rehearsed.
-    fn commit(&self, stream: &UnixStream, pid: u32, rehearses: bool) -> Result<Option<Vec<usize>>, UpgradeError> {
+    fn commit(
+        &self,
+        stream: &UnixStream,
+        pid: u32,
+        rehearses: bool,
+    ) -> Result<Option<Vec<usize>>, UpgradeError> {
         let taken = match hear(stream, "the new process to be ready", UPGRADE_READY_WITHIN)? {
             Ask::Ready { taken } => taken,
             other @ (Ask::Adopt { .. } | Ask::Upgrade { .. } | Ask::Serving) => {
@@ -353,18 +372,25 @@ impl Old {
     fn spawn(&self, stream: &UnixStream, wish: &Wish) -> Result<(), UpgradeError> {
         self.refuse_if_draining()?;
         let Some(spawn) = &self.options.spawn else {
-            return Err(refused("this server does not start its successor; start that with --upgrade-from".to_owned()));
+            return Err(refused(
+                "this server does not start its successor; start that with --upgrade-from".to_owned(),
+            ));
         };
         let until = Instant::now() + UPGRADE_READY_WITHIN;
         let (mut child, pid) = {
             // Held while it starts, so that it is awaited before it asks for anything.
             let mut state = self.state();
             // Nobody has this number; whether anybody may come is asked first.
-            state.phase.step(Event::Asked { pid: 0, until }).map_err(|refusal| refused(refusal.to_string()))?;
-            let child = spawn(wish).map_err(|error| refused(format!("the new process cannot be started: {error}")))?;
+            state
+                .phase
+                .step(Event::Asked { pid: 0, until })
+                .map_err(|refusal| refused(refusal.to_string()))?;
+            let child = spawn(wish)
+                .map_err(|error| refused(format!("the new process cannot be started: {error}")))?;
             let pid = child.id();
             let asker = stream.try_clone()?;
-            *state = State { phase: Phase::Awaited { pid, until }, taker: None, asker: Some(asker), went: None };
+            *state =
+                State { phase: Phase::Awaited { pid, until }, taker: None, asker: Some(asker), went: None };
             (child, pid)
         };
         info!(pid, rehearses = wish.rehearses, "the next process was started");

@@ -116,15 +116,19 @@ impl Phase {
         match (self, event) {
             (Idle, Asked { pid, until }) => Ok(Awaited { pid, until }),
             (Idle, Adopts { pid, until }) => Ok(Offered { pid, until }),
-            (Awaited { pid: awaited, .. }, Adopts { pid, until }) if pid == awaited => Ok(Offered { pid, until }),
+            (Awaited { pid: awaited, .. }, Adopts { pid, until }) if pid == awaited => {
+                Ok(Offered { pid, until })
+            }
             (Offered { pid: its, .. }, Ready { pid, until }) if pid == its => Ok(Committed { pid, until }),
             (Committed { pid: its, .. }, Serving { pid }) if pid == its => Ok(Gone { pid }),
-            (Awaited { pid: its, .. } | Offered { pid: its, .. } | Committed { pid: its, .. }, Lost { pid })
-                if pid == its =>
-            {
-                Ok(Idle)
-            }
-            (still @ (Idle | Awaited { .. } | Offered { .. } | Committed { .. } | Gone { .. }), Lost { .. }) => Ok(still),
+            (
+                Awaited { pid: its, .. } | Offered { pid: its, .. } | Committed { pid: its, .. },
+                Lost { pid },
+            ) if pid == its => Ok(Idle),
+            (
+                still @ (Idle | Awaited { .. } | Offered { .. } | Committed { .. } | Gone { .. }),
+                Lost { .. },
+            ) => Ok(still),
             (Gone { pid }, Asked { .. } | Adopts { .. }) => Err(Refusal::Gone { pid }),
             (
                 Awaited { pid, .. } | Offered { pid, .. } | Committed { pid, .. },

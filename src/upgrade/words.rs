@@ -33,8 +33,8 @@ pub(super) enum Ask {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Say {
-    /// These sockets follow, in this order, each with a byte.
-    Offer { generation: u64, sockets: Vec<Named> },
+    /// The sockets of these follow, in this order, each with a byte.
+    Offer { generation: u64, listeners: Vec<Named> },
     /// The sockets are yours as well: begin.
     Go,
     /// They are yours alone.
@@ -47,12 +47,13 @@ pub(super) enum Say {
     Refused { why: String },
 }
 
-/// A socket of an offer.
+/// A listener of an offer.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Named {
     pub(super) listener: usize,
     pub(super) protocol: String,
     pub(super) address: String,
+    pub(super) sockets: usize,
 }
 
 /// Says something.
@@ -81,8 +82,14 @@ pub(super) fn hear<W: DeserializeOwned>(
             Ok(0) => return Err(UpgradeError::Gone { step }),
             Ok(_) if byte == *b"\n" => break,
             Ok(_) => line.push(byte[0]),
-            Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => return Err(UpgradeError::Gone { step }),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::Interrupted | ErrorKind::WouldBlock | ErrorKind::TimedOut
+                ) => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {
+                return Err(UpgradeError::Gone { step });
+            }
             Err(error) => return Err(error.into()),
         }
         if line.len() > UPGRADE_LINE_BYTES_MAX {
@@ -109,7 +116,10 @@ mod tests {
     #[test]
     fn a_line_is_a_word_or_says_what_is_wrong() {
         assert_eq!(heard(b"\"serving\"\nrest", false).unwrap(), Ask::Serving);
-        assert_eq!(heard(b"{\"ready\":{\"taken\":[0,2]}}\n", false).unwrap(), Ask::Ready { taken: vec![0, 2] });
+        assert_eq!(
+            heard(b"{\"ready\":{\"taken\":[0,2]}}\n", false).unwrap(),
+            Ask::Ready { taken: vec![0, 2] }
+        );
         #[rustfmt::skip]
         let table: [(&[u8], bool, &str); 4] = [
             (b"",            true,  "the other process ended while a word was awaited"),
@@ -123,7 +133,8 @@ mod tests {
         }
         let (here, there) = UnixStream::pair().unwrap();
         let flood = std::thread::spawn(move || (&here).write_all(&vec![b'x'; UPGRADE_LINE_BYTES_MAX + 2]));
-        let error = hear::<Ask>(&there, "a word", Duration::from_secs(60)).expect_err("it is too long").to_string();
+        let error =
+            hear::<Ask>(&there, "a word", Duration::from_secs(60)).expect_err("it is too long").to_string();
         assert!(error.contains("more than 1048576 bytes"), "{error}");
         drop(there);
         let _ = flood.join();
@@ -132,9 +143,10 @@ mod tests {
     #[test]
     fn words_arrive_as_they_were_said() {
         let (here, there) = UnixStream::pair().unwrap();
-        let named = Named { listener: 3, protocol: "line".to_owned(), address: "127.0.0.1:0".to_owned() };
+        let (protocol, address) = ("line".to_owned(), "127.0.0.1:0".to_owned());
+        let named = Named { listener: 3, protocol, address, sockets: 2 };
         for word in [
-            Say::Offer { generation: 2, sockets: vec![named] },
+            Say::Offer { generation: 2, listeners: vec![named] },
             Say::Go,
             Say::Taken,
             Say::Rehearsed,

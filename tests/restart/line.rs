@@ -6,7 +6,9 @@
 
 use super::support::process::{BINARY, NO_ADMIN, run};
 use super::support::{PATIENCE, wait_until};
-use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, test_kill_process, waitpid};
+use rustix::process::{
+    Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, test_kill_process, waitpid,
+};
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -72,6 +74,10 @@ impl Line {
     }
 
     /// A command that is, or becomes, a server.
+    #[expect(
+        clippy::zombie_processes,
+        reason = "it is waited for by its number, as those are that are nobody's child here"
+    )]
     pub fn of(place: Place, command: &mut Command) -> Line {
         set_child_subreaper(Some(getpid())).expect("an option of this process");
         let file = |name| File::create(place.path(name)).expect("a temporary file");
@@ -168,7 +174,10 @@ impl Line {
                 }
                 Ok(None) => false,
                 // It still is the child of its parent, which is ending.
-                Err(_) => test_kill_process(pid).is_err() && !Path::new(&format!("/proc/{}", pid.as_raw_nonzero())).exists(),
+                Err(_) => {
+                    test_kill_process(pid).is_err()
+                        && !Path::new(&format!("/proc/{}", pid.as_raw_nonzero())).exists()
+                }
             }
         });
         code
