@@ -16,13 +16,17 @@ use tidegate::service::Router;
 
 /// The sockets of a running server, as another process would get them.
 fn passed(handle: &Handle) -> Inherited {
-    let lent = handle.lend().expect("there are descriptors");
-    let passed = lent.into_iter().map(|socket| {
-        let mut passed = Passed::new(socket.fd).expect("a listening socket");
-        passed.of = Some((socket.listener, socket.protocol.to_owned(), socket.text));
-        passed
-    });
-    Inherited::new(passed.collect())
+    let mut all = Vec::new();
+    for one in handle.lendable() {
+        for socket in 0..one.sockets {
+            let fd = handle.lend(one.listener, socket).expect("there are descriptors").expect("it is there");
+            let mut passed = Passed::new(fd).expect("a listening socket");
+            assert_eq!(*passed.at(), one.at);
+            passed.of = Some((one.listener, one.protocol.to_owned(), one.text.clone()));
+            all.push(passed);
+        }
+    }
+    Inherited::new(all)
 }
 
 /// Frames and lines at free ports of loopback.
@@ -109,7 +113,7 @@ fn a_server_that_is_called_off_took_nobody() {
     handle.drain(PATIENCE);
     assert!(running.join().expect("no loop died").is_clean());
     assert!(!handle.leave(&[0]), "too late");
-    assert!(handle.lend().expect("nothing to fail").is_empty());
+    assert!(handle.lendable().is_empty() && handle.lend(0, 0).expect("nothing to fail").is_none());
 }
 
 /// What the next server does not want ends with the first: its queue is emptied, and then the port is free.

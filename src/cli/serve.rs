@@ -89,13 +89,16 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 fn serve(loaded: &Loaded, host: &Host, options: &Options, flags: Vec<Flag>) -> anyhow::Result<ExitCode> {
     let config = &loaded.config;
     let (_written_until_here, filter) = logs::start(config.log_format, config.log_level);
-    let (shards, connections) = (config.shards_on(host), config.connections_on(host));
     let rehearses = options.rehearse;
     let passed = systemd::sockets()?;
     let (predecessor, mut inherited) = Predecessor::ask(options.upgrade_from.as_deref(), rehearses)?;
     if !predecessor.is_there() {
         inherited = Inherited::new(passed);
     }
+    // There may be more of them than there would be without: of a server with more loops.
+    let descriptors = host.descriptors.saturating_sub(2 * inherited.left_over().len() as u64);
+    let host = &Host { descriptors, ..host.clone() };
+    let (shards, connections) = (config.shards_on(host), config.connections_on(host));
     // Addresses first: that somebody else is there is told even on a host that has too little.
     let builder = Server::builder().rehearsal(rehearses).inherit(inherited);
     let mut builder = config.builder_over(host, builder).map_err(in_words)?;

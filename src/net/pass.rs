@@ -3,11 +3,12 @@
 //! Always holds: one descriptor travels with one byte, so none is lost between two reads; what arrives closes on exec.
 //! Never: more than one in a message, whose bound differs between systems.
 
+use super::QUIETLY;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+    SendAncillaryMessage, recvmsg, sendmsg,
 };
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -28,7 +29,7 @@ pub fn pass(stream: &UnixStream, fd: BorrowedFd<'_>) -> io::Result<()> {
     let fds = [fd];
     let fits = control.push(SendAncillaryMessage::ScmRights(&fds));
     debug_assert!(fits, "the space is for one");
-    sendmsg(stream, &[IoSlice::new(&WITH_IT)], &mut control, SendFlags::empty())?;
+    sendmsg(stream, &[IoSlice::new(&WITH_IT)], &mut control, QUIETLY)?;
     Ok(())
 }
 
@@ -45,9 +46,8 @@ pub fn receive(stream: &UnixStream) -> io::Result<OwnedFd> {
     if got.bytes == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    let mut fds = control.drain().filter_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(fds) => Some(fds),
-        _ => None,
+    let mut fds = control.drain().filter_map(|message| {
+        if let RecvAncillaryMessage::ScmRights(fds) = message { Some(fds) } else { None }
     });
     match fds.next().and_then(|mut fds| fds.next()) {
         Some(fd) if byte == WITH_IT => {

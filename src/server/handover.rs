@@ -15,35 +15,47 @@ use crate::net::{Endpoint, ListenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
 
-/// A listening socket for another process.
-#[derive(Debug)]
-pub struct Lent {
-    /// Which listener it belongs to.
+/// A listener whose sockets another process may have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lendable {
+    /// Its number.
     pub listener: usize,
-    /// That listener's protocol: `frame`, `bare` or `line`.
+    /// Its protocol: `frame`, `bare` or `line`.
     pub protocol: &'static str,
     /// Its address as it was given.
     pub text: String,
     /// Where it is.
     pub at: Endpoint,
-    /// A descriptor of it.
-    pub fd: OwnedFd,
+    /// How many sockets it has.
+    pub sockets: usize,
 }
 
 impl Handle {
-    /// Every listening socket of the server, for another process. Changes nothing here; none once a drain has begun.
+    /// The listeners of the server, for another process; none once a drain has begun.
+    pub fn lendable(&self) -> Vec<Lendable> {
+        let shared = &self.shared;
+        let held = lock(&shared.held);
+        let names = shared.names.iter().zip(&shared.local_addrs).enumerate();
+        let all = names.map(|(listener, ((protocol, text), at))| Lendable {
+            listener,
+            protocol,
+            text: text.clone(),
+            at: at.clone(),
+            sockets: held.iter().filter(|(of, _)| *of == listener).count(),
+        });
+        all.filter(|listener| listener.sockets > 0).collect()
+    }
+
+    /// A descriptor of one of a listener's sockets, for another process; changes nothing here. One at a time, since a server
+    /// may have few to spare. `None` if there is no such socket, or a drain has begun.
     ///
     /// # Errors
     ///
     /// If there are no more descriptors.
-    pub fn lend(&self) -> io::Result<Vec<Lent>> {
-        let shared = &self.shared;
-        let lent = |(listener, held): &(usize, crate::net::Held)| {
-            let (protocol, text) = shared.names[*listener].clone();
-            let at = shared.local_addrs[*listener].clone();
-            Ok(Lent { listener: *listener, protocol, text, at, fd: held.lend()? })
-        };
-        lock(&shared.held).iter().map(lent).collect()
+    pub fn lend(&self, listener: usize, socket: usize) -> io::Result<Option<OwnedFd>> {
+        let held = lock(&self.shared.held);
+        let found = held.iter().filter(|(of, _)| *of == listener).nth(socket);
+        found.map(|(_, held)| held.lend()).transpose()
     }
 
     /// From the next drain on, the queues of these listeners, by their numbers, are another process's. Taken back by a call

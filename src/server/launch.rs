@@ -24,6 +24,9 @@ use tracing::{info, warn};
 /// The listeners of one loop, by their place in the server's list.
 type Sockets = Vec<Option<Listener>>;
 
+/// The server's own descriptors of all sockets, each with the number of its listener.
+type AllHeld = Vec<(usize, Held)>;
+
 /// A loop that was made and waits for the others.
 #[derive(Debug)]
 struct Made {
@@ -179,11 +182,7 @@ fn seed() -> u64 {
 /// paths, of which there can be but one socket, one loop listens and deals. Of inherited sockets none is left out: where
 /// there are more than loops, a loop has several; where there are fewer, others are bound beside them and listen when the
 /// server begins.
-fn deal_out(
-    places: Vec<Place>,
-    at: &[Endpoint],
-    shards: u16,
-) -> Result<(Vec<Sockets>, Vec<(usize, Held)>), Error> {
+fn deal_out(places: Vec<Place>, at: &[Endpoint], shards: u16) -> Result<(Vec<Sockets>, AllHeld), Error> {
     let mut dealt: Vec<Sockets> = (0..shards).map(|_| Vec::with_capacity(places.len())).collect();
     let mut held = Vec::new();
     for ((number, place), endpoint) in places.into_iter().enumerate().zip(at) {

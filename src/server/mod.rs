@@ -31,7 +31,7 @@ pub use builder::{Builder, Listener, shards_for};
 pub use change::{Applied, Change, ChangeFigures, Reloaded};
 pub use error::Error;
 pub use figures::{Capacity, LoopState};
-pub use handover::Lent;
+pub use handover::Lendable;
 pub use inspection::{
     By, Closed, Connection, Happened, Inspection, LoopEvent, NoReport, Only, Question, Report,
 };

@@ -5,11 +5,9 @@
 
 use super::entry::Flag;
 use super::{Io, Turn};
-use crate::base::Ms;
-use crate::base::Rng;
-use crate::base::limits::AGED_GRACE;
-use crate::base::limits::RECONNECT_SPREAD_MS_MAX;
+use crate::base::limits::{AGED_GRACE, RECONNECT_SPREAD_MS_MAX};
 use crate::base::planted::{Bug, is_planted};
+use crate::base::{Ms, Rng};
 use crate::mailbox::Happened;
 use crate::service::Service;
 use crate::session::{Event, Pause, Phase};

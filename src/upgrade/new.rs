@@ -4,7 +4,7 @@
 //! process said so, as long as it lives.
 
 use super::UpgradeError;
-use super::words::{Ask, Say, VERSION, hear, say};
+use super::words::{Ask, Named, Say, VERSION, hear, say};
 use crate::base::limits::{UPGRADE_READY_WITHIN, UPGRADE_STEP_WITHIN};
 use crate::net::{self, Inherited, Passed};
 use std::os::unix::net::UnixStream;
@@ -38,15 +38,19 @@ impl Newcomer {
         let stream = reach(path)?;
         say(&stream, &Ask::Adopt { version: VERSION, pid: std::process::id(), rehearses })?;
         let (generation, named) = match hear(&stream, "an offer", UPGRADE_STEP_WITHIN)? {
-            Say::Offer { generation, sockets } => (generation, sockets),
-            other => return Err(unexpected("an offer", other)),
+            Say::Offer { generation, listeners } => (generation, listeners),
+            other @ (Say::Go | Say::Taken | Say::Rehearsed | Say::Done { .. } | Say::Refused { .. }) => {
+                return Err(unexpected("an offer", other));
+            }
         };
         stream.set_read_timeout(Some(UPGRADE_STEP_WITHIN))?;
-        let mut passed = Vec::with_capacity(named.len());
-        for name in named {
-            let mut socket = Passed::new(net::receive(&stream)?)?;
-            socket.of = Some((name.listener, name.protocol, name.address));
-            passed.push(socket);
+        let mut passed = Vec::new();
+        for Named { listener, protocol, address, sockets } in named {
+            for _ in 0..sockets {
+                let mut socket = Passed::new(net::receive(&stream)?)?;
+                socket.of = Some((listener, protocol.clone(), address.clone()));
+                passed.push(socket);
+            }
         }
         info!(sockets = passed.len(), generation, "the old process offers its sockets");
         Ok((Newcomer { stream, generation: generation + 1, rehearses }, Inherited::new(passed)))
@@ -68,14 +72,13 @@ impl Newcomer {
     ///
     /// [`UpgradeError`], if the old process goes on by itself.
     pub fn ready(&self, taken: &[usize]) -> Result<Go, UpgradeError> {
-        let said = say(&self.stream, &Ask::Ready { taken: taken.to_vec() });
-        let heard =
-            said.map_err(UpgradeError::Io).and_then(|()| hear(&self.stream, "the go", UPGRADE_STEP_WITHIN));
-        match heard {
+        // Who does not listen any more may have said why before.
+        let _ = say(&self.stream, &Ask::Ready { taken: taken.to_vec() });
+        match hear(&self.stream, "the go", UPGRADE_STEP_WITHIN) {
             Ok(Say::Go) => Ok(Go::Serve),
             Ok(Say::Rehearsed) => Ok(Go::Rehearsed),
             Ok(other) => Err(unexpected("the go", other)),
-            Err(error @ (UpgradeError::Gone { .. } | UpgradeError::Io(_))) if !self.rehearses => {
+            Err(error @ UpgradeError::Gone { .. }) if !self.rehearses => {
                 warn!(%error, "the old process is gone; this one goes on without it");
                 Ok(Go::Serve)
             }
@@ -86,8 +89,8 @@ impl Newcomer {
     /// This process takes connections: tells the old one, which then drains. True if it said so; if it did not, both may serve
     /// side by side, and nobody is refused.
     pub fn serving(&self) -> bool {
-        let said = say(&self.stream, &Ask::Serving).map_err(UpgradeError::Io);
-        match said.and_then(|()| hear(&self.stream, "the end of the handover", UPGRADE_STEP_WITHIN)) {
+        let _ = say(&self.stream, &Ask::Serving);
+        match hear(&self.stream, "the end of the handover", UPGRADE_STEP_WITHIN) {
             Ok(Say::Taken) => true,
             Ok(other) => {
                 warn!(error = %unexpected("the end of the handover", other), "the old process may go on beside this one");
@@ -120,7 +123,9 @@ pub fn ask(
     match hear(&stream, ANSWER, within)? {
         Say::Done { pid, generation } => Ok(Some((pid, generation))),
         Say::Rehearsed => Ok(None),
-        other => Err(unexpected(ANSWER, other)),
+        other @ (Say::Offer { .. } | Say::Go | Say::Taken | Say::Refused { .. }) => {
+            Err(unexpected(ANSWER, other))
+        }
     }
 }
 

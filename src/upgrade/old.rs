@@ -290,27 +290,32 @@ impl Old {
     }
 
     fn offer(&self, stream: &UnixStream) -> Result<(), UpgradeError> {
-        let lent = self.handle.lend()?;
-        let listeners = self.handle.local_addrs().len();
-        let mut named: Vec<Named> = Vec::with_capacity(lent.len());
-        for socket in &lent {
-            named.push(Named {
-                listener: socket.listener,
-                protocol: socket.protocol.to_owned(),
-                address: socket.text.clone(),
-            });
+        let lendable = self.handle.lendable();
+        let own = lendable.iter().map(|one| Named {
+            listener: one.listener,
+            protocol: one.protocol.to_owned(),
+            address: one.text.clone(),
+            sockets: one.sockets,
+        });
+        let extras = (self.handle.local_addrs().len()..).zip(&self.options.extras);
+        let extras = extras.map(|(listener, extra)| Named {
+            listener,
+            protocol: extra.protocol.clone(),
+            address: extra.text.clone(),
+            sockets: 1,
+        });
+        let listeners = own.chain(extras).collect();
+        say(stream, &Say::Offer { generation: self.options.generation, listeners })?;
+        for one in &lendable {
+            for socket in 0..one.sockets {
+                let Some(fd) = self.handle.lend(one.listener, socket)? else {
+                    return Err(refused(DRAINING.to_owned()));
+                };
+                net::pass(stream, fd.as_fd())?;
+            }
         }
-        for (number, extra) in (listeners..).zip(&self.options.extras) {
-            named.push(Named {
-                listener: number,
-                protocol: extra.protocol.clone(),
-                address: extra.text.clone(),
-            });
-        }
-        say(stream, &Say::Offer { generation: self.options.generation, sockets: named })?;
-        let extras = self.options.extras.iter().map(|extra| extra.fd.as_fd());
-        for fd in lent.iter().map(|socket| socket.fd.as_fd()).chain(extras) {
-            net::pass(stream, fd)?;
+        for extra in &self.options.extras {
+            net::pass(stream, extra.fd.as_fd())?;
         }
         Ok(())
     }

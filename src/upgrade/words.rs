@@ -33,8 +33,8 @@ pub(super) enum Ask {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Say {
-    /// These sockets follow, in this order, each with a byte.
-    Offer { generation: u64, sockets: Vec<Named> },
+    /// The sockets of these follow, in this order, each with a byte.
+    Offer { generation: u64, listeners: Vec<Named> },
     /// The sockets are yours as well: begin.
     Go,
     /// They are yours alone.
@@ -47,12 +47,13 @@ pub(super) enum Say {
     Refused { why: String },
 }
 
-/// A socket of an offer.
+/// A listener of an offer.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Named {
     pub(super) listener: usize,
     pub(super) protocol: String,
     pub(super) address: String,
+    pub(super) sockets: usize,
 }
 
 /// Says something.
@@ -142,9 +143,10 @@ mod tests {
     #[test]
     fn words_arrive_as_they_were_said() {
         let (here, there) = UnixStream::pair().unwrap();
-        let named = Named { listener: 3, protocol: "line".to_owned(), address: "127.0.0.1:0".to_owned() };
+        let (protocol, address) = ("line".to_owned(), "127.0.0.1:0".to_owned());
+        let named = Named { listener: 3, protocol, address, sockets: 2 };
         for word in [
-            Say::Offer { generation: 2, sockets: vec![named] },
+            Say::Offer { generation: 2, listeners: vec![named] },
             Say::Go,
             Say::Taken,
             Say::Rehearsed,

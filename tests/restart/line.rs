@@ -74,6 +74,10 @@ impl Line {
     }
 
     /// A command that is, or becomes, a server.
+    #[expect(
+        clippy::zombie_processes,
+        reason = "it is waited for by its number, as those are that are nobody's child here"
+    )]
     pub fn of(place: Place, command: &mut Command) -> Line {
         set_child_subreaper(Some(getpid())).expect("an option of this process");
         let file = |name| File::create(place.path(name)).expect("a temporary file");
@@ -89,7 +93,7 @@ impl Line {
         let pid = Pid::from_child(&child);
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut line = Line { place, pid, frames: nowhere, ours: vec![pid] };
-        line.wait_for_banners(1);
+        wait_until("the first banner", || line.banners() == 1);
         line.frames = line.address("frames").expect("a listener of frames").parse().expect("IP and port");
         line
     }
@@ -101,13 +105,10 @@ impl Line {
         line.split_whitespace().nth(1).map(str::to_owned)
     }
 
-    /// So many processes have come up until now.
-    #[track_caller]
-    pub fn wait_for_banners(&self, count: usize) {
-        wait_until(&format!("{count} banners; {}", self.errors()), || {
-            let out = std::fs::read_to_string(self.place.path("out")).expect("its own file");
-            out.matches("stop       Ctrl-C").count() >= count
-        });
+    /// How many processes have come up until now.
+    pub fn banners(&self) -> usize {
+        let out = std::fs::read_to_string(self.place.path("out")).expect("its own file");
+        out.matches("stop       Ctrl-C").count()
     }
 
     /// What all of them have said to standard error.
