@@ -22,6 +22,8 @@ use tidegate::turn::{ListenerConfig, TurnConfig, Wait};
 fn rig(connections: u32, pipe_bytes: usize) -> (Rig<Router>, Arc<Mailbox>) {
     let listener = ListenerConfig::new(Framing::frames(PAYLOAD_BYTES_DEFAULT));
     let config = TurnConfig::alone(connections, vec![listener]);
+    // All of them come from one address.
+    config.limits.per_address = None;
     let mailbox = Arc::clone(&config.mailbox);
     (Rig::new(config, pipe_bytes, Router::embedded), mailbox)
 }

@@ -172,8 +172,7 @@ fn finish_quietly(client: &mut Client) {
 /// Newcomers that come too fast wait in the kernel's queue: all are served, none is refused, nobody spins meanwhile.
 #[test]
 fn newcomers_wait_and_none_is_refused() {
-    let limits =
-        Limits { accept_rate: Some(50), burst: Duration::from_millis(100), ..Limits::default() };
+    let limits = Limits { accept_rate: Some(50), burst: Duration::from_millis(100), ..Limits::default() };
     let serving = serve(builder().shards(2).limits(limits));
     let (turns, began) = (serving.snapshot().counter(Counter::Turns), Instant::now());
     let mut clients: Vec<Client> = (0..30).map(|_| serving.connect()).collect();
@@ -202,8 +201,7 @@ fn rates(messages: u32, burst_ms: u64, when_over: WhenOver) -> Limits {
 /// Who sends too fast is not read for a while; nothing is lost, and no deadline counts that time.
 #[test]
 fn a_pause_loses_nothing_and_closes_nobody() {
-    let limits =
-        Limits { idle: Some(Duration::from_millis(300)), ..rates(100, 100, WhenOver::Pause) };
+    let limits = Limits { idle: Some(Duration::from_millis(300)), ..rates(100, 100, WhenOver::Pause) };
     let serving = serve(builder().shards(1).limits(limits));
     let mut client = serving.connect();
     let (began, turns) = (Instant::now(), serving.snapshot().counter(Counter::Turns));
@@ -239,11 +237,8 @@ fn one_after_another_they_pass_at_the_rate() {
 
 #[test]
 fn bytes_have_a_rate_of_their_own_within_one_large_frame_too() {
-    let limits = Limits {
-        bytes_per_second: Some(2 << 20),
-        burst: Duration::from_millis(50),
-        ..Limits::default()
-    };
+    let limits =
+        Limits { bytes_per_second: Some(2 << 20), burst: Duration::from_millis(50), ..Limits::default() };
     let serving = serve(builder().shards(1).limits(limits));
     let mut client = serving.connect();
     let large = pattern(1, 1 << 20);
@@ -273,7 +268,11 @@ fn requests_beyond_the_rate_are_refused_in_their_place() {
     for _ in 10..30 {
         let got = client.receive();
         assert_eq!((got.header, got.status()), (ERROR, OVERLOADED));
-        assert!(got.text().starts_with("the limit of 2 messages of a connection in a second"), "{}", got.text());
+        assert!(
+            got.text().starts_with("the limit of 2 messages of a connection in a second"),
+            "{}",
+            got.text()
+        );
     }
     let got = client.receive();
     assert_eq!(got.header & !EXT, ECHO);
@@ -378,7 +377,10 @@ fn deliveries_beyond_the_rate_are_dropped_and_counted() {
     }
     assert_eq!(got.header, ECHO, "requests and replies are no deliveries");
     let dropped = serving.snapshot().counter(Counter::DeliveriesDropped);
-    assert!((5..=6).contains(&messages) && dropped + messages == 20, "{messages} came, {dropped} were dropped");
+    assert!(
+        (5..=6).contains(&messages) && dropped + messages == 20,
+        "{messages} came, {dropped} were dropped"
+    );
     drop(client);
     serving.end();
 }
@@ -418,8 +420,7 @@ fn a_plain_connection_ends_in_order_when_it_has_come_of_age() {
 /// Half a message when the time comes: it may still be ended.
 #[test]
 fn a_message_on_its_way_is_waited_for() {
-    let limits =
-        Limits { max_age: Some(Duration::from_millis(200)), max_age_jitter: 0, ..Limits::default() };
+    let limits = Limits { max_age: Some(Duration::from_millis(200)), max_age_jitter: 0, ..Limits::default() };
     let serving = limited(limits);
     let mut client = serving.connect();
     let whole = frame(ECHO, b"in two halves");
@@ -435,8 +436,7 @@ fn a_message_on_its_way_is_waited_for() {
 /// Who said HELLO is told, has what is open answered, and goes by itself.
 #[test]
 fn who_said_hello_is_told_when_it_has_come_of_age() {
-    let limits =
-        Limits { max_age: Some(Duration::from_millis(200)), max_age_jitter: 0, ..Limits::default() };
+    let limits = Limits { max_age: Some(Duration::from_millis(200)), max_age_jitter: 0, ..Limits::default() };
     let held = Arc::new(Mutex::new(Vec::new()));
     let keeps = Arc::clone(&held);
     let running = builder().shards(1).limits(limits).start_fn(move |_: Frame<'_>, reply: Reply<'_>| {
@@ -490,7 +490,10 @@ fn the_binary_has_these_limits() {
     let server = Process::start(&mut command);
     let mut served = [connect_from(2, server.frames), connect_from(2, server.frames)];
     served.iter_mut().for_each(|client| client.echo(b"here"));
-    assert_eq!(refused(connect_from(2, server.frames)), "the limit of 2 connections of one address is reached");
+    assert_eq!(
+        refused(connect_from(2, server.frames)),
+        "the limit of 2 connections of one address is reached"
+    );
     served[0].send(&frame(ECHO, b"x").repeat(40));
     let answered = (0..40).filter(|_| served[0].receive().header == ECHO).count();
     assert!((19..40).contains(&answered), "{answered} of 40 at 20 a second");

@@ -156,7 +156,10 @@ mod tests {
             let burst = rate.burst_ns as f64 / 1e9;
             let (rate, passed) = (per_second as f64, passed as f64);
             assert!(passed <= rate * (seconds + burst) + last as f64 + 1.0, "seed {seed}: too many");
-            assert!(passed >= rate * (seconds - 0.01) - 1.0, "seed {seed}: {passed} in {seconds} s at {rate}");
+            assert!(
+                passed >= rate * (seconds - 0.01) - 1.0,
+                "seed {seed}: {passed} in {seconds} s at {rate}"
+            );
         }
     }
 }

@@ -108,10 +108,7 @@ impl CloseReason {
     pub const fn is_in_order(self) -> bool {
         matches!(
             self,
-            CloseReason::PeerClosed
-                | CloseReason::Drained
-                | CloseReason::Aged
-                | CloseReason::ClosedByService
+            CloseReason::PeerClosed | CloseReason::Drained | CloseReason::Aged | CloseReason::ClosedByService
         )
     }
 

@@ -16,7 +16,11 @@ pub(super) fn check(limits: &Limits) -> Result<(), Error> {
         ("the newcomers in a second", limits.accept_rate, MESSAGES_PER_SECOND_MAX),
         ("the messages of a connection in a second", limits.messages_per_second, MESSAGES_PER_SECOND_MAX),
         ("the deliveries to a connection in a second", limits.deliveries_per_second, MESSAGES_PER_SECOND_MAX),
-        ("the messages of an address in a second", limits.address_messages_per_second, MESSAGES_PER_SECOND_MAX),
+        (
+            "the messages of an address in a second",
+            limits.address_messages_per_second,
+            MESSAGES_PER_SECOND_MAX,
+        ),
     ];
     for (name, got, most) in counts {
         got.map_or(Ok(()), |got| within(name, got.into(), 1, most.into()))?;

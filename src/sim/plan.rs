@@ -269,7 +269,8 @@ fn draw_limits(rng: &mut Rng, is_idle_watched: bool) -> Limits {
 
 /// Whether requests that come too fast are refused.
 pub(super) fn refuses(limits: &Limits) -> bool {
-    let has_rates = [limits.messages_per_second, limits.address_messages_per_second].iter().any(Option::is_some)
-        || [limits.bytes_per_second, limits.address_bytes_per_second].iter().any(Option::is_some);
+    let has_rates =
+        [limits.messages_per_second, limits.address_messages_per_second].iter().any(Option::is_some)
+            || [limits.bytes_per_second, limits.address_bytes_per_second].iter().any(Option::is_some);
     has_rates && limits.when_over == WhenOver::Refuse
 }

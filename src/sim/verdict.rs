@@ -191,7 +191,10 @@ impl Case<'_> {
             return Err(format!("after a WELCOME that says {welcome:?}"));
         }
         let has_seen_all = self.client.saw == StreamEnd::End && checker.is_whole();
-        if matches!(self.why, CloseReason::Drained | CloseReason::Aged) && has_seen_all && !checker.is_told_to_leave() {
+        if matches!(self.why, CloseReason::Drained | CloseReason::Aged)
+            && has_seen_all
+            && !checker.is_told_to_leave()
+        {
             return Err("without having been told to leave".to_owned());
         }
         let here_ms = self.at.since_us(self.client.start) / 1000;

@@ -280,8 +280,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
         self.shared.metrics.add(Counter::RefusedRate, 1);
         let to = if self.service.is_one_way(frame.route()) { to.on_one_way_route() } else { to };
         let text = over.text();
-        let Replied { .. } =
-            self.reply(to).fail_for(Status::OVERLOADED, text.as_str(), over.retry_ms(now));
+        let Replied { .. } = self.reply(to).fail_for(Status::OVERLOADED, text.as_str(), over.retry_ms(now));
         true
     }
 

@@ -66,11 +66,7 @@ impl<S: Service, I: Io> Turn<S, I> {
     pub(super) fn come_of_age(&mut self, io: &mut I, slot: u32) {
         let entry = &self.table[slot as usize];
         let age_ms = self.shared.now.whole_ms().saturating_sub(entry.life.opened.get());
-        self.shared.note(
-            entry.token(slot),
-            Happened::Aged,
-            u32::try_from(age_ms / 1000).unwrap_or(u32::MAX),
-        );
+        self.shared.note(entry.token(slot), Happened::Aged, u32::try_from(age_ms / 1000).unwrap_or(u32::MAX));
         self.drain(io, slot, self.shared.ms.after(AGED_GRACE));
     }
 

@@ -63,9 +63,7 @@ pub(super) struct AddressRates {
 impl AddressRates {
     pub(super) fn of(limits: &Limits) -> AddressRates {
         AddressRates {
-            messages: limits
-                .address_messages_per_second
-                .map(|most| Rate::new(u64::from(most), limits.burst)),
+            messages: limits.address_messages_per_second.map(|most| Rate::new(u64::from(most), limits.burst)),
             bytes: limits.address_bytes_per_second.map(|most| Rate::new(most, limits.burst)),
         }
     }
@@ -193,7 +191,8 @@ impl Quotas {
         let prefix = Prefix::of(address, limits.ipv6_prefix)?;
         let mut part = self.part(prefix);
         let holder = part.holders.get_mut(&prefix)?;
-        let charged = [(rates.messages, &mut holder.messages, messages), (rates.bytes, &mut holder.bytes, bytes)];
+        let charged =
+            [(rates.messages, &mut holder.messages, messages), (rates.bytes, &mut holder.bytes, bytes)];
         let waits = charged.into_iter().filter_map(|(rate, bucket, units)| {
             let rate = rate?;
             *bucket = rate.charge(*bucket, units, now);

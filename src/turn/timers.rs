@@ -255,7 +255,8 @@ mod tests {
     /// Most, percent, and the range in which all ages lie.
     #[test]
     fn ages_are_spread_and_never_more_than_the_most() {
-        let table = [(10_000, 0, 10_000..=10_000), (10_000, 10, 9_000..=10_000), (10_000, 50, 5_000..=10_000)];
+        let table =
+            [(10_000, 0, 10_000..=10_000), (10_000, 10, 9_000..=10_000), (10_000, 50, 5_000..=10_000)];
         for (most_ms, percent, range) in table {
             let most = Duration::from_millis(most_ms);
             let ages: Vec<u32> = (1..1_000).map(|generation| age_ms(most, percent, 7, generation)).collect();

@@ -210,7 +210,12 @@ pub static SECTIONS: [Section; 9] = [
         about: "Which built-in service answers which routes. A route that nobody serves is answered NO_ROUTE.",
         keys: &ROUTE,
     },
-    Section { name: "limits", is_list: false, about: "What connections may hold, and how fast they may come and send.", keys: LIMITS },
+    Section {
+        name: "limits",
+        is_list: false,
+        about: "What connections may hold, and how fast they may come and send.",
+        keys: LIMITS,
+    },
     Section { name: "timeouts", is_list: false, about: "How long a peer may take.", keys: TIMEOUTS },
     Section {
         name: "keepalive",

@@ -2,8 +2,8 @@
 
 use super::{KEEPALIVE_TIME_MAX, Key, Kind, Only, SECOND, deadline};
 use crate::base::limits::{
-    AGE_JITTER_PERCENT, AGE_JITTER_PERCENT_MAX, FRAME_DEADLINE_BASE, HEARTBEAT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES,
-    KEEPALIVE_PROBES_MAX, LINGER, WRITE_STALL,
+    AGE_JITTER_PERCENT, AGE_JITTER_PERCENT_MAX, FRAME_DEADLINE_BASE, HEARTBEAT, KEEPALIVE_IDLE,
+    KEEPALIVE_INTERVAL, KEEPALIVE_PROBES, KEEPALIVE_PROBES_MAX, LINGER, WRITE_STALL,
 };
 use crate::config::value::Value;
 
@@ -72,8 +72,8 @@ pub(super) static KEEPALIVE: &[Key] = &[
         only: Only::All,
         kind: Kind::Time { least: SECOND, most: KEEPALIVE_TIME_MAX, step: SECOND, word: Some("off") },
         default: Some(Value::Time(KEEPALIVE_IDLE)),
-        meaning: "Silence after which probes begin, in whole seconds. \"off\": no probes, and the two others don't count.",
-        why: "With the two others a dead peer is found within five minutes.",
+        meaning: "Silence after which probes begin, in whole seconds. \"off\": no probes, and `interval` and `count` are of no use.",
+        why: "With `interval` and `count` a dead peer is found within five minutes.",
     },
     Key {
         name: "interval",

@@ -166,9 +166,10 @@ impl Scrape {
         one(page, &f::ADDRESSES, Number::size(self.addresses))?;
         let per_address = self.capacity.per_address.map(|most| (Vec::new(), Number::Whole(most.into())));
         page.numbers(&f::ADDRESS_LIMIT, per_address)?;
-        let per_listener = self.capacity.per_listener.iter().zip(&self.listeners).filter_map(|(most, at)| {
-            Some((label("listener", at.as_str()), Number::Whole((*most)?.into())))
-        });
+        let per_listener =
+            self.capacity.per_listener.iter().zip(&self.listeners).filter_map(|(most, at)| {
+                Some((label("listener", at.as_str()), Number::Whole((*most)?.into())))
+            });
         page.numbers(&f::LISTENER_LIMIT, per_listener)?;
         let dialed = self.capacity.dialed_per_shard.saturating_mul(self.shards.len());
         one(page, &f::DIALED_LIMIT, Number::size(dialed))?;

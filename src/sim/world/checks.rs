@@ -33,7 +33,8 @@ impl<S: Service> World<S> {
                 "a listener's places are not those of its connections",
             ),
             (
-                self.quotas.addresses() == usize::from(of_listeners.map(|(_, one)| one.open).sum::<u64>() > 0),
+                self.quotas.addresses()
+                    == usize::from(of_listeners.map(|(_, one)| one.open).sum::<u64>() > 0),
                 "an address without a connection, or the other way round",
             ),
             (!seen.torn(), "figures of two moments between two turns"),

@@ -128,7 +128,11 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     /// that is on its way.
     #[cold]
     pub(super) fn end_draining(&mut self) -> Verdict {
-        if self.is_aged() && self.entry.input.is_some() { self.wait_for_space() } else { self.finish_draining() }
+        if self.is_aged() && self.entry.input.is_some() {
+            self.wait_for_space()
+        } else {
+            self.finish_draining()
+        }
     }
 
     /// The same with a status of the caller's choice.

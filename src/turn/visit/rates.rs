@@ -39,7 +39,8 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             (u64::from(counts.others), 0)
         } else {
             let bytes_in = self.entry.life.bytes_in.get();
-            let bytes = self.shared.meters.as_mut().map_or(0, |meters| meters.new_bytes(self.id.slot, bytes_in));
+            let bytes =
+                self.shared.meters.as_mut().map_or(0, |meters| meters.new_bytes(self.id.slot, bytes_in));
             (u64::from(counts.frames), bytes)
         };
         // Who is to go is read on: it has a deadline.

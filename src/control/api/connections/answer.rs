@@ -141,7 +141,12 @@ impl Live {
 }
 
 fn names_of(pauses: Pauses) -> Vec<&'static str> {
-    let names = [(Pause::Output, "output"), (Pause::Memory, "memory"), (Pause::Slots, "slots"), (Pause::Rate, "rate")];
+    let names = [
+        (Pause::Output, "output"),
+        (Pause::Memory, "memory"),
+        (Pause::Slots, "slots"),
+        (Pause::Rate, "rate"),
+    ];
     names.into_iter().filter(|(pause, _)| pauses.has(*pause)).map(|(_, name)| name).collect()
 }
 
