@@ -116,6 +116,8 @@ def tidegate_spec(name="tidegate", loops=1, program=None):
     command += " --route 16-23=flip" if "--route" in flags else ""
     command += " --pin" if loops > 1 and "--pin" in flags else ""
     command += " --admin off" if "--admin" in flags else ""
+    if "per_address" in output(program, "check", "--print-default"):
+        command = f"env TIDEGATE_LIMITS__PER_ADDRESS=off {command}"  # all clients are of one host
     return Spec(name, command, loops=loops)
 
 

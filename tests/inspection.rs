@@ -21,7 +21,9 @@ use tidegate::turn::{ListenerConfig, TurnConfig, Wait};
 /// A loop with the embedded routes, and where it is asked.
 fn rig(connections: u32, pipe_bytes: usize) -> (Rig<Router>, Arc<Mailbox>) {
     let listener = ListenerConfig::new(Framing::frames(PAYLOAD_BYTES_DEFAULT));
-    let config = TurnConfig::alone(connections, vec![listener]);
+    let mut config = TurnConfig::alone(connections, vec![listener]);
+    // All of them come from one address.
+    config.limits.per_address = None;
     let mailbox = Arc::clone(&config.mailbox);
     (Rig::new(config, pipe_bytes, Router::embedded), mailbox)
 }

@@ -77,11 +77,11 @@ impl Prefix {
     /// `None` for who has no address. A mapped IPv4 address is the IPv4 address.
     fn of(address: Address, ipv6_bits: u8) -> Option<Prefix> {
         let ip = match address.ip()?.ip() {
-            IpAddr::V4(ip) => return Some(Prefix(u128::from(ip.to_ipv6_mapped().to_bits()))),
+            IpAddr::V4(ip) => return Some(Prefix(ip.to_ipv6_mapped().to_bits())),
             IpAddr::V6(ip) => ip,
         };
         if let Some(ip) = ip.to_ipv4_mapped() {
-            return Some(Prefix(u128::from(ip.to_ipv6_mapped().to_bits())));
+            return Some(Prefix(ip.to_ipv6_mapped().to_bits()));
         }
         let hidden = 128 - u32::from(ipv6_bits.min(128));
         let network = Ipv6Addr::to_bits(ip).checked_shr(hidden).unwrap_or(0);

@@ -80,8 +80,8 @@ pub(super) static KEEPALIVE: &[Key] = &[
         only: Only::All,
         kind: Kind::Time { least: SECOND, most: KEEPALIVE_TIME_MAX, step: SECOND, word: Some("off") },
         default: Some(Value::Time(KEEPALIVE_IDLE)),
-        meaning: "Silence after which probes begin, in whole seconds. \"off\": no probes, and the two others don't count.",
-        why: "With the two others a dead peer is found within five minutes.",
+        meaning: "Silence after which probes begin, in whole seconds. \"off\": no probes, and `interval` and `count` are of no use.",
+        why: "With `interval` and `count` a dead peer is found within five minutes.",
     },
     Key {
         name: "interval",

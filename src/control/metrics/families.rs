@@ -225,9 +225,9 @@ families! {
     ADDRESSES = gauge("tidegate_addresses",
         "From how many addresses connections come; networks of IPv6 count as one each, unix sockets not at all.");
     ADDRESS_LIMIT = gauge("tidegate_address_connections_limit",
-        "The most connections of one address; newcomers beyond it are refused with cause address. Absent if there is no limit.");
+        "The most connections of one address; newcomers beyond it are refused with cause address.");
     LISTENER_LIMIT = gauge("tidegate_listener_connections_limit",
-        "The most connections of each listener that has a limit; newcomers beyond it are refused with cause listener.");
+        "The most connections of each listener; newcomers beyond it are refused, with cause listener if that is its own limit.");
     DIALED_LIMIT = gauge("tidegate_dialed_connections_limit",
         "The most connections that services may have dialed at once, on all loops together.");
     OPEN_REQUESTS_LIMIT = gauge("tidegate_open_requests_limit",

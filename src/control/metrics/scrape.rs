@@ -172,12 +172,13 @@ impl Scrape {
         one(page, &f::CONNECTIONS_USED, Number::Whole(self.connections.into()))?;
         one(page, &f::CONNECTIONS_LIMIT, Number::Whole(self.capacity.connections.into()))?;
         one(page, &f::ADDRESSES, Number::size(self.addresses))?;
-        let per_address = self.capacity.per_address.map(|most| (Vec::new(), Number::Whole(most.into())));
-        page.numbers(&f::ADDRESS_LIMIT, per_address)?;
-        let per_listener =
-            self.capacity.per_listener.iter().zip(&self.listeners).filter_map(|(most, at)| {
-                Some((label("listener", at.as_str()), Number::Whole((*most)?.into())))
-            });
+        let all = self.capacity.connections;
+        let per_address = self.capacity.per_address.map_or(all, |most| most.min(all));
+        one(page, &f::ADDRESS_LIMIT, Number::Whole(per_address.into()))?;
+        let per_listener = self.capacity.per_listener.iter().zip(&self.listeners).map(|(most, at)| {
+            let most = most.map_or(all, |most| most.min(all));
+            (label("listener", at.as_str()), Number::Whole(most.into()))
+        });
         page.numbers(&f::LISTENER_LIMIT, per_listener)?;
         let dialed = self.capacity.dialed_per_shard.saturating_mul(self.shards.len());
         one(page, &f::DIALED_LIMIT, Number::size(dialed))?;
