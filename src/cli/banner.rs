@@ -59,6 +59,8 @@ fn text(
     );
     let _ = writeln!(out, "           {}", kernel_in_words(&config.listeners));
     let all = || config.listeners.iter().zip(addresses);
+    // Only who has a token could try one for users.
+    let all = || all().filter(|(listen, _)| !listen.wants_users);
     let lines = all().find_map(|(listen, address)| ask_by_line(listen.speaks, address, &config.routes));
     let frames = || all().find_map(|(listen, address)| ask_by_frame(listen.speaks, address, &config.routes));
     if let Some(command) = lines.or_else(frames) {
@@ -202,6 +204,8 @@ mod tests {
         assert!(tried.contains("try it     tidegate send unix:/a --route 0 hello\n"), "{tried}");
         let tried = banner(&format!("{one}protocol = \"line\"\n"), &["unix:/a"], 1);
         assert!(tried.contains("try it     tidegate send unix:/a --lines hello\n"), "{tried}");
+        let users = "users = \"required\"\n[[user]]\nname = \"a\"\ncertificate = \"a\"\n";
+        assert!(!banner(&format!("{one}{users}"), &["unix:/a"], 1).contains("try it"));
         assert!(banner("route = []\n", &["unix:/a", "unix:/b"], 1).contains("which nobody serves"));
     }
 }
