@@ -8,7 +8,7 @@ use tidegate::base::{Address, CloseReason, Time, Token};
 use tidegate::metrics::{Counter, Outcome, ShardMetrics};
 use tidegate::service::{Cx, Frame, Peer as PeerInfo, Replied, Reply, Router, Service};
 use tidegate::session::Framing;
-use tidegate::turn::{Accepted, Io, ListenerConfig, Readiness, Turn, TurnConfig, Wait};
+use tidegate::turn::{Accepted, Entered, Io, ListenerConfig, Readiness, Turn, TurnConfig, Wait};
 use tidegate::wire::{Crc, Header, encode};
 
 /// One that sent some bytes before it is accepted.
@@ -70,7 +70,7 @@ impl Io for Peers {
         Some(stream)
     }
 
-    fn take_handed(&mut self) -> Option<(usize, Address, u32)> {
+    fn take_handed(&mut self) -> Option<(usize, Entered, u32)> {
         None
     }
 

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use tidegate::base::{Address, Time, Token};
-use tidegate::turn::{Accepted, Io, Readiness};
+use tidegate::turn::{Accepted, Entered, Io, Readiness};
 
 /// One peer and the socket between.
 #[derive(Debug, Default)]
@@ -248,7 +248,7 @@ impl Io for World {
         Some(stream)
     }
 
-    fn take_handed(&mut self) -> Option<(usize, Address, u32)> {
+    fn take_handed(&mut self) -> Option<(usize, Entered, u32)> {
         None
     }
 

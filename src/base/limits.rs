@@ -95,6 +95,28 @@ pub const DRAIN_READS: u32 = 64;
 /// Times that a call interrupted by a signal is repeated.
 pub const INTERRUPTED_RETRIES: u32 = 8;
 
+// ---- the entrance -----------------------------------------------------------------------------------------------
+
+/// Newcomers of one loop that may be at the entrance: between accept and what their listener wants before the first
+/// message. One more, and the oldest is closed, so that a flood of silent ones can't shut the door.
+pub const LOBBY_MAX: usize = 4096;
+
+/// One source has at most this part of the entrance (one in ...), unless it is a trusted proxy, which speaks for many.
+pub const LOBBY_SHARE: usize = 8;
+
+/// How long a newcomer may be at the entrance in all.
+pub const ENTRANCE: Duration = Duration::from_secs(5);
+
+/// Looks at PROXY headers in one turn: each is two system calls.
+pub const PROXY_STEPS_PER_TURN: u32 = 64;
+
+/// The most that a PROXY header of version 2 may have behind its fixed part, in bytes: addresses and what proxies add
+/// (names, certificates' names), of which none comes near.
+pub const PROXY_BODY_BYTES_MAX: u16 = 4096;
+
+/// Networks that one listener may trust.
+pub const TRUSTED_MAX: usize = 64;
+
 // ---- output and memory ------------------------------------------------------------------------------------------
 
 /// Queued output above which a connection is not read, in bytes.
@@ -384,6 +406,7 @@ const _: () = {
     assert!(3 + u8::MAX as usize + TOPIC_BYTES_MAX + 40 <= CONTROL_EXTRA_BYTES as usize, "SUBSCRIBE fits");
     assert!(SCRATCH_BYTES >= 2 * LINE_BYTES_MAX as usize, "a line fits beside a partial one");
     assert!(LINE_BYTES_DEFAULT <= LINE_BYTES_MAX);
+    assert!(LOBBY_MAX / LOBBY_SHARE > 1, "several of one source may enter at once");
     assert!(SCRATCH_BYTES >= 2 * TAIL_BYTES_MOVED, "what is moved leaves most of the scratch to read into");
     assert!(PIECES_PER_BATCH < SLICES_PER_WRITE, "a batch leaves in one vectored write");
     assert!(LEASE_BYTES_MIN * 10 <= BUDGET_BYTES_MIN, "the reserve holds at least one small lease");

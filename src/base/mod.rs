@@ -1,4 +1,4 @@
-//! What every other module may know: limits, fault classes, ids, addresses, time, units, a seeded
+//! What every other module may know: limits, fault classes, ids, addresses, networks, time, units, a seeded
 //! generator.
 //!
 //! Always holds: nothing here depends on another module of this crate, and nothing here has an effect.
@@ -9,6 +9,7 @@ pub mod close;
 pub mod fault;
 pub mod id;
 pub mod limits;
+pub mod network;
 #[doc(hidden)]
 pub mod planted;
 pub mod rng;
@@ -21,6 +22,7 @@ pub use address::Address;
 pub use close::CloseReason;
 pub use fault::Fault;
 pub use id::{ConnId, Token};
+pub use network::Network;
 pub use rng::Rng;
 pub use text::Text;
 pub use time::{Ms, Time};

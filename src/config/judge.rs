@@ -3,6 +3,8 @@
 //! Always holds: a [`Value`] that comes out lies in the range of its key; a refusal says what to write instead.
 //! Never: several keys at once; what they mean together is judged in `meaning`.
 
+mod access;
+
 use super::schema::{Key, Kind};
 use super::value::{Secret, Value};
 use crate::base::units::{parse_size, parse_time, size_text, time_text};
@@ -50,6 +52,9 @@ impl Key {
             Kind::Secret { least, most } => (format!("{least} to {most} visible ASCII characters"), Some("")),
             Kind::Path => ("the path of a file".to_owned(), Some("")),
             Kind::Hosts { most } => (format!("at most {most} names, separated by commas"), Some("")),
+            Kind::Networks { most } => (format!("at most {most} networks, separated by commas"), Some("")),
+            Kind::Mode => ("a mode from 0000 to 0777".to_owned(), Some("umask")),
+            Kind::Account => ("a name or a number".to_owned(), Some("")),
             Kind::Headers => {
                 (format!("a route or a range of routes, each from 0 to {}", Header::ROUTE_MAX), None)
             }
@@ -105,6 +110,9 @@ impl Key {
             Kind::Path if text.contains('\0') => Err(self.refuse(format!("{} has a NUL", shown(text)))),
             Kind::Path => Ok(Value::Text(text.to_owned().into())),
             Kind::Hosts { most } => hosts(text, most).map_err(|title| self.refuse(title)),
+            Kind::Networks { most } => access::networks(text, most).map_err(|title| self.refuse(title)),
+            Kind::Mode => access::mode(text).map_err(|title| self.refuse(title)),
+            Kind::Account => access::account(text).map_err(|title| self.refuse(title)),
             Kind::Headers => headers(text),
         }
     }
@@ -137,7 +145,18 @@ impl Key {
                 natural.map(|seconds| time_text(Duration::from_secs(seconds.min(1 << 40)))),
             )),
             Kind::Secret { .. } => Err(self.wrong_type("a number")),
-            Kind::Switch | Kind::Choice(_) | Kind::Address | Kind::Port | Kind::Path | Kind::Hosts { .. } => {
+            Kind::Account if natural.is_some_and(|id| u32::try_from(id).is_ok()) => {
+                Ok(Value::Text(in_words(number).into()))
+            }
+            Kind::Switch
+            | Kind::Choice(_)
+            | Kind::Address
+            | Kind::Port
+            | Kind::Path
+            | Kind::Hosts { .. }
+            | Kind::Networks { .. }
+            | Kind::Mode
+            | Kind::Account => {
                 Err(self.wrong_type(&format!("the number {}", in_words(number))))
             }
         }
@@ -238,6 +257,9 @@ impl Key {
             | Kind::Secret { .. }
             | Kind::Path
             | Kind::Hosts { .. }
+            | Kind::Networks { .. }
+            | Kind::Mode
+            | Kind::Account
             | Kind::Headers => String::new(),
         };
         let bound = if is_less { format!("at least {least}") } else { format!("at most {most}") };
@@ -269,8 +291,11 @@ impl Key {
             Kind::Hosts { .. } => {
                 "write names as \"metrics.example,localhost.example\", without ports".to_owned()
             }
+            Kind::Networks { .. } => "write networks as \"10.0.0.0/8,::1,unix\"".to_owned(),
+            Kind::Mode => "write it in quotes as three digits of 0 to 7 behind a 0, such as \"0660\"".to_owned(),
             Kind::Headers => HEADERS_ADVICE.to_owned(),
-            Kind::Secret { .. } | Kind::Path | Kind::Count { .. } | Kind::Switch | Kind::Choice(_) => {
+            Kind::Account
+            | Kind::Secret { .. } | Kind::Path | Kind::Count { .. } | Kind::Switch | Kind::Choice(_) => {
                 format!("give it {}", self.takes())
             }
         }

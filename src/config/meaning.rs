@@ -96,6 +96,8 @@ fn check_listeners(listeners: &[&Part], host: &Host, mistakes: &mut Vec<Mistake>
                 format!("give it at most {most}, or raise that"),
             ));
         }
+        check_proxy(listener, mistakes);
+        check_file(listener, mistakes);
         let Some((address, text)) = listener.find("address").zip(listener.address()) else { continue };
         let first = listeners[..place].iter().find_map(|other| {
             let (setting, _) = other.find("address")?;
@@ -105,6 +107,42 @@ fn check_listeners(listeners: &[&Part], host: &Host, mistakes: &mut Vec<Mistake>
             let title = format!("two listeners at {}", shown(text));
             let mistake = Mistake::new(&address.0.origin, title, "give it another port or path");
             mistakes.push(mistake.with(&first.origin, "the other one"));
+        }
+    }
+}
+
+/// Whom to trust, and whether there is anything to trust anybody for.
+fn check_proxy(listener: &Part, mistakes: &mut Vec<Mistake>) {
+    let (Some((proxy, _)), Some((trusted, _)), Some(word), Some(networks)) = (
+        listener.find("proxy_protocol"),
+        listener.find("trusted"),
+        listener.word("proxy_protocol"),
+        listener.text("trusted"),
+    ) else {
+        return;
+    };
+    if word == "required" && networks.is_empty() {
+        let title = "nobody is trusted to send a PROXY header";
+        let advice = "give `trusted` the networks of your proxies, such as \"10.0.0.0/8\" or \"127.0.0.1,::1\"";
+        mistakes.push(Mistake::new(&proxy.origin, title, advice));
+    } else if word == "off" && !networks.is_empty() {
+        let title = "`trusted` is of no use without the PROXY protocol";
+        let advice = "write proxy_protocol = \"required\", or take it out";
+        mistakes.push(Mistake::new(&trusted.origin, title, advice));
+    }
+}
+
+/// What is for a socket's file, where there is none.
+fn check_file(listener: &Part, mistakes: &mut Vec<Mistake>) {
+    if listener.address().is_none_or(|address| address.starts_with("unix:")) {
+        return;
+    }
+    for name in ["mode", "owner", "group"] {
+        if let Some((setting, value)) = listener.find(name)
+            && setting.key.default.as_ref() != Some(value)
+        {
+            let title = format!("`{name}` is for the file of a unix socket, and this is a port");
+            mistakes.push(Mistake::new(&setting.origin, title, "take it out, or give it a unix:PATH"));
         }
     }
 }

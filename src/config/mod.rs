@@ -34,7 +34,8 @@ pub use report::{File, Mistakes};
 pub use value::{Secret, Value};
 
 use crate::base::limits::{BACKLOG, Limits, ROUTE_LABELS_MAX};
-use crate::net::{Endpoint, Keepalive, ListenOptions};
+use crate::base::Network;
+use crate::net::{Account, Endpoint, FileOptions, Keepalive, ListenOptions};
 use crate::server;
 use crate::service::{BuiltIn, Router};
 use layers::Written;
@@ -102,6 +103,10 @@ pub struct Listen {
     pub backlog: i32,
     /// What the kernel may buffer; `None`: it decides.
     pub kernel_buffer_bytes: Option<usize>,
+    /// From where proxies come that say whose connection it is; empty: the protocol is off.
+    pub trusted: Vec<Network>,
+    /// The file of a unix socket.
+    pub file: FileOptions,
 }
 
 /// What comes to a listener.
@@ -213,6 +218,7 @@ fn config(parts: &[Part]) -> Option<Config> {
             linger: timeouts.time("linger")?,
             stall: log.time("stall")?,
             heartbeat: timeouts.time("heartbeat"),
+            entrance: timeouts.time("entrance")?,
             ..Limits::default()
         },
         keepalive: keepalive(of("keepalive")?)?,
@@ -251,7 +257,25 @@ fn listen(part: &Part) -> Option<Listen> {
         max_payload: u32::try_from(part.size("max_payload")?).ok()?,
         backlog: part.count("backlog").map_or(Some(BACKLOG), |backlog| i32::try_from(backlog).ok())?,
         kernel_buffer_bytes: part.size("kernel_buffer").and_then(|bytes| usize::try_from(bytes).ok()),
+        trusted: trusted(part)?,
+        file: FileOptions {
+            mode: part.text("mode").and_then(|mode| u32::from_str_radix(mode, 8).ok()),
+            owner: account(part, "owner"),
+            group: account(part, "group"),
+        },
     })
+}
+
+fn trusted(part: &Part) -> Option<Vec<Network>> {
+    if part.word("proxy_protocol")? == "off" {
+        return Some(Vec::new());
+    }
+    part.text("trusted")?.split(',').map(|network| network.parse().ok()).collect()
+}
+
+fn account(part: &Part, name: &str) -> Option<Account> {
+    let text = part.text(name).filter(|text| !text.is_empty())?;
+    Some(text.parse().map_or_else(|_| Account::Name(text.to_owned()), Account::Id))
 }
 
 fn route(part: &Part) -> Option<(RangeInclusive<u16>, BuiltIn)> {
@@ -319,7 +343,9 @@ impl Config {
             keepalive: self.keepalive,
             // A path has one socket, so each process has one of its own, whatever it shares.
             share_port: self.share_port && !matches!(Endpoint::parse(address), Ok(Endpoint::Unix(_))),
+            file: listen.file.clone(),
         };
-        listener.max_payload(listen.max_payload).options(options)
+        let listener = listener.max_payload(listen.max_payload).options(options);
+        if listen.trusted.is_empty() { listener } else { listener.proxied_by(listen.trusted.iter().copied()) }
     }
 }

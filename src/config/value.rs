@@ -24,7 +24,9 @@ pub enum Value {
     Word(&'static str),
     /// Of [`Kind::Address`](super::schema::Kind::Address) and [`Kind::Port`](super::schema::Kind::Port).
     Address(Cow<'static, str>),
-    /// Of [`Kind::Path`](super::schema::Kind::Path) and [`Kind::Hosts`](super::schema::Kind::Hosts).
+    /// Of [`Kind::Path`](super::schema::Kind::Path), [`Kind::Hosts`](super::schema::Kind::Hosts),
+    /// [`Kind::Networks`](super::schema::Kind::Networks), [`Kind::Mode`](super::schema::Kind::Mode) and
+    /// [`Kind::Account`](super::schema::Kind::Account).
     Text(Cow<'static, str>),
     /// Of [`Kind::Secret`](super::schema::Kind::Secret).
     Secret(Secret),

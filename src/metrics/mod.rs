@@ -54,6 +54,24 @@ figures! {
         AcceptAborted => "accept_aborted",
         /// Accepts and registrations that failed in a way that has no name here.
         AcceptFailed => "accept_failed",
+        /// Newcomers that brought what their listener wants before the first message.
+        Entered => "entered",
+        /// Newcomers closed because the listener does not trust them to say whose connections they pass on.
+        UntrustedProxy => "untrusted_proxy",
+        /// Newcomers closed because their first bytes were no PROXY header.
+        BadProxyHeader => "bad_proxy_header",
+        /// Newcomers closed because they were not through the entrance in time.
+        EntranceTimedOut => "entrance_timeout",
+        /// Newcomers closed to make room at the entrance.
+        EntranceEvicted => "entrance_evicted",
+        /// Newcomers closed because their source had too many at the entrance.
+        EntranceCrowded => "entrance_crowded",
+        /// Newcomers that left before they were through.
+        EntranceGone => "entrance_gone",
+        /// Newcomers closed because a drain began.
+        EntranceDrained => "entrance_drained",
+        /// Newcomers whose socket failed at the entrance.
+        EntranceFailed => "entrance_failed",
         /// Bytes read from sockets.
         BytesIn => "bytes_in",
         /// Bytes that sockets took.
@@ -140,6 +158,8 @@ figures! {
     Gauge {
         /// Connections in the table.
         Open => "open",
+        /// Newcomers at the entrance: accepted, and not in the table yet.
+        Entering => "entering",
         /// Bytes of the budget leased for input.
         InputBytes => "input_bytes",
         /// Bytes of the budget leased for output.
@@ -263,6 +283,11 @@ impl Recorder {
     /// A writer, with figures at zero: for so many listeners, and so many labels of routes.
     pub fn new(listeners: usize, routes: usize) -> Recorder {
         Recorder { shared: Arc::new(ShardMetrics::new(listeners, routes)), in_turn: false }
+    }
+
+    /// Another hand of the same writer, on the same thread: for what is counted beside the turn.
+    pub fn beside(shared: Arc<ShardMetrics>) -> Recorder {
+        Recorder { shared, in_turn: false }
     }
 
     /// What readers hold.

@@ -1,7 +1,7 @@
 //! Listening sockets. Built by hand, because `TcpListener::bind` fixes the backlog and knows no options.
 
 use super::unix::{self, SocketFile};
-use super::{Endpoint, share};
+use super::{Endpoint, FileOptions, share};
 use crate::base::limits::{
     BACKLOG, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES, SOCKET_BUFFER_BYTES,
 };
@@ -29,6 +29,8 @@ pub struct ListenOptions {
     /// connections over them by a hash of the addresses. Default: no. Only at an IP and port, and only
     /// [where the kernel spreads](super::KERNEL_SPREADS).
     pub share_port: bool,
+    /// Who may connect to a unix socket.
+    pub file: FileOptions,
 }
 
 /// Probes of a silent peer. The kernel counts in whole seconds.
@@ -55,6 +57,7 @@ impl Default for ListenOptions {
             socket_buffer_bytes: Some(SOCKET_BUFFER_BYTES),
             keepalive: Some(Keepalive::default()),
             share_port: false,
+            file: FileOptions::default(),
         }
     }
 }
@@ -137,7 +140,7 @@ pub fn listen(endpoint: &Endpoint, options: &ListenOptions) -> io::Result<Listen
             listen_beside(*address, options)
         }
         Endpoint::Unix(path) => {
-            let (listener, file) = unix::listen(path, options.backlog)?;
+            let (listener, file) = unix::listen(path, options)?;
             Ok(Listener::Unix(file, listener))
         }
     }

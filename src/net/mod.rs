@@ -6,6 +6,7 @@
 //! concern: a shared port in `share`, a connection's own address in `source`, the numbers of errors where they are met.
 //! Never: frames, sessions, decisions. What is done about an outcome is the turn's business.
 
+mod access;
 mod connect;
 mod endpoint;
 mod listen;
@@ -14,6 +15,7 @@ mod source;
 mod spare;
 mod unix;
 
+pub use access::{Account, FileOptions};
 pub use connect::{connect, connect_from, finish_connect, reset};
 pub use endpoint::Endpoint;
 pub use listen::{Held, Keepalive, ListenOptions, Listener, listen, listen_beside};
@@ -116,6 +118,15 @@ pub fn read(stream: &Stream, into: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         [one] => Ok(rustix::net::recv(stream, &mut **one, RecvFlags::empty())?.0),
         several => Ok(rustix::io::readv(stream, several)?),
     }
+}
+
+/// Looks at what there is without taking it.
+///
+/// # Errors
+///
+/// As recv(2).
+pub fn peek(stream: &Stream, into: &mut [u8]) -> io::Result<usize> {
+    Ok(rustix::net::recv(stream, into, RecvFlags::PEEK)?.0)
 }
 
 /// A peer that is gone is an error and no signal. Apple's systems have no such flag: there every socket is told so when it

@@ -3,6 +3,7 @@
 //! Always holds: only a file that is a socket on which nobody listens is replaced; only the file that we made is
 //! removed, and before listening ends, so that nobody finds a file of ours that refuses.
 
+use super::ListenOptions;
 use mio::net::UnixListener;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::fs;
@@ -43,7 +44,7 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 ///
 /// The kernel buffers 208 KiB for a connection in each direction unless `net.core.wmem_default` says otherwise: an
 /// accepted unix socket inherits no buffer sizes.
-pub(super) fn listen(path: &Path, backlog: i32) -> io::Result<(UnixListener, SocketFile)> {
+pub(super) fn listen(path: &Path, options: &ListenOptions) -> io::Result<(UnixListener, SocketFile)> {
     let address = SockAddr::unix(path)?;
     let socket = stream_socket()?;
     match socket.bind(&address) {
@@ -54,7 +55,9 @@ pub(super) fn listen(path: &Path, backlog: i32) -> io::Result<(UnixListener, Soc
         bound => bound?,
     }
     let file = SocketFile::of(path)?;
-    socket.listen(backlog)?;
+    // Until it listens, connecting is refused, whatever the mode.
+    options.file.apply(path)?;
+    socket.listen(options.backlog)?;
     let listener = StdUnixListener::from(std::os::fd::OwnedFd::from(socket));
     Ok((UnixListener::from_std(listener), file))
 }
@@ -94,14 +97,14 @@ mod tests {
     #[test]
     fn a_stale_file_is_replaced_and_a_live_one_is_not() {
         let path = place("stale");
-        let (listener, file) = listen(&path, 8).unwrap();
-        let error = listen(&path, 8).unwrap_err();
+        let (listener, file) = listen(&path, &ListenOptions::default()).unwrap();
+        let error = listen(&path, &ListenOptions::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AddrInUse, "somebody listens");
         // Without its file being removed, as after a crash.
         drop(listener);
         std::mem::forget(file);
         assert!(path.exists());
-        let (again, file) = listen(&path, 8).unwrap();
+        let (again, file) = listen(&path, &ListenOptions::default()).unwrap();
         assert!(stream_socket().unwrap().connect(&SockAddr::unix(&path).unwrap()).is_ok());
         drop((file, again));
         assert!(!path.exists());
@@ -110,13 +113,13 @@ mod tests {
     #[test]
     fn the_file_is_removed_at_the_end() {
         let path = place("end");
-        let (listener, file) = listen(&path, 8).unwrap();
+        let (listener, file) = listen(&path, &ListenOptions::default()).unwrap();
         assert!(path.exists());
         drop(file);
         assert!(!path.exists());
         drop(listener);
         // What somebody else put there in the meantime stays.
-        let (_listener, file) = listen(&path, 8).unwrap();
+        let (_listener, file) = listen(&path, &ListenOptions::default()).unwrap();
         fs::remove_file(&path).unwrap();
         fs::write(&path, "mine").unwrap();
         if identity(&path).unwrap() != file.identity {
@@ -130,7 +133,7 @@ mod tests {
     fn a_file_that_is_no_socket_stays() {
         let path = place("file");
         fs::write(&path, "dear").unwrap();
-        let error = listen(&path, 8).unwrap_err();
+        let error = listen(&path, &ListenOptions::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "dear");
         fs::remove_file(&path).unwrap();

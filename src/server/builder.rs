@@ -1,16 +1,18 @@
 //! What a server is made of, checked as it is put together.
 
 use super::{Error, Running, launch};
+use crate::base::Network;
 use crate::base::limits::{
     BACKLOG_MAX, BUDGET_BYTES_DEFAULT, BUDGET_BYTES_MAX, BUDGET_BYTES_MIN, CONNECTIONS_DEFAULT,
     CONNECTIONS_PER_SHARD_MAX, DEADLINE_MS_MAX, DRAIN_GRACE, JOBS_WAITING_MAX, KEEPALIVE_PROBES_MAX,
     KEEPALIVE_SECONDS_MAX, LINE_BYTES_DEFAULT, LINE_BYTES_MAX, LISTENERS_MAX, Limits, OPEN_REQUESTS_MAX,
     OUTPUT_HIGH_BYTES_MAX, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, ROUTE_LABELS_MAX, SHARDS_MAX,
-    SOCKET_BUFFER_BYTES_MAX, SOCKET_BUFFER_BYTES_MIN, WORKERS_MAX,
+    SOCKET_BUFFER_BYTES_MAX, SOCKET_BUFFER_BYTES_MIN, TRUSTED_MAX, WORKERS_MAX,
 };
 use crate::net::{self, Endpoint, KERNEL_SPREADS, ListenOptions};
 use crate::service::{FnService, Frame, Replied, Reply, Service};
 use crate::session::{Framing, Protocol};
+use crate::shard::Entrance;
 use crate::turn::{ListenerConfig, RouteLabel};
 use crate::wire::Header;
 use std::num::NonZero;
@@ -25,6 +27,7 @@ pub struct Listener {
     /// Of all lines; not looked at for frames.
     route: u16,
     wants_hello: bool,
+    entrance: Entrance,
     options: ListenOptions,
 }
 
@@ -47,7 +50,8 @@ impl Listener {
     }
 
     fn with(address: String, framing: Framing) -> Listener {
-        Listener { address, framing, route: 0, wants_hello: false, options: ListenOptions::default() }
+        let (entrance, options) = (Entrance::default(), ListenOptions::default());
+        Listener { address, framing, route: 0, wants_hello: false, entrance, options }
     }
 
     /// Every peer's first frame must be a HELLO that [`Service::on_hello`] accepts; who sends anything else is told
@@ -70,6 +74,14 @@ impl Listener {
     #[must_use]
     pub const fn route(mut self, route: u16) -> Listener {
         self.route = route;
+        self
+    }
+
+    /// Every connection comes from a proxy in one of these networks (at most 64), and begins with a PROXY header, of version
+    /// 1 or 2: the client's address is the one in it. Connections from elsewhere, and such without a header, are closed.
+    #[must_use]
+    pub fn proxied_by(mut self, trusted: impl IntoIterator<Item = Network>) -> Listener {
+        self.entrance.proxy = Some(trusted.into_iter().collect());
         self
     }
 
@@ -98,7 +110,11 @@ impl Listener {
             Protocol::Line => ("the longest line", LINE_BYTES_MAX),
         };
         within(name, u64::from(self.framing.payload_max), 0, u64::from(most))?;
-        let ListenOptions { backlog, socket_buffer_bytes, keepalive, share_port: _ } = &self.options;
+        if let Some(trusted) = &self.entrance.proxy {
+            within("the number of trusted networks", trusted.len() as u64, 1, TRUSTED_MAX as u64)?;
+        }
+        let ListenOptions { backlog, socket_buffer_bytes, keepalive, share_port: _, file } = &self.options;
+        within("the mode of a socket's file", file.mode.unwrap_or(0).into(), 0, 0o777)?;
         let backlog = u64::try_from(*backlog).unwrap_or(0);
         within("the backlog", backlog, 1, BACKLOG_MAX as u64)?;
         if let Some(bytes) = socket_buffer_bytes {
@@ -145,6 +161,7 @@ pub struct Builder {
     pub(super) sockets: Vec<(net::Listener, ListenOptions)>,
     pub(super) local_addrs: Vec<Endpoint>,
     pub(super) listeners: Vec<ListenerConfig>,
+    pub(super) entrances: Vec<Entrance>,
     pub(super) limits: Limits,
     pub(super) budget_bytes: usize,
     pub(super) connections_max: u32,
@@ -161,6 +178,7 @@ impl Builder {
             sockets: Vec::new(),
             local_addrs: Vec::new(),
             listeners: Vec::new(),
+            entrances: Vec::new(),
             limits: Limits::default(),
             budget_bytes: BUDGET_BYTES_DEFAULT,
             connections_max: CONNECTIONS_DEFAULT,
@@ -190,6 +208,7 @@ impl Builder {
         self.local_addrs.push(ip.map_or(endpoint, Endpoint::Ip));
         self.sockets.push((socket, listener.options));
         let framing = listener.framing.with_line_route(listener.route);
+        self.entrances.push(listener.entrance);
         self.listeners.push(ListenerConfig { framing, wants_hello: listener.wants_hello });
         Ok(self)
     }
@@ -377,6 +396,7 @@ fn deadlines(limits: &Limits) -> impl Iterator<Item = (&'static str, Duration)> 
         ("the linger in milliseconds", limits.linger),
         ("the request deadline in milliseconds", limits.request_deadline),
         ("the connect deadline in milliseconds", limits.connect_deadline),
+        ("the entrance's deadline in milliseconds", limits.entrance),
     ];
     let idle = limits.idle.map(|idle| ("the idle time in milliseconds", idle));
     let heartbeat = limits.heartbeat.map(|heartbeat| ("the heartbeat in milliseconds", heartbeat));

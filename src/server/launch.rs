@@ -9,7 +9,7 @@ use crate::buffer::parts_of;
 use crate::metrics::ShardMetrics;
 use crate::net::{self, Endpoint, Held, KERNEL_SPREADS, ListenOptions, Listener};
 use crate::service::{Job, NoWorkers, Service, Workers};
-use crate::shard::{Group, Poller, Shard, pin_thread};
+use crate::shard::{Entrance, Group, Poller, Shard, pin_thread};
 use crate::turn::{RouteLabel, TurnConfig};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -44,6 +44,7 @@ where
     let labels: Arc<[RouteLabel]> = builder.labels.clone().into();
     let capacity = capacity_of(&builder, budget_bytes, Arc::clone(&labels));
     let (dealt, held) = deal_out(builder.sockets, &builder.local_addrs, shards)?;
+    let entrances: Arc<[Entrance]> = builder.entrances.into();
     let (start, seed) = (Instant::now(), seed());
     let pool = start_pool(builder.workers, start)?;
     let workers: Arc<dyn Workers> = match &pool {
@@ -65,7 +66,8 @@ where
             workers: Arc::clone(&workers),
             seats: Arc::clone(group.seats(shard).expect("one for each loop")),
         };
-        let parts = Parts { config, poller, sockets, group: Arc::clone(&group), start, pin: builder.pin };
+        let (group, entrances) = (Arc::clone(&group), Arc::clone(&entrances));
+        let parts = Parts { config, poller, sockets, entrances, group, start, pin: builder.pin };
         match make(parts, make_service.clone()) {
             Ok(one) => made.push(one),
             Err(error) => {
@@ -158,6 +160,7 @@ struct Parts {
     config: TurnConfig,
     poller: Poller,
     sockets: Sockets,
+    entrances: Arc<[Entrance]>,
     group: Arc<Group>,
     start: Instant,
     pin: bool,
@@ -192,7 +195,7 @@ fn run<S: Service>(
     ready: &SyncSender<io::Result<Ready>>,
     may_go: &Receiver<Arc<Shared>>,
 ) {
-    let Parts { config, poller, sockets, group, start, pin } = parts;
+    let Parts { config, poller, sockets, entrances, group, start, pin } = parts;
     let number = config.shard;
     if pin {
         match pin_thread(number.into()) {
@@ -200,7 +203,7 @@ fn run<S: Service>(
             Err(error) => warn!(shard = number, %error, "an event loop can't be kept on one processor"),
         }
     }
-    let shard = match Shard::new(poller, config, sockets, group, start, make_service) {
+    let shard = match Shard::new(poller, config, sockets, entrances, group, start, make_service) {
         Ok(shard) => shard,
         Err(error) => {
             let _ = ready.send(Err(error));

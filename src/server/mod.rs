@@ -19,7 +19,8 @@ mod running;
 mod signals;
 
 pub use crate::base::limits::Limits;
-pub use crate::net::{Endpoint, Keepalive, ListenOptions};
+pub use crate::base::Network;
+pub use crate::net::{Account, Endpoint, FileOptions, Keepalive, ListenOptions};
 pub use crate::session::{Pause, Pauses};
 pub use crate::turn::{OTHER_ROUTES, RouteLabel};
 pub use crate::wire::{ClientId, Status};

@@ -134,6 +134,8 @@ pub enum AfterPanic {
 pub struct Peer {
     /// Its address; IPv4 peers of an IPv6 listener are told as IPv4.
     pub address: Address,
+    /// The proxy that passed it on, if the listener trusts it; then the address is the one that it named, if it named any.
+    pub proxied_by: Option<Address>,
     /// Who began.
     pub origin: Origin,
 }

@@ -11,16 +11,18 @@
 
 mod clock;
 mod group;
+mod lobby;
 mod pin;
 mod world;
 
 pub use group::Group;
+pub use lobby::Entrance;
 pub use pin::pin_thread;
 
 use crate::base::Token;
-use crate::base::limits::EVENTS_PER_POLL;
+use crate::base::limits::{EVENTS_PER_POLL, LOBBY_MAX};
 use crate::mailbox::Mailbox;
-use crate::metrics::ShardMetrics;
+use crate::metrics::{Recorder, ShardMetrics};
 use crate::net::Listener;
 use crate::service::Service;
 use crate::turn::{Io, Readiness, Turn, TurnConfig, Wait};
@@ -75,7 +77,7 @@ pub struct Shard<S: Service> {
 
 impl<S: Service> Shard<S> {
     /// A loop of this group, over these listeners: by their place in the server's list, `None` where another loop
-    /// listens. `start` is the moment that its deadlines count from, the same for all loops. The mailbox and the seats of
+    /// listens, and with what each of them wants before the first message. `start` is the moment that its deadlines count from, the same for all loops. The mailbox and the seats of
     /// `config` are the group's.
     ///
     /// # Errors
@@ -85,15 +87,19 @@ impl<S: Service> Shard<S> {
         poller: Poller,
         config: TurnConfig,
         listeners: Vec<Option<Listener>>,
+        entrances: Arc<[Entrance]>,
         group: Arc<Group>,
         start: Instant,
         make_service: impl FnMut() -> S + Send + 'static,
     ) -> io::Result<Shard<S>> {
         debug_assert!(Arc::ptr_eq(&poller.mailbox, &config.mailbox), "another loop's mailbox");
         let poll = poller.poll;
-        let mut world = World::new(poll.registry().try_clone()?, listeners, group, config.shard, start)?;
+        let entrances = (entrances, config.limits.entrance);
+        let registry = poll.registry().try_clone()?;
+        let mut world = World::new(registry, listeners, group, config.shard, start, entrances)?;
         let now = world.now();
         let turn = Turn::new(config, now, make_service);
+        world.lobby.count_in(Recorder::beside(turn.metrics()));
         Ok(Shard { poll, world, turn })
     }
 
@@ -118,18 +124,45 @@ impl<S: Service> Shard<S> {
                     self.turn.handle_event(&mut self.world, token_of(event.token()), readiness_of(event));
                 }
             }
+            if !self.world.lobby.is_empty() {
+                self.tend_lobby();
+            }
             self.turn.end(&mut self.world);
         }
         Ok(())
     }
 
+    /// Newcomers that have to be looked at without an event, and those whose time is over.
+    #[cold]
+    fn tend_lobby(&mut self) {
+        for _ in 0..LOBBY_MAX {
+            let Some(name) = self.world.lobby.next_pending() else { break };
+            self.turn.handle_event(&mut self.world, Token { generation: 0, slot: name }, Readiness::default());
+        }
+        let now = self.world.ms();
+        self.world.lobby.end_turn(now);
+    }
+
+    /// No longer than the lobby may be left alone.
+    #[cold]
+    fn until_lobby(&self, timeout: Option<Duration>) -> Option<Duration> {
+        let wait = self.world.lobby.wait_ms(self.turn.ms()).map(|ms| Duration::from_millis(ms.into()));
+        match (timeout, wait) {
+            (Some(timeout), Some(wait)) => Some(timeout.min(wait)),
+            (one, None) | (None, one) => one,
+        }
+    }
+
     #[inline]
     fn poll(&mut self, events: &mut Events) -> io::Result<()> {
-        let timeout = match self.turn.wait() {
+        let mut timeout = match self.turn.wait() {
             Wait::Not => Some(Duration::ZERO),
             Wait::Forever => None,
             Wait::Until(due) => Some(Duration::from_millis(u64::from(due.since(self.turn.ms())))),
         };
+        if !self.world.lobby.is_empty() {
+            timeout = self.until_lobby(timeout);
+        }
         match self.poll.poll(events, timeout) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {
                 events.clear();

@@ -1,15 +1,17 @@
 //! The turn's [`Io`] over `mio` and the system's clock.
 
-use super::Group;
 use super::clock::Clock;
-use crate::base::{Address, Time, Token};
+use super::lobby::Lobby;
+use super::{Entrance, Group};
+use crate::base::limits::HANDED_PER_SHARD;
+use crate::base::{Address, Ms, Time, Token};
 use crate::net::{self, KERNEL_SPREADS, Listener, Spare, Stream, Taken};
-use crate::turn::{Accepted, Io, deals_away, wants_hand_off};
+use crate::turn::{Accepted, Entered, Io, Seats, deals_away, wants_hand_off};
 use mio::{Interest, Registry};
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How often an ending loop looks whether a newcomer that is on its way has arrived.
 const LAST_LOOKS: u32 = 1000;
@@ -24,6 +26,9 @@ pub(super) struct World {
     group: Arc<Group>,
     shard: u16,
     clock: Clock,
+    seats: Arc<Seats>,
+    /// Newcomers that are not through yet.
+    pub(super) lobby: Lobby,
 }
 
 impl World {
@@ -33,17 +38,48 @@ impl World {
         group: Arc<Group>,
         shard: u16,
         start: Instant,
+        (entrances, deadline): (Arc<[Entrance]>, Duration),
     ) -> io::Result<World> {
         for (index, listener) in (0..).zip(&mut listeners) {
             if let Some(listener) = listener {
                 registry.register(listener, poll_token(Token::listener(index)), Interest::READABLE)?;
             }
         }
-        Ok(World { registry, listeners, spare: Spare::new(), group, shard, clock: Clock::since(start) })
+        let seats = Arc::clone(group.seats(shard).expect("one for each loop"));
+        let lobby = Lobby::new(entrances, deadline, Arc::clone(&seats));
+        let clock = Clock::since(start);
+        Ok(World { registry, listeners, spare: Spare::new(), group, shard, clock, seats, lobby })
     }
 
     fn listener(&self, index: u32) -> Option<&Listener> {
         self.listeners.get(index as usize)?.as_ref()
+    }
+
+    /// The moment, as deadlines count it.
+    pub(super) fn ms(&self) -> Ms {
+        self.clock.now().ms()
+    }
+
+    /// A newcomer of a listener that wants something before the first message.
+    #[cold]
+    fn accept_to_lobby(&mut self, stream: Stream, address: Address, listener: u32) -> Accepted<Stream> {
+        let now = self.ms();
+        // Who is silent at the entrance must not keep others out.
+        let has_seat = self.seats.try_take() || self.lobby.evict(now) && self.seats.try_take();
+        if !has_seat {
+            return Accepted::NoSeat(stream);
+        }
+        let stays = if self.lobby.is_closing() {
+            Some(stream)
+        } else {
+            let others = self.seats.mine().saturating_sub(1) as usize;
+            self.hand_off(stream, address, listener, others)
+        };
+        let Some(stream) = stays else { return Accepted::HandedOff };
+        match self.lobby.enter(&self.registry, (stream, address, listener), now) {
+            Some((stream, entered, _)) => Accepted::Entered(stream, entered),
+            None => Accepted::Kept,
+        }
     }
 
     /// Whether nobody can come from another loop any more.
@@ -61,8 +97,11 @@ impl Io for World {
     }
 
     fn accept(&mut self, listener: u32) -> Accepted<Stream> {
-        let Some(listener) = self.listener(listener) else { return Accepted::Drained };
-        match net::take(listener) {
+        let Some(socket) = self.listener(listener) else { return Accepted::Drained };
+        match net::take(socket) {
+            Taken::Stream(stream, address) if self.lobby.is_of(listener) => {
+                self.accept_to_lobby(stream, address, listener)
+            }
             Taken::Stream(stream, address) => Accepted::Stream(stream, address),
             Taken::Nothing => Accepted::Drained,
             Taken::Aborted => Accepted::Aborted,
@@ -85,7 +124,14 @@ impl Io for World {
     }
 
     fn register(&mut self, stream: &mut Stream, token: Token) -> io::Result<()> {
-        self.registry.register(stream, poll_token(token), Interest::READABLE | Interest::WRITABLE)
+        let (token, both) = (poll_token(token), Interest::READABLE | Interest::WRITABLE);
+        match self.registry.register(stream, token, both) {
+            // It comes from the lobby. The poller looks again, and tells of what lies there already.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                self.registry.reregister(stream, token, both)
+            }
+            registered => registered,
+        }
     }
 
     fn connect(&mut self, to: SocketAddr) -> io::Result<Stream> {
@@ -108,8 +154,27 @@ impl Io for World {
         refused.map(|(stream, ..)| stream)
     }
 
-    fn take_handed(&mut self) -> Option<(Stream, Address, u32)> {
-        self.group.take(self.shard)
+    fn take_handed(&mut self) -> Option<(Stream, Entered, u32)> {
+        // Whoever comes behind as many as have a place has rung since.
+        for _ in 0..HANDED_PER_SHARD {
+            let (stream, address, listener) = self.group.take(self.shard)?;
+            if !self.lobby.is_of(listener) {
+                return Some((stream, address.into(), listener));
+            }
+            let through = self.lobby.enter(&self.registry, (stream, address, listener), self.ms());
+            if through.is_some() {
+                return through;
+            }
+        }
+        None
+    }
+
+    fn handle_own(&mut self, name: u32) -> Option<(Stream, Entered, u32)> {
+        self.lobby.look_at(name, self.ms())
+    }
+
+    fn clear_entrance(&mut self) -> Option<(Stream, Entered, u32)> {
+        self.lobby.clear(self.ms())
     }
 
     #[inline]

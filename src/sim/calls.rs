@@ -8,7 +8,7 @@ use super::socket::{Fate, Fin};
 use super::trace::{NOBODY, What};
 use super::weather::Trouble;
 use crate::base::{Address, Time, Token};
-use crate::turn::{Accepted, Io, Readiness};
+use crate::turn::{Accepted, Entered, Io, Readiness};
 use core::net::SocketAddr;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 
@@ -149,7 +149,7 @@ impl Io for SimIo {
         Some(stream)
     }
 
-    fn take_handed(&mut self) -> Option<(SimStream, Address, u32)> {
+    fn take_handed(&mut self) -> Option<(SimStream, Entered, u32)> {
         self.preempt();
         None
     }

@@ -5,8 +5,8 @@
 //! that doubles from 10 ms to 1 s. Meanwhile newcomers are told by way of a spare descriptor (see [`Io::refuse`]).
 
 use super::entry::{Entry, Flag, Flags, Life, PeerAddress};
-use super::{Accepted, Io, Turn, slot_of};
-use crate::base::limits::{ACCEPT_BACKOFF_MS, ACCEPTS_PER_DRAIN, ACCEPTS_PER_VISIT};
+use super::{Accepted, Entered, Io, Turn, slot_of};
+use crate::base::limits::{ACCEPT_BACKOFF_MS, ACCEPTS_PER_DRAIN, ACCEPTS_PER_VISIT, LOBBY_MAX};
 use crate::base::planted::{Bug, is_planted};
 use crate::base::{Address, ConnId, Ms, Text, Token};
 use crate::mailbox::Happened;
@@ -47,7 +47,8 @@ impl<S: Service, I: Io> Turn<S, I> {
     pub(super) fn accept_from(&mut self, io: &mut I, listener: u32) {
         match self.accepting.get_mut(listener as usize) {
             Some(state) if !state.is_closed => state.is_hot = false,
-            Some(_) | None => return,
+            Some(_) => return,
+            None => return self.handle_own(io, listener),
         }
         for _ in 0..ACCEPTS_PER_VISIT {
             if !self.accept_one(io, listener) {
@@ -56,6 +57,14 @@ impl<S: Service, I: Io> Turn<S, I> {
         }
         self.accepting[listener as usize].is_hot = true;
         self.accept_again = true;
+    }
+
+    /// Something of the world's own: maybe a newcomer is through the entrance now.
+    #[cold]
+    fn handle_own(&mut self, io: &mut I, name: u32) {
+        if let Some((stream, entered, listener)) = io.handle_own(name) {
+            self.admit(io, stream, entered, listener);
+        }
     }
 
     /// Listeners that were left with connections, and those whose pause is over.
@@ -84,6 +93,10 @@ impl<S: Service, I: Io> Turn<S, I> {
 
     /// Takes all that waits, then ends listening. What comes after that is refused by the kernel.
     pub(super) fn stop_accepting(&mut self, io: &mut I) {
+        for _ in 0..LOBBY_MAX {
+            let Some((stream, entered, listener)) = io.clear_entrance() else { break };
+            self.admit(io, stream, entered, listener);
+        }
         for listener in 0..self.accepting.len() {
             if self.accepting[listener].is_closed {
                 continue;
@@ -104,6 +117,23 @@ impl<S: Service, I: Io> Turn<S, I> {
             Accepted::Stream(stream, address) => {
                 self.accepting[listener as usize].backoff_ms = 0;
                 self.place(io, stream, address, listener);
+                true
+            }
+            Accepted::Entered(stream, entered) => {
+                self.accepting[listener as usize].backoff_ms = 0;
+                self.admit(io, stream, entered, listener);
+                true
+            }
+            Accepted::Kept => {
+                self.accepting[listener as usize].backoff_ms = 0;
+                true
+            }
+            Accepted::HandedOff => {
+                self.shared.metrics.add(Counter::HandedOff, 1);
+                true
+            }
+            Accepted::NoSeat(stream) => {
+                self.refuse_full(io, stream, listener);
                 true
             }
             Accepted::Aborted => {
@@ -164,13 +194,13 @@ impl<S: Service, I: Io> Turn<S, I> {
             io.hand_off(stream, address, listener, self.table.len() - self.dialed)
         };
         match stays {
-            Some(stream) => self.admit(io, stream, address, listener),
+            Some(stream) => self.admit(io, stream, address.into(), listener),
             None => self.shared.metrics.add(Counter::HandedOff, 1),
         }
     }
 
     /// Gives a connection that has a seat its slot, or tells it that there is none.
-    pub(super) fn admit(&mut self, io: &mut I, mut stream: I::Stream, address: Address, listener: u32) {
+    pub(super) fn admit(&mut self, io: &mut I, mut stream: I::Stream, entered: Entered, listener: u32) {
         if self.table.len() - self.dialed >= self.connections_max {
             self.seats.give_back();
             self.refuse_full(io, stream, listener);
@@ -188,7 +218,8 @@ impl<S: Service, I: Io> Turn<S, I> {
         let listener = u8::try_from(listener).expect("a server has at most 255 listeners");
         let id = ConnId { shard: self.shard, generation: token.generation, slot };
         let mut cx = self.shared.cx(id);
-        let peer = Peer { address, origin: Origin::Accepted { listener } };
+        let Entered { address, proxied_by } = entered;
+        let peer = Peer { address, proxied_by, origin: Origin::Accepted { listener } };
         let Ok(conn) = catch_unwind(AssertUnwindSafe(|| self.service.on_open(&peer, &mut cx))) else {
             self.shared.note_panic();
             io.close(stream);

@@ -5,6 +5,7 @@
 //! come back by itself.
 
 use crate::base::{Address, Time, Token};
+use crate::wire::ProxySource;
 use core::net::SocketAddr;
 use std::io::{self, IoSlice, IoSliceMut};
 
@@ -58,7 +59,21 @@ pub trait Io {
     ) -> Option<Self::Stream>;
 
     /// Takes a newcomer that another loop handed over, with its address and listener.
-    fn take_handed(&mut self) -> Option<(Self::Stream, Address, u32)>;
+    fn take_handed(&mut self) -> Option<(Self::Stream, Entered, u32)>;
+
+    /// The poller told of something that is neither a listener nor a connection, but was registered by the world itself,
+    /// as `Token { generation: 0, slot: name }`: a newcomer at the [entrance](Accepted::Kept). Gives it, with its listener,
+    /// if it is through; then it has a seat, and is ours.
+    fn handle_own(&mut self, name: u32) -> Option<(Self::Stream, Entered, u32)> {
+        let _ = name;
+        None
+    }
+
+    /// A drain begins: gives one newcomer after the other that is through now, and closes those that are not. From here
+    /// on none is [kept](Accepted::Kept).
+    fn clear_entrance(&mut self) -> Option<(Self::Stream, Entered, u32)> {
+        None
+    }
 
     /// Reads into the slices in order. `Ok(0)` is the end of the stream.
     ///
@@ -85,11 +100,48 @@ pub trait Io {
     fn close(&mut self, stream: Self::Stream);
 }
 
+/// What is known of a newcomer when it comes in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entered {
+    /// Where its client is, as its socket or a trusted proxy says.
+    pub address: Address,
+    /// Where that proxy is.
+    pub proxied_by: Option<Address>,
+}
+
+impl Entered {
+    /// A trusted proxy, which is at the address so far, says whose connection it is.
+    pub fn come_by(&mut self, source: ProxySource) {
+        match source {
+            ProxySource::Client(client) => {
+                self.proxied_by = Some(std::mem::replace(&mut self.address, client));
+            }
+            ProxySource::Unknown => self.proxied_by = Some(self.address),
+            ProxySource::Itself => {}
+        }
+    }
+}
+
+impl From<Address> for Entered {
+    /// One of which its socket's address is all that is known.
+    fn from(address: Address) -> Entered {
+        Entered { address, proxied_by: None }
+    }
+}
+
 /// What taking a connection from a listener gave, by what has to happen next.
 #[derive(Debug)]
 pub enum Accepted<S> {
     /// A connection and its peer's address.
     Stream(S, Address),
+    /// One that has brought what its listener wants before the first message. It has a seat, and stays in this loop.
+    Entered(S, Entered),
+    /// One that has not: it waits at the entrance, or was closed there. Try the next.
+    Kept,
+    /// One that was given to another loop, with its seat. Try the next.
+    HandedOff,
+    /// One for which there is no seat: to be told so.
+    NoSeat(S),
     /// The queue is empty; an event will tell of the next.
     Drained,
     /// That one was gone before it was taken, or a signal came: try the next.

@@ -8,16 +8,16 @@ use crate::base::limits::LOG_REPEAT_MS;
 use crate::base::{Address, CloseReason, ConnId, Fault, Ms};
 use tracing::{Level, debug, error, warn};
 
-/// One kind of line: when it last appeared, and how many were held back since.
+/// One kind of line in the log: when it last appeared, and how many were held back since.
 #[derive(Clone, Copy, Debug, Default)]
-struct Kind {
+pub struct LogKind {
     last: Option<Ms>,
     held_back: u64,
 }
 
-impl Kind {
+impl LogKind {
     /// The number of lines held back since the last one, if this one may appear.
-    fn admit(&mut self, now: Ms) -> Option<u64> {
+    pub fn admit(&mut self, now: Ms) -> Option<u64> {
         if self.last.is_some_and(|last| now.since(last) < LOG_REPEAT_MS) {
             self.held_back += 1;
             return None;
@@ -30,13 +30,13 @@ impl Kind {
 /// The log of one loop.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
-    leaves: [Kind; CloseReason::COUNT],
-    stalls: Kind,
-    slow_turns: Kind,
-    exhausted: Kind,
-    accept_failed: Kind,
-    full: Kind,
-    panics: Kind,
+    leaves: [LogKind; CloseReason::COUNT],
+    stalls: LogKind,
+    slow_turns: LogKind,
+    exhausted: LogKind,
+    accept_failed: LogKind,
+    full: LogKind,
+    panics: LogKind,
 }
 
 impl Journal {
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_one_kind_is_one_line_and_a_count() {
-        let mut kind = Kind::default();
+        let mut kind = LogKind::default();
         let start = Ms(u32::MAX - 10);
         assert_eq!(kind.admit(start), Some(0));
         for ms in 0..LOG_REPEAT_MS {

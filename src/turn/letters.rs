@@ -33,8 +33,8 @@ impl<S: Service, I: Io> Turn<S, I> {
             if newcomer.is_none() && command.is_none() && answer.is_none() {
                 return;
             }
-            if let Some((stream, address, listener)) = newcomer {
-                self.admit(io, stream, address, listener);
+            if let Some((stream, entered, listener)) = newcomer {
+                self.admit(io, stream, entered, listener);
             }
             if let Some(command) = command {
                 self.obey(io, command);

@@ -37,7 +37,8 @@ mod wheel;
 
 pub use balance::{deals_away, wants_hand_off};
 pub use history::HISTORY_BYTES;
-pub use io::{Accepted, Io, Readiness};
+pub use io::{Accepted, Entered, Io, Readiness};
+pub use journal::LogKind;
 pub use labels::{OTHER_ROUTES, RouteLabel, label_of};
 pub use seats::Seats;
 

@@ -11,6 +11,7 @@
 //!
 //!      status           how a request or a connection ended
 //!      foreign          names for first bytes that are some other protocol
+//!      proxy            the header of a load balancer, before the first message
 //! ```
 //!
 //! Always holds:
@@ -28,6 +29,7 @@ pub mod foreign;
 pub mod frame;
 pub mod header;
 pub mod line;
+pub mod proxy;
 pub mod status;
 pub mod tlv;
 
@@ -38,5 +40,6 @@ pub use foreign::{Foreign, TLS_ALERT};
 pub use frame::{DecodeError, Decoded, FrameLimits, RawFrame, decode, encode};
 pub use header::Header;
 pub use line::{Line, LineError, decode_line, encode_error_line, error_line, last_line};
+pub use proxy::{ProxyError, ProxyHeader, ProxySource, decode_proxy};
 pub use status::Status;
 pub use tlv::{TlvError, TlvWriter, Tlvs};

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use tidegate::base::{Address, CloseReason, Time, Token};
 use tidegate::metrics::{Gauge, Snapshot};
 use tidegate::service::Service;
-use tidegate::turn::{Accepted, Io, Readiness, Turn, TurnConfig, Wait};
+use tidegate::turn::{Accepted, Entered, Io, Readiness, Turn, TurnConfig, Wait};
 
 /// Whom connections come from.
 pub const PEER: SocketAddr = SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 9));
@@ -125,7 +125,7 @@ impl Io for Hand {
         Some(stream)
     }
 
-    fn take_handed(&mut self) -> Option<(usize, Address, u32)> {
+    fn take_handed(&mut self) -> Option<(usize, Entered, u32)> {
         None
     }
 

@@ -1,7 +1,7 @@
 //! The bounds that a server may be given.
 
 use super::{
-    CONNECT_DEADLINE, FRAME_DEADLINE_BASE, HEARTBEAT, LINGER, OPEN_REQUESTS, OPEN_REQUESTS_MAX,
+    CONNECT_DEADLINE, ENTRANCE, FRAME_DEADLINE_BASE, HEARTBEAT, LINGER, OPEN_REQUESTS, OPEN_REQUESTS_MAX,
     OUTPUT_HIGH_BYTES, OUTPUT_LOW_BYTES, REQUEST_DEADLINE, STALL_US, WRITE_STALL,
 };
 use std::time::Duration;
@@ -42,6 +42,8 @@ pub struct Limits {
     pub heartbeat: Option<Duration>,
     /// How long connecting to another server may take. Default: 5 s ([`CONNECT_DEADLINE`]).
     pub connect_deadline: Duration,
+    /// How long a newcomer may take for what its listener wants before the first message. Default: 5 s ([`ENTRANCE`]).
+    pub entrance: Duration,
 }
 
 const _: () = assert!(OPEN_REQUESTS_MAX == 4096, "the doc of `open_requests` names it");
@@ -60,6 +62,7 @@ impl Default for Limits {
             request_deadline: REQUEST_DEADLINE,
             heartbeat: Some(HEARTBEAT),
             connect_deadline: CONNECT_DEADLINE,
+            entrance: ENTRANCE,
         }
     }
 }

@@ -3,10 +3,11 @@
 use super::{Key, Kind, Only};
 use crate::base::limits::{
     BACKLOG, BACKLOG_MAX, LINE_BYTES_DEFAULT, LINE_BYTES_MAX, PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX,
-    SOCKET_BUFFER_BYTES, SOCKET_BUFFER_BYTES_MAX, SOCKET_BUFFER_BYTES_MIN,
+    SOCKET_BUFFER_BYTES, SOCKET_BUFFER_BYTES_MAX, SOCKET_BUFFER_BYTES_MIN, TRUSTED_MAX,
 };
 use crate::config::value::Value;
 use crate::wire::Header;
+use std::borrow::Cow;
 
 pub(super) static LISTENER: &[Key] = &[
     Key {
@@ -76,6 +77,51 @@ pub(super) static LISTENER: &[Key] = &[
         meaning: "Connections that may wait to be accepted, for each event loop. Not above net.core.somaxconn, at which \
                   Linux would cut it.",
         why: "What Linux allows since 5.4 if nobody changed it.",
+    },
+    Key {
+        name: "proxy_protocol",
+        only: Only::All,
+        kind: Kind::Choice(&["off", "required"]),
+        default: Some(Value::Word("off")),
+        meaning: "\"required\": every connection comes from a proxy in `trusted`, and begins with a PROXY header of version \
+                  1 or 2; the client's address is the one in it.",
+        why: "Whoever could send such a header could be anybody.",
+    },
+    Key {
+        name: "trusted",
+        only: Only::All,
+        kind: Kind::Networks { most: TRUSTED_MAX },
+        default: Some(Value::Text(Cow::Borrowed(""))),
+        meaning: "From where proxies connect; connections from elsewhere are closed. Must be given where `proxy_protocol` is \
+                  required.",
+        why: "Only you know your proxies.",
+    },
+    Key {
+        name: "mode",
+        only: Only::All,
+        kind: Kind::Mode,
+        default: Some(Value::Word("umask")),
+        meaning: "Who may connect to a unix socket: the mode of its file, in place before anybody can. To connect is to write. \
+                  \"umask\": what the process's umask leaves. For unix sockets alone.",
+        why: "The place where it lies often says it already.",
+    },
+    Key {
+        name: "owner",
+        only: Only::All,
+        kind: Kind::Account,
+        default: Some(Value::Text(Cow::Borrowed(""))),
+        meaning: "Whose file a unix socket is; only root can give it to somebody else. Empty: whoever runs the server. For \
+                  unix sockets alone.",
+        why: "Nobody else is known here.",
+    },
+    Key {
+        name: "group",
+        only: Only::All,
+        kind: Kind::Account,
+        default: Some(Value::Text(Cow::Borrowed(""))),
+        meaning: "Which group's it is; one that whoever runs the server is in. Empty: the system's choice. For unix sockets \
+                  alone.",
+        why: "As above.",
     },
     Key {
         name: "kernel_buffer",

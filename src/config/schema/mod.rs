@@ -111,6 +111,15 @@ pub enum Kind {
         /// How many at most.
         most: usize,
     },
+    /// Networks, separated by commas, or nothing.
+    Networks {
+        /// How many at most.
+        most: usize,
+    },
+    /// The mode of a file, or `"umask"`.
+    Mode,
+    /// A user or a group, by name or number, or nothing.
+    Account,
     /// One route, or the first and the last of a range.
     Headers,
 }
@@ -155,7 +164,6 @@ pub const NOT_THERE: &[(&str, &str)] = &[
     ("delay", "a drain begins at once in this version"),
     ("open_requests", "the built-in services answer at once; in the library it is `Limits::open_requests`"),
     ("per_address", "this version has no limit for each address; `max_connections` is for all together"),
-    ("proxy_protocol", "this version does not take the PROXY header"),
     ("rate", "this version has no rate limits"),
     ("rates", "this version has no rate limits"),
     (

@@ -2,7 +2,7 @@
 
 use super::{KEEPALIVE_TIME_MAX, Key, Kind, Only, SECOND, deadline};
 use crate::base::limits::{
-    FRAME_DEADLINE_BASE, HEARTBEAT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES,
+    ENTRANCE, FRAME_DEADLINE_BASE, HEARTBEAT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES,
     KEEPALIVE_PROBES_MAX, LINGER, WRITE_STALL,
 };
 use crate::config::value::Value;
@@ -15,6 +15,14 @@ pub(super) static TIMEOUTS: &[Key] = &[
         default: Some(Value::Time(FRAME_DEADLINE_BASE)),
         meaning: "A frame must be whole so long after its first byte, plus the time that its length takes at 16KiB a second.",
         why: "A lost segment is sent again within seconds; who sends a byte now and then holds memory for nothing.",
+    },
+    Key {
+        name: "entrance",
+        only: Only::All,
+        kind: deadline(None),
+        default: Some(Value::Time(ENTRANCE)),
+        meaning: "How long a newcomer may take for what its listener wants before the first message: a PROXY header.",
+        why: "A proxy sends it with the first segment; a lost one is sent again within seconds.",
     },
     Key {
         name: "idle",

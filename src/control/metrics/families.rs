@@ -60,6 +60,15 @@ pub(super) const fn of_counter(counter: Counter) -> Option<Place> {
         Counter::AcceptExhausted => Place::among(&ACCEPT_FAILURES, "cause", "exhausted"),
         Counter::AcceptAborted => Place::among(&ACCEPT_FAILURES, "cause", "aborted"),
         Counter::AcceptFailed => Place::among(&ACCEPT_FAILURES, "cause", "failed"),
+        Counter::Entered => Place::alone(&ENTRANCE_ENTERED),
+        Counter::UntrustedProxy => Place::among(&ENTRANCE_CLOSED, "reason", "untrusted_proxy"),
+        Counter::BadProxyHeader => Place::among(&ENTRANCE_CLOSED, "reason", "bad_proxy_header"),
+        Counter::EntranceTimedOut => Place::among(&ENTRANCE_CLOSED, "reason", "timeout"),
+        Counter::EntranceEvicted => Place::among(&ENTRANCE_CLOSED, "reason", "evicted"),
+        Counter::EntranceCrowded => Place::among(&ENTRANCE_CLOSED, "reason", "crowded"),
+        Counter::EntranceGone => Place::among(&ENTRANCE_CLOSED, "reason", "gone"),
+        Counter::EntranceDrained => Place::among(&ENTRANCE_CLOSED, "reason", "drained"),
+        Counter::EntranceFailed => Place::among(&ENTRANCE_CLOSED, "reason", "failed"),
         Counter::Welcomed => Place::alone(&WELCOMED),
         Counter::BytesIn => Place::alone(&RECEIVED_BYTES),
         Counter::BytesOut => Place::alone(&SENT_BYTES),
@@ -96,6 +105,7 @@ pub(super) const fn of_gauge(gauge: Gauge) -> Option<Place> {
     match gauge {
         // All states together.
         Gauge::Open => None,
+        Gauge::Entering => Place::alone(&ENTRANCE_WAITING),
         Gauge::Connecting => Place::among(&CONNECTIONS, "state", "connecting"),
         Gauge::Serving => Place::among(&CONNECTIONS, "state", "serving"),
         Gauge::Draining => Place::among(&CONNECTIONS, "state", "draining"),
@@ -129,11 +139,17 @@ pub(super) const fn error_of(why: CloseReason) -> Option<Fault> {
 }
 
 /// Newcomers that got no connection, and whose fault that was.
-pub(super) const REFUSALS: [(Counter, Fault); 4] = [
+pub(super) const REFUSALS: [(Counter, Fault); 10] = [
     (Counter::RefusedFull, Fault::Temporary),
     (Counter::AcceptAborted, Fault::Temporary),
     (Counter::RefusedDescriptors, Fault::System),
     (Counter::AcceptFailed, Fault::System),
+    (Counter::UntrustedProxy, Fault::Protocol),
+    (Counter::BadProxyHeader, Fault::Protocol),
+    (Counter::EntranceTimedOut, Fault::Protocol),
+    (Counter::EntranceCrowded, Fault::Protocol),
+    (Counter::EntranceEvicted, Fault::System),
+    (Counter::EntranceFailed, Fault::System),
 ];
 
 const fn counter(name: &'static str, help: &'static str) -> Family {
@@ -198,6 +214,14 @@ families! {
     ACCEPT_FAILURES = counter("tidegate_accept_failures",
         "Accepts that gave no connection: exhausted (no descriptors or memory, accepting pauses), aborted (the peer was gone \
          already), failed (anything else, see the log).");
+    ENTRANCE_WAITING = gauge("tidegate_entrance_waiting",
+        "Newcomers that have not brought yet what their listener wants before the first message (a PROXY header). They have a \
+         seat (tidegate_connections_used), and are not among tidegate_connections. At most 4096 for each loop.");
+    ENTRANCE_ENTERED = counter("tidegate_entrance_entered", "Newcomers that brought it, and became connections.");
+    ENTRANCE_CLOSED = counter("tidegate_entrance_closed",
+        "Newcomers that were closed before: untrusted_proxy (in none of the listener's trusted networks), bad_proxy_header, \
+         timeout, evicted (the oldest, when there was no room), crowded (too many of one address), gone (by themselves), \
+         drained, failed.");
     CLOSED = counter("tidegate_connections_closed",
         "Connections that ended, each under the one reason that was seen first, with the class of who has to move.");
     ERRORS = counter("tidegate_errors",
