@@ -66,6 +66,8 @@ pub mod service;
 pub mod session;
 pub mod shard;
 pub mod sim;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod turn;
 pub mod wire;
 

@@ -1,0 +1,1 @@
+//! Sessions over pipes that take and give as little as they like.
