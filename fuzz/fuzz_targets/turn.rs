@@ -123,7 +123,7 @@ impl<'a> Run<'a> {
                 idle,
                 ..Limits::default()
             },
-            ..TurnConfig::alone(CONNECTIONS_MAX, vec![ListenerConfig { framing, wants_hello }])
+            ..TurnConfig::alone(CONNECTIONS_MAX, vec![ListenerConfig { wants_hello, ..ListenerConfig::new(framing) }])
         };
         // The clock starts shortly before its milliseconds wrap.
         let now = Time(u64::from(u32::MAX - 20_000) * 1000);

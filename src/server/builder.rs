@@ -28,6 +28,8 @@ pub struct Listener {
     route: u16,
     wants_hello: bool,
     entrance: Entrance,
+    #[cfg(feature = "tls")]
+    tls: Option<crate::tls::TlsFiles>,
     options: ListenOptions,
 }
 
@@ -51,7 +53,16 @@ impl Listener {
 
     fn with(address: String, framing: Framing) -> Listener {
         let (entrance, options) = (Entrance::default(), ListenOptions::default());
-        Listener { address, framing, route: 0, wants_hello: false, entrance, options }
+        Listener {
+            address,
+            framing,
+            route: 0,
+            wants_hello: false,
+            entrance,
+            #[cfg(feature = "tls")]
+            tls: None,
+            options,
+        }
     }
 
     /// Every peer's first frame must be a HELLO that [`Service::on_hello`] accepts; who sends anything else is told
@@ -83,6 +94,27 @@ impl Listener {
     pub fn proxied_by(mut self, trusted: impl IntoIterator<Item = Network>) -> Listener {
         self.entrance.proxy = Some(trusted.into_iter().collect());
         self
+    }
+
+    /// Every connection speaks TLS, 1.3 or 1.2, with what these files say; behind its PROXY header, if it must have one.
+    /// They are read when the server begins to listen, and again by [`Handle::reload_tls`](super::Handle::reload_tls).
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, files: crate::tls::TlsFiles) -> Listener {
+        self.tls = Some(files);
+        self
+    }
+
+    /// Its entrance, with the files read.
+    fn entrance(&self, at: &Endpoint) -> Result<Entrance, Error> {
+        #[cfg(feature = "tls")]
+        if let Some(files) = &self.tls {
+            let unusable = |error: crate::tls::TlsError| Error::Tls { address: at.clone(), why: error.to_string() };
+            let acceptor = crate::tls::Acceptor::new(files.clone()).map_err(unusable)?;
+            return Ok(Entrance { tls: Some(acceptor.into()), ..self.entrance.clone() });
+        }
+        let _ = at;
+        Ok(self.entrance.clone())
     }
 
     /// Lets other processes of this user listen on the same port, if each has this; the kernel spreads connections over
@@ -200,6 +232,7 @@ impl Builder {
         listener.check()?;
         within("the number of listeners", self.listeners.len() as u64 + 1, 1, LISTENERS_MAX as u64)?;
         let endpoint = listener.endpoint()?;
+        let entrance = listener.entrance(&endpoint)?;
         let is_shared = listener.options.share_port;
         let told = if is_shared { Error::listen_shared } else { Error::listen };
         let failed = |source| told(endpoint.clone(), source);
@@ -208,8 +241,9 @@ impl Builder {
         self.local_addrs.push(ip.map_or(endpoint, Endpoint::Ip));
         self.sockets.push((socket, listener.options));
         let framing = listener.framing.with_line_route(listener.route);
-        self.entrances.push(listener.entrance);
-        self.listeners.push(ListenerConfig { framing, wants_hello: listener.wants_hello });
+        let is_secure = entrance.tls.is_some();
+        self.entrances.push(entrance);
+        self.listeners.push(ListenerConfig { framing, wants_hello: listener.wants_hello, is_secure });
         Ok(self)
     }
 

@@ -80,7 +80,15 @@ where
     let metrics = made.iter().map(|one| Arc::clone(&one.metrics)).collect();
     let thread_ids = made.iter().map(|one| one.thread_id).collect();
     let jobs = pool.as_ref().map(|pool| Arc::clone(pool.queue()));
-    let figures = Figures { metrics, thread_ids, jobs, capacity, start };
+    let figures = Figures {
+        metrics,
+        thread_ids,
+        jobs,
+        capacity,
+        start,
+        #[cfg(feature = "tls")]
+        tls: super::tls::Keeper::new(&entrances),
+    };
     let shared = Arc::new(Shared::new(builder.local_addrs, group, figures, held, builder.grace));
     let threads = made
         .into_iter()

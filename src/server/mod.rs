@@ -17,6 +17,8 @@ mod report;
 mod running;
 #[cfg(feature = "signals")]
 mod signals;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use crate::base::limits::Limits;
 pub use crate::base::Network;
@@ -35,6 +37,8 @@ pub use report::DrainReport;
 pub use running::{Handle, Running, Unreached};
 #[cfg(feature = "signals")]
 pub use signals::drain_on_signals;
+#[cfg(feature = "tls")]
+pub use tls::{TlsReloaded, TlsReloads};
 
 /// Where servers begin.
 #[derive(Debug)]

@@ -90,6 +90,9 @@ pub(super) struct Figures {
     pub(super) capacity: Capacity,
     /// The start of the loops' clock.
     pub(super) start: Instant,
+    /// The listeners' TLS.
+    #[cfg(feature = "tls")]
+    pub(super) tls: super::tls::Keeper,
 }
 
 impl Shared {
@@ -110,6 +113,11 @@ impl Shared {
             death: OnceLock::new(),
             grace,
         }
+    }
+
+    #[cfg(feature = "tls")]
+    pub(super) const fn tls(&self) -> &super::tls::Keeper {
+        &self.figures.tls
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -330,7 +338,7 @@ impl Handle {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is behind our locks is whole at every moment: a panic elsewhere is no reason to stop.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -39,6 +39,7 @@ use crate::base::{Address, CloseReason};
 use crate::wire::{ClientId, Extension, Hello, Status, Welcome};
 use bytes::Bytes;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// A server's behaviour.
 #[diagnostic::on_unimplemented(
@@ -130,12 +131,17 @@ pub enum AfterPanic {
 }
 
 /// Where a connection comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// Its address; IPv4 peers of an IPv6 listener are told as IPv4.
     pub address: Address,
     /// The proxy that passed it on, if the listener trusts it; then the address is the one that it named, if it named any.
     pub proxied_by: Option<Address>,
+    /// Whether it speaks TLS.
+    pub is_secure: bool,
+    /// The name in the certificate that it showed: the first of its alternative names that is a name of DNS, a URI or an
+    /// e-mail address, else its common name.
+    pub certificate: Option<Arc<str>>,
     /// Who began.
     pub origin: Origin,
 }

@@ -406,6 +406,9 @@ const fn rule_of_conduct(why: CloseReason) -> Option<&'static str> {
         | CloseReason::DrainForced
         | CloseReason::ClosedByService
         | CloseReason::DialFailed
+        | CloseReason::CertificateExpired
+        | CloseReason::CertificateRevoked
+        | CloseReason::TlsBroken
         | CloseReason::Failed => None,
     }
 }

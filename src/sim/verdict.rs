@@ -132,7 +132,7 @@ impl Case<'_> {
                     && (may_fail || finale == Finale::Fault(self.why))
             }
             Why::ClosedByService => self.seen.is_named,
-            Why::DialFailed => false,
+            Why::DialFailed | Why::CertificateExpired | Why::CertificateRevoked | Why::TlsBroken => false,
             Why::FrameDeadline => return self.frame_was_late(),
             Why::Idle => return self.was_idle(),
             Why::WriteStall => self.client.script.reading == Reading::Never,
@@ -242,6 +242,8 @@ impl Case<'_> {
             | Why::LateHello
             | Why::NoCommonVersion
             | Why::Unauthenticated
+            | Why::CertificateExpired
+            | Why::CertificateRevoked
             | Why::TlsOnPlain
             | Why::Http
             | Why::Resp
@@ -255,6 +257,7 @@ impl Case<'_> {
             | Why::Memory
             | Why::Drained => true,
             Why::DialFailed
+            | Why::TlsBroken
             | Why::Reset
             | Why::WriteStall
             | Why::SlowConsumer
@@ -394,6 +397,9 @@ impl Case<'_> {
             | Why::SlowConsumer
             | Why::DrainForced
             | Why::DialFailed
+            | Why::CertificateExpired
+            | Why::CertificateRevoked
+            | Why::TlsBroken
             | Why::Failed => return None,
         })
     }

@@ -67,9 +67,13 @@ impl TlsFiles {
 pub struct Reloaded {
     /// Whether tickets from before still resume.
     pub keeps_tickets: bool,
-    /// How many certificates of clients may have been revoked since: the live ones are to be looked at.
+    /// Whether certificates of clients may have been revoked since: the live ones are looked at.
     pub checks_clients: bool,
 }
+
+/// What a listener's TLS will be made of.
+#[derive(Debug)]
+pub struct Prepared((Current, u64));
 
 /// See the module.
 #[derive(Debug)]
@@ -128,8 +132,21 @@ impl Acceptor {
     ///
     /// What is wrong with which of them; then all stays as it was.
     pub fn reload(&self) -> Result<Reloaded, TlsError> {
+        self.prepare().map(|prepared| self.replace(prepared))
+    }
+
+    /// The first half of a reload: all that can fail.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with which file.
+    pub fn prepare(&self) -> Result<Prepared, TlsError> {
+        load(&self.files, Some(&self.current().tickets)).map(Prepared)
+    }
+
+    /// The second half.
+    pub fn replace(&self, Prepared((current, not_after)): Prepared) -> Reloaded {
         let before = self.current();
-        let (current, not_after) = load(&self.files, Some(&before.tickets))?;
         let keeps_tickets = Arc::ptr_eq(&current.tickets.ticketer, &before.tickets.ticketer);
         let checks_clients = current.tickets.lists != before.tickets.lists;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = current;
@@ -137,7 +154,7 @@ impl Acceptor {
         if checks_clients {
             self.generation.fetch_add(1, Relaxed);
         }
-        Ok(Reloaded { keeps_tickets, checks_clients })
+        Reloaded { keeps_tickets, checks_clients }
     }
 
     /// Rises when live clients have to be looked at.

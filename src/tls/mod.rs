@@ -17,7 +17,7 @@ mod error;
 mod files;
 mod secure;
 
-pub use acceptor::{Acceptor, ClientAuth, Reloaded, TlsFiles};
+pub use acceptor::{Acceptor, ClientAuth, Prepared, Reloaded, TlsFiles};
 pub use certificate::{Certificate, Identified};
 pub use connector::{Connector, ConnectorOptions};
 pub use error::{Failed, TlsError};

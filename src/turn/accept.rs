@@ -218,8 +218,12 @@ impl<S: Service, I: Io> Turn<S, I> {
         let listener = u8::try_from(listener).expect("a server has at most 255 listeners");
         let id = ConnId { shard: self.shard, generation: token.generation, slot };
         let mut cx = self.shared.cx(id);
-        let Entered { address, proxied_by } = entered;
-        let peer = Peer { address, proxied_by, origin: Origin::Accepted { listener } };
+        let Entered { address, proxied_by, secure } = entered;
+        let holds_input = secure.as_ref().is_some_and(|secure| secure.holds_input);
+        let is_secure = secure.is_some();
+        let certificate = secure.and_then(|secure| secure.certificate);
+        let origin = Origin::Accepted { listener };
+        let peer = Peer { address, proxied_by, is_secure, certificate, origin };
         let Ok(conn) = catch_unwind(AssertUnwindSafe(|| self.service.on_open(&peer, &mut cx))) else {
             self.shared.note_panic();
             io.close(stream);
@@ -229,6 +233,9 @@ impl<S: Service, I: Io> Turn<S, I> {
         let mut flags = Flags::default();
         flags.set(Flag::Writable);
         flags.set(Flag::Fresh);
+        if is_secure {
+            flags.set(Flag::Secure);
+        }
         self.table.insert(Entry {
             stream,
             generation: token.generation,
@@ -254,6 +261,11 @@ impl<S: Service, I: Io> Turn<S, I> {
         self.shared.metrics.opened(usize::from(listener), true);
         self.shared.metrics.rise(Gauge::Serving);
         self.arm(slot);
+        if holds_input {
+            // Its first bytes have left the socket: no edge will tell of them.
+            self.table[slot as usize].flags.set(Flag::Readable);
+            self.push_hot(slot);
+        }
         if let Some(until) = self.shared.drain_until {
             self.drain(io, slot, until);
         }
@@ -278,6 +290,10 @@ impl<S: Service, I: Io> Turn<S, I> {
     /// What a newcomer is told that can't be served.
     fn refusal(&self, out: &mut Vec<u8>, listener: u32, text: &str) {
         let status = Status::OVERLOADED;
+        if self.listeners[listener as usize].is_secure {
+            // Before a handshake there is no way to say it, and behind one it would cost a record of its own.
+            return;
+        }
         match self.listeners[listener as usize].framing.protocol {
             Protocol::Bare => {}
             Protocol::Frame => {

@@ -28,7 +28,7 @@ impl LogKind {
 }
 
 /// The log of one loop.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Journal {
     leaves: [LogKind; CloseReason::COUNT],
     stalls: LogKind,
@@ -37,6 +37,21 @@ pub(super) struct Journal {
     accept_failed: LogKind,
     full: LogKind,
     panics: LogKind,
+}
+
+impl Default for Journal {
+    fn default() -> Journal {
+        let none = LogKind::default();
+        Journal {
+            leaves: [none; CloseReason::COUNT],
+            stalls: none,
+            slow_turns: none,
+            exhausted: none,
+            accept_failed: none,
+            full: none,
+            panics: none,
+        }
+    }
 }
 
 impl Journal {

@@ -22,6 +22,7 @@ mod batch;
 mod drain;
 mod effects;
 mod entry;
+mod expel;
 mod history;
 mod inspect;
 mod io;
@@ -37,7 +38,7 @@ mod wheel;
 
 pub use balance::{deals_away, wants_hand_off};
 pub use history::HISTORY_BYTES;
-pub use io::{Accepted, Entered, Io, Readiness};
+pub use io::{Accepted, Brought, Entered, Io, Readiness, SecurePeer};
 pub use journal::LogKind;
 pub use labels::{OTHER_ROUTES, RouteLabel, label_of};
 pub use seats::Seats;
@@ -76,12 +77,14 @@ pub struct ListenerConfig {
     pub framing: Framing,
     /// Whether a peer's first message must be a HELLO that the service accepts.
     pub wants_hello: bool,
+    /// Whether its streams speak TLS.
+    pub is_secure: bool,
 }
 
 impl ListenerConfig {
     /// Open to everybody.
     pub const fn new(framing: Framing) -> ListenerConfig {
-        ListenerConfig { framing, wants_hello: false }
+        ListenerConfig { framing, wants_hello: false, is_secure: false }
     }
 }
 
