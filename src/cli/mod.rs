@@ -17,6 +17,7 @@ mod send;
 mod serve;
 mod shell;
 mod sources;
+mod tls;
 
 use crate::control::AdminError;
 use crate::wire::Header;

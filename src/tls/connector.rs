@@ -39,6 +39,15 @@ pub struct Connector {
     name: Option<String>,
 }
 
+/// The same one, or its copy.
+impl PartialEq for Connector {
+    fn eq(&self, other: &Connector) -> bool {
+        Arc::ptr_eq(&self.config, &other.config) && self.name == other.name
+    }
+}
+
+impl Eq for Connector {}
+
 impl Connector {
     /// From files.
     ///
