@@ -73,7 +73,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0, allow_negative_numbers = true)]
     timeout: f64,
     #[command(flatten)]
-    tls: super::tls::Options,
+    tls: super::tls::Tls,
     /// Write the reply's bytes as they are
     #[arg(long)]
     raw: bool,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 /// See the module.
 #[derive(Debug, Args)]
-pub(super) struct Options {
+pub(super) struct Tls {
     /// Speak TLS
     #[arg(long)]
     tls: bool,
@@ -27,7 +27,7 @@ pub(super) struct Options {
     tls_insecure: bool,
 }
 
-impl Options {
+impl Tls {
     /// What connects, if TLS is wanted.
     pub(super) fn connector(&self) -> anyhow::Result<Option<Connector>> {
         if !self.tls {

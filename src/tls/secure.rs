@@ -187,12 +187,17 @@ impl Secure {
                     return Ok(Brought { bytes, is_drained });
                 }
             };
-            let fed = self.feed(&cipher[..count]);
+            let mut rest = &cipher[..count];
+            let mut fed = Ok(());
+            // What is decrypted goes at once: the session holds little more than a record.
+            while fed.is_ok() && !rest.is_empty() && !self.peer_ended {
+                fed = self.feed_some(&mut rest);
+                bytes += self.take(into, bytes)?;
+            }
             // Alerts, and answers to new keys; what the socket does not take goes with the next write.
             let flushed = self.flush(&mut socket);
             fed.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
             flushed?;
-            bytes += self.take(into, bytes)?;
             if count > USUAL_BYTES {
                 self.shrink();
             }
@@ -226,17 +231,17 @@ impl Secure {
         Ok(got)
     }
 
-    /// Decrypts.
+    /// Decrypts. Behind close_notify nothing counts.
     fn feed(&mut self, mut bytes: &[u8]) -> Result<(), rustls::Error> {
-        while !bytes.is_empty() {
-            match self.tls.read_tls(&mut bytes) {
-                // Behind close_notify nothing counts.
-                Ok(0) => return Ok(()),
-                Ok(_) => {}
-                Err(error) => return Err(rustls::Error::General(error.to_string())),
-            }
-            self.peer_ended = self.tls.process_new_packets()?.peer_has_closed();
+        while !bytes.is_empty() && !self.peer_ended {
+            self.feed_some(&mut bytes)?;
         }
+        Ok(())
+    }
+
+    fn feed_some(&mut self, bytes: &mut &[u8]) -> Result<(), rustls::Error> {
+        self.tls.read_tls(bytes).map_err(|error| rustls::Error::General(error.to_string()))?;
+        self.peer_ended = self.tls.process_new_packets()?.peer_has_closed();
         Ok(())
     }
 
