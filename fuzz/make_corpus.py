@@ -489,7 +489,56 @@ TIDEGATE_ROUTE__1__SERVICE=ack
     yield "nothing", b""
 
 
-TARGETS = (decode, round_trip, chunked, line, control, extension, hello, outbox, turn, session, config)
+def proxy():
+    """A choice of what stands before it, the sizes of three chunks less one, stream."""
+    def seed(stream, start=0, sizes=(255, 255, 255)):
+        return bytes((start, *sizes)) + stream
+
+    def binary(command, family, body):
+        return b"\r\n\r\n\0\r\nQUIT\n" + bytes((command, family)) + struct.pack(">H", len(body)) + body
+
+    v4 = bytes((203, 0, 113, 7, 192, 0, 2, 1)) + struct.pack(">HH", 56324, 7411)
+    v6 = bytes.fromhex("20010db8" + "00" * 11 + "07") + bytes(16) + struct.pack(">HH", 443, 7411)
+    lines = {
+        "tcp4": b"TCP4 203.0.113.7 192.0.2.1 56324 7411",
+        "tcp6": b"TCP6 2001:db8::7 ::1 443 7411",
+        "tcp6_mapped": b"TCP6 ::ffff:10.0.0.1 ::1 443 7411",
+        "unknown": b"UNKNOWN",
+        "unknown_with_more": b"UNKNOWN ffff:: 1.2.3.4 x",
+        "wrong_family": b"UDP4 1.2.3.4 5.6.7.8 1 2",
+        "leading_zero": b"TCP4 1.2.3.4 5.6.7.8 01 2",
+        "mixed": b"TCP4 ::1 1.2.3.4 1 2",
+        "port_missing": b"TCP6 ::1 ::1 1",
+    }
+    for name, line in lines.items():
+        yield f"line_{name}", seed(b"PROXY " + line + b"\r\nrest")
+    yield "line_by_byte", seed(b"TCP4 203.0.113.7 192.0.2.1 56324 7411\r\n", 1, (0, 0, 0))
+    yield "line_not_ended", seed(b"PROXY TCP4 1.2.3.4 5.6")
+    yield "line_too_long", seed(b"PROXY UNKNOWN " + b"x" * 120)
+    binaries = {
+        "tcp4": (0x21, 0x11, v4),
+        "tcp4_with_tlvs": (0x21, 0x11, v4 + b"\x03\0\x04crc!\x01\0\x02h2"),
+        "tcp6": (0x21, 0x21, v6),
+        "unix": (0x21, 0x31, b"/" * 216),
+        "unspec": (0x21, 0x00, b""),
+        "udp4": (0x21, 0x12, v4),
+        "local": (0x20, 0x00, b""),
+        "local_odd": (0x20, 0x77, b"what"),
+        "bad_command": (0x22, 0x11, v4),
+        "bad_family": (0x21, 0x41, v4),
+        "too_short": (0x21, 0x21, v4),
+    }
+    for name, (command, family, body) in binaries.items():
+        yield f"binary_{name}", seed(binary(command, family, body) + b"rest", 0, (0, 7, 20))
+    yield "binary_too_long", seed(b"\x21\x11\x10\x01", 2)
+    yield "binary_as_long_as_may_be", seed(b"\x21\x11\x10\x00" + v4, 2)
+    yield "binary_cut", seed(v4[:7], 3, (0, 0, 0))
+    yield "http", seed(b"GET / HTTP/1.1\r\n\r\n")
+    yield "a_frame", seed(frame(1, b"hello"))
+    yield "nothing", b""
+
+
+TARGETS = (decode, round_trip, chunked, line, proxy, control, extension, hello, outbox, turn, session, config)
 
 
 def main():

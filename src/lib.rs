@@ -33,6 +33,7 @@
 //! - `signals`: `Builder::serve` and `server::drain_on_signals`, which take SIGINT and SIGTERM.
 //! - `pin`: [`Builder::pin`], on Linux.
 //! - `admin`: [`control`], the admin port: figures, health, and why connections were closed.
+//! - `accounts`: [`server::Account`] by name, for unix sockets that are another user's or group's.
 //! - `config`: [`config`], the program's configuration as a value.
 //! - `load`: [`load`], the load generator.
 //! - `cli` (the default): the `tidegate` program, and all of the above.

@@ -132,9 +132,10 @@ fn flags_and_environment_go_above_the_file() {
 fn every_value_reaches_the_builder() {
     let text = "[server]\nshards = 2\npin = true\nshare_port = true\nmemory = \"99MiB\"\ndrain.grace = \"7s\"\n\
                 [[listener]]\naddress = \"127.0.0.1:0\"\nmax_payload = \"77B\"\nbacklog = 66\nkernel_buffer = \"55KiB\"\nhello = \"required\"\n\
+                proxy_protocol = \"required\"\ntrusted = \"10.0.0.0/8, unix\"\n\
                 [[listener]]\naddress = \"127.0.0.1:0\"\nkernel_buffer = \"auto\"\nprotocol = \"line\"\nroute = 44\n\
                 [limits]\nmax_connections = 33\noutput_high = \"22KiB\"\noutput_low = \"11KiB\"\n\
-                [timeouts]\nframe = \"2s\"\nidle = \"3s\"\nheartbeat = \"4s\"\nwrite_stall = \"5s\"\nlinger = \"6s\"\n\
+                [timeouts]\nframe = \"2s\"\nentrance = \"1s\"\nidle = \"3s\"\nheartbeat = \"4s\"\nwrite_stall = \"5s\"\nlinger = \"6s\"\n\
                 [keepalive]\nidle = \"8s\"\ninterval = \"9s\"\ncount = 10\n[log]\nstall = \"12us\"\n";
     let file = Some(File { name: "t.toml".to_owned(), text: text.to_owned() });
     let host = Host { processors: 1, descriptors: 1000, memory_bytes: None, backlog_max: None };
@@ -156,6 +157,9 @@ fn every_value_reaches_the_builder() {
         "output_high_bytes: 22528",
         "output_low_bytes: 11264",
         "frame_deadline: 2s",
+        "entrance: 1s",
+        "proxy: Some([Ip { first: 10.0.0.0, prefix: 8 }, Unix])",
+        "proxy: None",
         "idle: Some(3s)",
         "heartbeat: Some(4s)",
         "write_stall: 5s",

@@ -17,7 +17,7 @@ const GUIDE: &str = include_str!("../docs/GUIDE.md");
 const ARCHITECTURE: &str = include_str!("../docs/ARCHITECTURE.md");
 
 /// Every document of the repository.
-const DOCUMENTS: [&str; 19] = [
+const DOCUMENTS: [&str; 20] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -36,6 +36,7 @@ const DOCUMENTS: [&str; 19] = [
     "docs/RELIABILITY.md",
     "docs/STABILITY.md",
     "docs/TESTING.md",
+    "docs/TLS.md",
     "fuzz/README.md",
 ];
 

@@ -10,14 +10,15 @@ use std::path::Path;
 use tidegate::session::{Framing, Step};
 use tidegate::wire::{
     Control, ControlError, ControlFrame, Crc, DecodeError, Decoded, Extension, ExtensionError, Foreign,
-    FrameLimits, Header, Line, LineError, TlvError, decode, decode_line,
+    FrameLimits, Header, Line, LineError, ProxyError, TlvError, decode, decode_line, decode_proxy,
 };
 
-const TARGETS: [&str; 11] = [
+const TARGETS: [&str; 12] = [
     "decode",
     "round_trip",
     "chunked",
     "line",
+    "proxy",
     "control",
     "extension",
     "hello",
@@ -38,9 +39,10 @@ type Read = fn(&[u8], &mut Reached);
 fn the_seeds_reach_every_refusal() {
     let mut reached = Reached::new();
     // Any seed may be read as anything; but only those of the target that does it count.
-    let readers: [(&str, Read); 7] = [
+    let readers: [(&str, Read); 8] = [
         ("decode", frames),
         ("line", lines),
+        ("proxy", proxy),
         ("control", control),
         ("extension", extension),
         ("hello", hello),
@@ -80,6 +82,13 @@ fn the_seeds_reach_every_refusal() {
         "extension: tlv cut",
         "extension: tlv size",
         "line: too long",
+        "proxy: no header",
+        "proxy: line too long",
+        "proxy: bad line",
+        "proxy: bad command",
+        "proxy: bad family",
+        "proxy: too long",
+        "proxy: too short",
         "foreign on frames: tls",
         "foreign on frames: http",
         "foreign on frames: resp",
@@ -178,6 +187,24 @@ fn lines(seed: &[u8], reached: &mut Reached) {
                 }
             }
         }
+    }
+}
+
+/// The seed as a choice, three sizes, and the first bytes of a connection from a proxy.
+fn proxy(seed: &[u8], reached: &mut Reached) {
+    const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+    let Some(([choice, _, _, _], rest)) = seed.split_first_chunk::<4>() else { return };
+    let start = if *choice == 2 { SIGNATURE } else { b"" };
+    if let Err(error) = decode_proxy(&[start, rest].concat()) {
+        reached.insert(match error {
+            ProxyError::NoHeader => "proxy: no header",
+            ProxyError::LineTooLong => "proxy: line too long",
+            ProxyError::BadLine => "proxy: bad line",
+            ProxyError::BadCommand { .. } => "proxy: bad command",
+            ProxyError::BadFamily { .. } => "proxy: bad family",
+            ProxyError::TooLong { .. } => "proxy: too long",
+            ProxyError::TooShort { .. } => "proxy: too short",
+        });
     }
 }
 

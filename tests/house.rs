@@ -35,7 +35,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         "cli",
         &[
             "base", "wire", "buffer", "metrics", "session", "mailbox", "service", "turn", "sim", "net",
-            "shard", "server", "conform", "config", "client", "load", "control",
+            "shard", "server", "conform", "config", "client", "load", "control", "tls",
         ],
     ),
 ];

@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,7 +17,7 @@ use support::serving::Serving;
 use tidegate::base::Address;
 use tidegate::metrics::{Counter, Gauge};
 use tidegate::net::Endpoint;
-use tidegate::server::{Builder, Error, Listener, Server};
+use tidegate::server::{Account, Builder, Error, FileOptions, ListenOptions, Listener, Server};
 use tidegate::service::{Cx, Frame, Origin, Peer, Replied, Reply, Router, Service};
 
 /// A directory of one test, removed at its end.
@@ -184,4 +185,98 @@ fn what_is_wrong_with_a_path_is_told() {
         assert!(errors.contains(words), "case: {name}: {errors}");
     }
     assert_eq!(std::fs::read_to_string(&file).expect("it is still there"), "dear");
+}
+
+fn listen_as(path: &Path, file: FileOptions) -> Result<Builder, Error> {
+    let options = ListenOptions { file, ..ListenOptions::default() };
+    Server::builder().listen(Listener::frames(at(path)).options(options))
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+#[test]
+fn the_file_has_the_mode_that_it_is_given() {
+    let place = Place::new("mode");
+    for mode in [0o600, 0o660, 0o777, 0o000] {
+        let path = place.path("frames");
+        let builder = listen_as(&path, FileOptions { mode: Some(mode), ..FileOptions::default() });
+        let found = std::fs::metadata(&path).expect("its file").permissions().mode();
+        assert_eq!(found & 0o7777, mode, "case: {mode:#o}");
+        let serving =
+            Serving::of(builder.and_then(|builder| builder.start(Router::embedded)).expect("a server"));
+        if is_root() || mode != 0 {
+            Client::connect_unix(&path).echo(b"in");
+        }
+        serving.end();
+        assert!(!path.exists());
+    }
+}
+
+/// The process's own user and group can always be given, by number and by name; another user only by root.
+#[test]
+fn the_file_has_the_owner_and_the_group_that_it_is_given() {
+    let place = Place::new("owner");
+    let path = place.path("frames");
+    let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let other = Account::Id(user + 1);
+    let own =
+        FileOptions { owner: Some(Account::Id(user)), group: Some(Account::Id(group)), mode: Some(0o600) };
+    let builder = listen_as(&path, own).expect("its own");
+    let found = std::fs::metadata(&path).expect("its file");
+    assert_eq!((found.uid(), found.gid(), found.mode() & 0o777), (user, group, 0o600));
+    drop(builder);
+    assert!(!path.exists());
+    let given = listen_as(&path, FileOptions { owner: Some(other), ..FileOptions::default() });
+    if is_root() {
+        let named = FileOptions {
+            owner: Some(Account::Name("root".to_owned())),
+            group: Some(Account::Name("root".to_owned())),
+            mode: None,
+        };
+        assert_eq!(std::fs::metadata(&path).expect("its file").uid(), user + 1);
+        drop(given);
+        let _builder = listen_as(&path, named).expect("there is a root");
+        let found = std::fs::metadata(&path).expect("its file");
+        assert_eq!((found.uid(), found.gid()), (0, 0));
+    } else {
+        let error = given.expect_err("only root may");
+        assert!(error.to_string().contains("only root can give it"), "{error}");
+        assert!(!path.exists(), "what was bound is gone");
+    }
+}
+
+#[test]
+fn the_binary_takes_mode_owner_and_group_and_says_what_is_wrong_with_them() {
+    let place = Place::new("access");
+    let (frames, file) = (place.path("frames"), place.path("t.toml"));
+    let serve = |keys: &str| {
+        let text =
+            format!("[[listener]]\naddress = \"{}\"\n{keys}\n[admin]\naddress = \"off\"\n", at(&frames));
+        std::fs::write(&file, text).expect("a file");
+        let mut command = Command::new(BINARY);
+        command
+            .arg("serve")
+            .arg("--config")
+            .arg(&file)
+            .args(["--lines", "127.0.0.1:0"])
+            .env_remove("RUST_LOG");
+        command
+    };
+    let server = Process::start(&mut serve("mode = \"0640\""));
+    assert_eq!(std::fs::metadata(&frames).expect("its file").mode() & 0o777, 0o640);
+    server.end();
+    #[rustfmt::skip]
+    let table: &[(&str, i32, &str)] = &[
+        ("owner = \"nobody-of-that-name\"", 69, "there is no user \"nobody-of-that-name\""),
+        ("group = \"no-group-either\"",     69, "there is no group \"no-group-either\""),
+        ("mode = \"0888\"",                  2,  "is no mode"),
+    ];
+    for (keys, code, words) in table {
+        let (ended, out, errors) = run(&mut serve(keys));
+        assert_eq!((ended, out.as_str()), (Some(*code), ""), "case: {keys}: {errors}");
+        assert!(errors.contains(words), "case: {keys}: {errors}");
+        assert!(!frames.exists(), "case: {keys}: what was bound is gone");
+    }
 }

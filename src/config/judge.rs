@@ -156,9 +156,7 @@ impl Key {
             | Kind::Hosts { .. }
             | Kind::Networks { .. }
             | Kind::Mode
-            | Kind::Account => {
-                Err(self.wrong_type(&format!("the number {}", in_words(number))))
-            }
+            | Kind::Account => Err(self.wrong_type(&format!("the number {}", in_words(number)))),
         }
     }
 
@@ -292,10 +290,16 @@ impl Key {
                 "write names as \"metrics.example,localhost.example\", without ports".to_owned()
             }
             Kind::Networks { .. } => "write networks as \"10.0.0.0/8,::1,unix\"".to_owned(),
-            Kind::Mode => "write it in quotes as three digits of 0 to 7 behind a 0, such as \"0660\"".to_owned(),
+            Kind::Mode => {
+                "write it in quotes as three digits of 0 to 7 behind a 0, such as \"0660\"".to_owned()
+            }
             Kind::Headers => HEADERS_ADVICE.to_owned(),
             Kind::Account
-            | Kind::Secret { .. } | Kind::Path | Kind::Count { .. } | Kind::Switch | Kind::Choice(_) => {
+            | Kind::Secret { .. }
+            | Kind::Path
+            | Kind::Count { .. }
+            | Kind::Switch
+            | Kind::Choice(_) => {
                 format!("give it {}", self.takes())
             }
         }

@@ -124,7 +124,8 @@ fn check_proxy(listener: &Part, mistakes: &mut Vec<Mistake>) {
     };
     if word == "required" && networks.is_empty() {
         let title = "nobody is trusted to send a PROXY header";
-        let advice = "give `trusted` the networks of your proxies, such as \"10.0.0.0/8\" or \"127.0.0.1,::1\"";
+        let advice =
+            "give `trusted` the networks of your proxies, such as \"10.0.0.0/8\" or \"127.0.0.1,::1\"";
         mistakes.push(Mistake::new(&proxy.origin, title, advice));
     } else if word == "off" && !networks.is_empty() {
         let title = "`trusted` is of no use without the PROXY protocol";

@@ -33,8 +33,8 @@ pub use print::{default_text, reference};
 pub use report::{File, Mistakes};
 pub use value::{Secret, Value};
 
-use crate::base::limits::{BACKLOG, Limits, ROUTE_LABELS_MAX};
 use crate::base::Network;
+use crate::base::limits::{BACKLOG, Limits, ROUTE_LABELS_MAX};
 use crate::net::{Account, Endpoint, FileOptions, Keepalive, ListenOptions};
 use crate::server;
 use crate::service::{BuiltIn, Router};

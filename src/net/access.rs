@@ -3,6 +3,7 @@
 //! Always holds: they are in place before the socket listens, so that nobody connects whom they keep out. Never: another
 //! file; a link that somebody put there meanwhile is not followed.
 
+#[cfg(feature = "accounts")]
 use nix::unistd::{Gid, Group, Uid, User};
 use std::fs::{self, Permissions};
 use std::io;
@@ -25,6 +26,7 @@ pub struct FileOptions {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Account {
     /// By its name, as the host knows it.
+    #[cfg(feature = "accounts")]
     Name(String),
     /// By its number.
     Id(u32),
@@ -58,6 +60,7 @@ impl FileOptions {
 impl Account {
     fn text(&self) -> String {
         match self {
+            #[cfg(feature = "accounts")]
             Account::Name(name) => name.clone(),
             Account::Id(id) => id.to_string(),
         }
@@ -67,6 +70,7 @@ impl Account {
 fn user_id(account: &Account) -> io::Result<u32> {
     match account {
         Account::Id(id) => Ok(*id),
+        #[cfg(feature = "accounts")]
         Account::Name(name) => {
             let found = User::from_name(name)?.map(|user| Uid::as_raw(user.uid));
             found.ok_or_else(|| io::Error::other(format!("there is no user {name:?} on this host")))
@@ -77,6 +81,7 @@ fn user_id(account: &Account) -> io::Result<u32> {
 fn group_id(account: &Account) -> io::Result<u32> {
     match account {
         Account::Id(id) => Ok(*id),
+        #[cfg(feature = "accounts")]
         Account::Name(name) => {
             let found = Group::from_name(name)?.map(|group| Gid::as_raw(group.gid));
             found.ok_or_else(|| io::Error::other(format!("there is no group {name:?} on this host")))

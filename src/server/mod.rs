@@ -20,8 +20,8 @@ mod signals;
 #[cfg(feature = "tls")]
 mod tls;
 
-pub use crate::base::limits::Limits;
 pub use crate::base::Network;
+pub use crate::base::limits::Limits;
 pub use crate::net::{Account, Endpoint, FileOptions, Keepalive, ListenOptions};
 pub use crate::session::{Pause, Pauses};
 pub use crate::turn::{OTHER_ROUTES, RouteLabel};

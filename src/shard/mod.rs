@@ -142,7 +142,11 @@ impl<S: Service> Shard<S> {
     fn tend_lobby(&mut self) {
         for _ in 0..LOBBY_MAX {
             let Some(name) = self.world.lobby.next_pending() else { break };
-            self.turn.handle_event(&mut self.world, Token { generation: 0, slot: name }, Readiness::default());
+            self.turn.handle_event(
+                &mut self.world,
+                Token { generation: 0, slot: name },
+                Readiness::default(),
+            );
         }
         let now = self.world.ms();
         self.world.lobby.end_turn(now);

@@ -82,7 +82,9 @@ pub enum ProxyError {
         got: u8,
     },
     /// More behind the fixed part than we take.
-    #[error("a PROXY header with {got_bytes} bytes of addresses and TLVs exceeds the {PROXY_BODY_BYTES_MAX} byte limit")]
+    #[error(
+        "a PROXY header with {got_bytes} bytes of addresses and TLVs exceeds the {PROXY_BODY_BYTES_MAX} byte limit"
+    )]
     TooLong {
         /// The declared length.
         got_bytes: u16,

@@ -13,9 +13,7 @@ pub(super) fn networks(text: &str, most: usize) -> Result<Value, String> {
     let networks = networks.map_err(|error| error.to_string())?;
     match networks.len() {
         count if count > most => Err(format!("{count} networks are too many; there may be {most}")),
-        _ => Ok(Value::Text(
-            networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(",").into(),
-        )),
+        _ => Ok(Value::Text(networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(",").into())),
     }
 }
 

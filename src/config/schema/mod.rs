@@ -172,6 +172,7 @@ pub const NOT_THERE: &[(&str, &str)] = &[
         "the built-in services answer at once; in the library it is `Limits::request_deadline`",
     ),
     ("spin", "an event loop always sleeps when it has nothing to do"),
+    ("tls", "TLS is a listener's: give a [[listener]] `tls.cert` and `tls.key`"),
     ("topic", "this version has no topics"),
     ("topics", "this version has no topics"),
     ("upstream", "this version has no upstreams; a relay of your own is a `Service` of the library"),

@@ -246,6 +246,10 @@ families! {
         "Handshakes by how they ended: full and resumed came through; plaintext spoke plainly; no_certificate, \
          certificate_expired, certificate_revoked and untrusted are clients' certificates; incompatible has no version or \
          cipher in common; refused_us does not want our certificate; broken is no TLS.");
+    TLS_EXPIRES = gauge("tidegate_tls_certificate_expires_in",
+        "How long the certificate of each listener with TLS is good for; less than 0 for one that has expired.").seconds();
+    TLS_RELOADS = counter("tidegate_tls_reloads",
+        "Times that certificates were read again: done, or refused, and then the old ones stayed.");
     TLS_VERSIONS = counter("tidegate_tls_connections", "Connections with TLS by its version.");
     CLOSED = counter("tidegate_connections_closed",
         "Connections that ended, each under the one reason that was seen first, with the class of who has to move.");

@@ -80,10 +80,14 @@ impl Refusal {
 
     fn words(&self) -> Text {
         match self {
-            Refusal::UntrustedProxy => Text::of(format_args!("it is in none of the listener's `trusted` networks")),
+            Refusal::UntrustedProxy => {
+                Text::of(format_args!("it is in none of the listener's `trusted` networks"))
+            }
             Refusal::BadProxyHeader(error, first) => Text::of(format_args!("{error}; it began with {first}")),
             Refusal::Tls(why) => Text::of(format_args!("{why}")),
-            Refusal::TimedOut => Text::of(format_args!("what comes before the first message was not there in time")),
+            Refusal::TimedOut => {
+                Text::of(format_args!("what comes before the first message was not there in time"))
+            }
             Refusal::Evicted => Text::of(format_args!(
                 "it had waited longest when the entrance was full, {LOBBY_MAX} newcomers or as many as have a seat"
             )),

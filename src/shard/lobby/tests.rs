@@ -129,7 +129,11 @@ fn more_than_a_turn_may_look_at_wait_for_the_next_without_an_edge() {
         assert_eq!((entered.address.to_string().as_str(), listener), ("192.0.2.1:1", 1));
         assert_eq!(entered.proxied_by, Some("127.0.0.1:7".parse::<SocketAddr>().unwrap().into()));
         let mut rest = [0; 8];
-        assert_eq!(crate::net::peek(&stream, &mut rest).unwrap(), 4, "what is behind the header was not taken");
+        assert_eq!(
+            crate::net::peek(&stream, &mut rest).unwrap(),
+            4,
+            "what is behind the header was not taken"
+        );
         rig.check_waiting(left);
     }
     assert_eq!(rig.lobby.next_pending(), None);
@@ -181,4 +185,25 @@ fn a_name_without_an_owner_is_nobody() {
     assert!(rig.lobby.look_at(0, NOW).is_none());
     assert!(rig.lobby.look_at(FIRST_PLACE, NOW).is_none());
     assert!(rig.lobby.look_at(u32::MAX, NOW).is_none());
+}
+
+/// One that was pending is evicted, and another one has its place: it is looked at once, when its own turn comes.
+#[test]
+fn a_place_that_is_given_again_is_not_pending_for_its_last_owner() {
+    let mut rig = Rig::new(loopback(), 5000);
+    rig.lobby.looks_left = 0;
+    assert!(rig.come("127.0.0.1:1", b"PROXY UNKNOWN\r\n", NOW).is_none(), "no looks are left");
+    assert_eq!(rig.lobby.pending.len(), 1);
+    assert!(rig.lobby.evict(NOW));
+    rig.lobby.end_turn(NOW);
+    assert!(rig.come("127.0.0.1:2", b"PROXY", NOW).is_none());
+    assert_eq!(rig.lobby.next_pending(), None, "the place has another owner, who waits for an edge");
+    rig.check_waiting(1);
+    // An edge that comes when no looks are left makes it pending, and no second edge makes it so twice.
+    rig.lobby.looks_left = 0;
+    assert!(rig.lobby.look_at(FIRST_PLACE, NOW).is_none() && rig.lobby.look_at(FIRST_PLACE, NOW).is_none());
+    assert_eq!(rig.lobby.pending.len(), 1);
+    rig.lobby.end_turn(NOW);
+    assert_eq!(rig.lobby.next_pending(), Some(FIRST_PLACE));
+    assert_eq!(rig.lobby.next_pending(), None);
 }

@@ -29,7 +29,11 @@ fn check(name: &str, bytes: &[u8], want: Result<ProxySource, ProxyError>) {
             let used = bytes.len();
             assert_eq!(whole, Ok(ProxyHeader::Complete { used, source }), "case: {name}");
             for cut in 0..bytes.len() {
-                assert_eq!(decode_proxy(&bytes[..cut]), Ok(ProxyHeader::NeedMore), "case: {name}, cut at {cut}");
+                assert_eq!(
+                    decode_proxy(&bytes[..cut]),
+                    Ok(ProxyHeader::NeedMore),
+                    "case: {name}, cut at {cut}"
+                );
             }
         }
         Err(error) => {
@@ -133,7 +137,9 @@ fn messages_have_their_numbers_and_limits() {
         ProxyError::TooLong { got_bytes: 5000 }.to_string(),
         ProxyError::BadCommand { got: 0x23 }.to_string(),
     ];
-    for (text, words) in texts.iter().zip(["past 107 bytes", "5000 bytes of addresses and TLVs exceeds the 4096", "0x23"]) {
+    for (text, words) in
+        texts.iter().zip(["past 107 bytes", "5000 bytes of addresses and TLVs exceeds the 4096", "0x23"])
+    {
         assert!(text.contains(words), "{text}");
     }
 }
