@@ -70,6 +70,8 @@ pub mod service;
 pub mod session;
 pub mod shard;
 pub mod sim;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod turn;
 #[cfg(feature = "upgrade")]
 pub mod upgrade;

@@ -17,7 +17,7 @@ const GUIDE: &str = include_str!("../docs/GUIDE.md");
 const ARCHITECTURE: &str = include_str!("../docs/ARCHITECTURE.md");
 
 /// Every document of the repository.
-const DOCUMENTS: [&str; 21] = [
+const DOCUMENTS: [&str; 23] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -38,6 +38,8 @@ const DOCUMENTS: [&str; 21] = [
     "docs/RELIABILITY.md",
     "docs/STABILITY.md",
     "docs/TESTING.md",
+    "docs/SECURITY.md",
+    "docs/TLS.md",
     "fuzz/README.md",
 ];
 

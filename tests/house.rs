@@ -21,25 +21,26 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("turn", &["base", "wire", "buffer", "metrics", "identity", "session", "mailbox", "service"]),
     ("sim", &["base", "wire", "buffer", "metrics", "session", "mailbox", "service", "turn"]),
     ("net", &["base", "buffer"]),
-    ("shard", &["base", "wire", "buffer", "metrics", "session", "mailbox", "service", "turn", "net"]),
+    ("tls", &["base"]),
+    ("shard", &["base", "wire", "buffer", "metrics", "session", "mailbox", "service", "turn", "net", "tls"]),
     (
         "server",
         &[
             "base", "wire", "buffer", "metrics", "identity", "session", "mailbox", "service", "turn", "net",
-            "shard",
+            "tls", "shard",
         ],
     ),
     ("control", &["base", "metrics", "server"]),
     ("upgrade", &["base", "net", "server"]),
-    ("load", &["base", "wire", "buffer", "net"]),
-    ("config", &["base", "wire", "identity", "net", "service", "server"]),
-    ("client", &["base", "wire"]),
+    ("load", &["base", "wire", "buffer", "net", "tls"]),
+    ("config", &["base", "wire", "identity", "net", "service", "tls", "server"]),
+    ("client", &["base", "wire", "tls"]),
     ("conform", &["base", "wire", "client"]),
     (
         "cli",
         &[
             "base", "wire", "buffer", "metrics", "identity", "session", "mailbox", "service", "turn", "sim",
-            "net", "shard", "server", "conform", "config", "client", "load", "control", "upgrade",
+            "net", "shard", "server", "conform", "config", "client", "load", "control", "upgrade", "tls",
         ],
     ),
 ];
@@ -80,6 +81,9 @@ const ONLY_IN: &[(&[&str], &[&str])] = &[
     (&["tracing_appender"], &["cli"]),
     (&["ctrlc"], &["server"]),
     (&["signal_hook"], &["server"]),
+    (&["rustls"], &["tls"]),
+    (&["webpki"], &["tls"]),
+    (&["der"], &["tls"]),
     (&["std", "process"], &["server", "load", "cli", "upgrade"]),
     (&["std", "env"], &["cli"]),
 ];

@@ -57,6 +57,12 @@ close_reasons! {
     NoCommonVersion => "no_common_version", Protocol;
     /// The peer did not say, or could not prove, who it is.
     Unauthenticated => "unauthenticated", Protocol;
+    /// The certificate that the peer showed has expired since.
+    CertificateExpired => "certificate_expired", Protocol;
+    /// The certificate that the peer showed was revoked since.
+    CertificateRevoked => "certificate_revoked", Protocol;
+    /// Bytes behind the handshake that are no TLS, or that somebody on the way has changed.
+    TlsBroken => "tls_broken", Protocol;
     /// The first bytes were a TLS hello, on a port without TLS.
     TlsOnPlain => "tls", Protocol;
     /// The first bytes were an HTTP request.
@@ -102,6 +108,14 @@ impl CloseReason {
     /// Whether the peer spoke a known protocol that is not ours.
     pub const fn is_foreign(self) -> bool {
         matches!(self, CloseReason::TlsOnPlain | CloseReason::Http | CloseReason::Resp | CloseReason::Proxy)
+    }
+
+    /// Whether only a listener with TLS has such ends.
+    pub const fn is_of_tls(self) -> bool {
+        matches!(
+            self,
+            CloseReason::CertificateExpired | CloseReason::CertificateRevoked | CloseReason::TlsBroken
+        )
     }
 
     /// Whether nothing was wrong: the peer was done, or we were.

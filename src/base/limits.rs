@@ -112,6 +112,18 @@ pub const ENTRANCE: Duration = Duration::from_secs(5);
 /// Looks at PROXY headers in one turn: each is two system calls.
 pub const PROXY_STEPS_PER_TURN: u32 = 64;
 
+/// Steps of TLS handshakes in one turn: one with a signature takes some 100 to 1,000 µs, and live connections wait so long.
+pub const TLS_STEPS_PER_TURN: u32 = 4;
+
+/// What a step of a handshake reads at most, in bytes: a client's certificates come in two.
+pub const HANDSHAKE_BYTES: usize = 8 << 10;
+
+/// Ciphertext that one read of a connection with TLS takes at once, in bytes, by way of a buffer of its loop: four records.
+pub const CIPHER_BYTES: usize = 64 << 10;
+
+/// Clients' certificates that are looked at in one turn, when one has expired or a list of revoked ones has changed.
+pub const CERTIFICATES_PER_TURN: usize = 1024;
+
 /// The most that a PROXY header of version 2 may have behind its fixed part, in bytes: addresses and what proxies add
 /// (names, certificates' names), of which none comes near.
 pub const PROXY_BODY_BYTES_MAX: u16 = 4096;

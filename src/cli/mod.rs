@@ -20,6 +20,7 @@ mod shell;
 mod sources;
 mod successor;
 mod systemd;
+mod tls;
 mod token;
 mod upgrade;
 mod users;

@@ -75,6 +75,8 @@ pub(super) struct Options {
     /// How long to wait for a connection or a reply
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0, allow_negative_numbers = true)]
     timeout: f64,
+    #[command(flatten)]
+    tls: super::tls::Tls,
     /// Write the reply's bytes as they are
     #[arg(long)]
     raw: bool,
@@ -168,6 +170,7 @@ fn settings(options: &Options) -> anyhow::Result<client::Options> {
         write_timeout: timeout,
         reply_bytes_max: PAYLOAD_BYTES_MAX,
         identity: token.map(identity),
+        tls: options.tls.connector()?,
         ..client::Options::default()
     })
 }

@@ -47,6 +47,8 @@ pub(super) enum Got {
 impl Channel {
     pub(super) fn connect(address: &str, options: &Options) -> Result<Channel, Error> {
         let stream = Stream::connect(address, options.connect_timeout)?;
+        #[cfg(feature = "tls")]
+        let stream = stream.secure(address, options.tls.as_ref(), options.connect_timeout)?;
         Ok(Channel {
             stream,
             input: Vec::new(),

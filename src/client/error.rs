@@ -103,6 +103,14 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// No TLS with it: it is not whom it should be, does not want us, or speaks none.
+    #[error("no TLS with {address}: {why}")]
+    Tls {
+        /// Where.
+        address: String,
+        /// Why not.
+        why: String,
+    },
     /// It took too long. The connection is as it was: what was waited for may still come.
     #[error("no {waited_for} within {after:?}")]
     Timeout {
@@ -175,6 +183,7 @@ impl Error {
             | Error::TagsTooLong { .. }
             | Error::LineBreak { .. }
             | Error::NoReplyDue
+            | Error::Tls { .. }
             | Error::ReplyTooLarge { .. }
             | Error::Frame(_)
             | Error::Control(_)
@@ -205,6 +214,7 @@ impl Error {
             Error::TooManyOpen { .. }
             | Error::Backlog { .. }
             | Error::Connect { .. }
+            | Error::Tls { .. }
             | Error::Timeout { .. }
             | Error::Closed { .. }
             | Error::Cut { .. }

@@ -58,6 +58,8 @@ mod inbox;
 mod lines;
 mod options;
 mod request;
+#[cfg(feature = "tls")]
+mod secure;
 mod stream;
 
 pub use error::Error;

@@ -31,6 +31,9 @@ pub struct Options {
     pub buffered_bytes_max: usize,
     /// Says HELLO, with this; `None`, the default, says nothing. Lines have no HELLO.
     pub identity: Option<Identity>,
+    /// Speaks TLS, as this says; `None`, the default, speaks plainly. The handshake has `connect_timeout` once more.
+    #[cfg(feature = "tls")]
+    pub tls: Option<crate::tls::Connector>,
 }
 
 /// Who a client says it is, in HELLO. The default asks the server for a name.
@@ -51,6 +54,8 @@ impl Default for Options {
             reply_bytes_max: PAYLOAD_BYTES_DEFAULT,
             buffered_bytes_max: CLIENT_BUFFERED_BYTES,
             identity: None,
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 }

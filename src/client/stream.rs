@@ -17,6 +17,8 @@ const UNIX: &str = "unix:";
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    #[cfg(feature = "tls")]
+    Secure(Box<super::secure::SecureStream>),
 }
 
 impl Stream {
@@ -42,10 +44,25 @@ impl Stream {
         })
     }
 
+    /// The same with a TLS handshake, if there is to be one.
+    #[cfg(feature = "tls")]
+    pub(super) fn secure(
+        self,
+        address: &str,
+        connector: Option<&crate::tls::Connector>,
+        timeout: Duration,
+    ) -> Result<Stream, Error> {
+        let Some(connector) = connector else { return Ok(self) };
+        let stream = super::secure::SecureStream::connect(self, connector, address, timeout)?;
+        Ok(Stream::Secure(Box::new(stream)))
+    }
+
     pub(super) fn set_blocking(&self, is_blocking: bool) -> io::Result<()> {
         match self {
             Stream::Tcp(stream) => stream.set_nonblocking(!is_blocking),
             Stream::Unix(stream) => stream.set_nonblocking(!is_blocking),
+            #[cfg(feature = "tls")]
+            Stream::Secure(secure) => secure.socket.set_blocking(is_blocking),
         }
     }
 
@@ -54,6 +71,8 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.set_read_timeout(Some(timeout)),
             Stream::Unix(stream) => stream.set_read_timeout(Some(timeout)),
+            #[cfg(feature = "tls")]
+            Stream::Secure(secure) => secure.socket.set_read_timeout(timeout),
         }
     }
 
@@ -63,14 +82,18 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.set_write_timeout(Some(timeout)),
             Stream::Unix(stream) => stream.set_write_timeout(Some(timeout)),
+            #[cfg(feature = "tls")]
+            Stream::Secure(secure) => secure.socket.set_write_timeout(timeout),
         }
     }
 
     /// Ends this side's sending.
-    pub(crate) fn finish(&self) -> io::Result<()> {
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
         match self {
             Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Stream::Unix(stream) => stream.shutdown(Shutdown::Write),
+            #[cfg(feature = "tls")]
+            Stream::Secure(secure) => secure.finish(),
         }
     }
 }
@@ -80,6 +103,8 @@ impl Read for Stream {
         match self {
             Stream::Tcp(stream) => stream.read(into),
             Stream::Unix(stream) => stream.read(into),
+            #[cfg(feature = "tls")]
+            Stream::Secure(secure) => secure.read(into),
         }
     }
 }
@@ -89,6 +114,8 @@ impl Write for Stream {
         match self {
             Stream::Tcp(stream) => stream.write(from),
             Stream::Unix(stream) => stream.write(from),
+            #[cfg(feature = "tls")]
+            Stream::Secure(secure) => secure.write(from),
         }
     }
 

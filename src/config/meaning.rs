@@ -98,6 +98,7 @@ fn check_listeners(listeners: &[&Part], host: &Host, mistakes: &mut Vec<Mistake>
             ));
         }
         check_proxy(listener, mistakes);
+        check_tls(listener, mistakes);
         check_file(listener, mistakes);
         let Some((address, text)) = listener.find("address").zip(listener.address()) else { continue };
         let first = listeners[..place].iter().find_map(|other| {
@@ -131,6 +132,62 @@ fn check_proxy(listener: &Part, mistakes: &mut Vec<Mistake>) {
         let title = "`trusted` is of no use without the PROXY protocol";
         let advice = "write proxy_protocol = \"required\", or take it out";
         mistakes.push(Mistake::new(&trusted.origin, title, advice));
+    }
+}
+
+/// Which files of TLS go together.
+fn check_tls(listener: &Part, mistakes: &mut Vec<Mistake>) {
+    let file = |name| listener.text(name).filter(|path| !path.is_empty());
+    let at = |name| listener.find(name).map(|(setting, _)| &setting.origin);
+    let mut tell = |name, title: &str, advice: &str| {
+        mistakes.extend(at(name).map(|origin| Mistake::new(origin, title.to_owned(), advice.to_owned())));
+    };
+    let client = listener.word("tls.client").unwrap_or("off");
+    match (file("tls.cert"), file("tls.key")) {
+        (Some(_), None) => {
+            tell("tls.cert", "a certificate without its key", "give `tls.key` the file that has it")
+        }
+        (None, Some(_)) => {
+            tell("tls.key", "a key without its certificate", "give `tls.cert` the file that has it")
+        }
+        (Some(_), Some(_)) if cfg!(not(feature = "tls")) => {
+            tell("tls.cert", "this program was built without TLS", "build it with the feature `tls`");
+        }
+        (Some(_), Some(_)) => {}
+        (None, None) => {
+            for name in ["tls.client_ca", "tls.revoked"].into_iter().filter(|name| file(name).is_some()) {
+                tell(
+                    name,
+                    &format!("`{name}` is of no use without TLS"),
+                    "give `tls.cert` and `tls.key`, too",
+                );
+            }
+            if client != "off" {
+                tell(
+                    "tls.client",
+                    "clients can't show certificates without TLS",
+                    "give `tls.cert` and `tls.key`, too",
+                );
+            }
+            return;
+        }
+    }
+    match (client, file("tls.client_ca")) {
+        ("off", Some(_)) => {
+            tell(
+                "tls.client_ca",
+                "nobody is asked for a certificate",
+                "write tls.client = \"required\", or take it out",
+            );
+        }
+        ("off", None) if file("tls.revoked").is_some() => {
+            tell("tls.revoked", "nobody is asked for a certificate", "take it out");
+        }
+        ("optional" | "required", None) => {
+            let advice = "give `tls.client_ca` the authorities whose certificates they may show";
+            tell("tls.client", "nobody is trusted to sign clients' certificates", advice);
+        }
+        _ => {}
     }
 }
 

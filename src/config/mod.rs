@@ -124,8 +124,42 @@ pub struct Listen {
     pub kernel_buffer_bytes: Option<usize>,
     /// From where proxies come that say whose connection it is; empty: the protocol is off.
     pub trusted: Vec<Network>,
+    /// The files that its TLS is made from; `None`: it speaks plainly.
+    pub tls: Option<ListenTls>,
     /// The file of a unix socket.
     pub file: FileOptions,
+}
+
+/// A listener's TLS: files, all PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenTls {
+    /// Its certificate, and behind it those of its issuers.
+    pub cert: PathBuf,
+    /// The key.
+    pub key: PathBuf,
+    /// off, optional or required.
+    pub client: &'static str,
+    /// The clients' authorities.
+    pub client_ca: Option<PathBuf>,
+    /// Clients' certificates that were taken back.
+    pub revoked: Option<PathBuf>,
+}
+
+#[cfg(feature = "tls")]
+impl ListenTls {
+    fn files(&self) -> crate::tls::TlsFiles {
+        use crate::tls::{ClientAuth, TlsFiles};
+        TlsFiles {
+            client: match self.client {
+                "required" => ClientAuth::Required,
+                "optional" => ClientAuth::Optional,
+                _ => ClientAuth::Off,
+            },
+            client_ca: self.client_ca.clone(),
+            revoked: self.revoked.clone(),
+            ..TlsFiles::new(&self.cert, &self.key)
+        }
+    }
 }
 
 /// What comes to a listener.
@@ -318,11 +352,23 @@ fn listen(part: &Part) -> Option<Listen> {
         max_connections: part.count("max_connections").and_then(|most| u32::try_from(most).ok()),
         kernel_buffer_bytes: part.size("kernel_buffer").and_then(|bytes| usize::try_from(bytes).ok()),
         trusted: trusted(part)?,
+        tls: listen_tls(part),
         file: FileOptions {
             mode: part.text("mode").and_then(|mode| u32::from_str_radix(mode, 8).ok()),
             owner: account(part, "owner"),
             group: account(part, "group"),
         },
+    })
+}
+
+fn listen_tls(part: &Part) -> Option<ListenTls> {
+    let file = |name| part.text(name).filter(|path| !path.is_empty()).map(PathBuf::from);
+    Some(ListenTls {
+        cert: file("tls.cert")?,
+        key: file("tls.key")?,
+        client: part.word("tls.client")?,
+        client_ca: file("tls.client_ca"),
+        revoked: file("tls.revoked"),
     })
 }
 
@@ -428,6 +474,11 @@ impl Config {
         };
         let listener = if listen.wants_users { listener.wants_users() } else { listener };
         let listener = listener.max_payload(listen.max_payload).options(options);
+        #[cfg(feature = "tls")]
+        let listener = match &listen.tls {
+            Some(tls) => listener.tls(tls.files()),
+            None => listener,
+        };
         let listener = match listen.max_connections {
             Some(most) => listener.max_connections(most),
             None => listener,

@@ -78,6 +78,30 @@ figures! {
         EntranceDrained => "entrance_drained",
         /// Newcomers whose socket failed at the entrance.
         EntranceFailed => "entrance_failed",
+        /// Handshakes of TLS that were whole.
+        TlsFull => "tls_full",
+        /// Handshakes of TLS that resumed an earlier one.
+        TlsResumed => "tls_resumed",
+        /// Connections with TLS 1.3.
+        Tls13 => "tls_1_3",
+        /// Connections with TLS 1.2.
+        Tls12 => "tls_1_2",
+        /// Newcomers closed because they spoke plainly to a listener with TLS.
+        TlsPlaintext => "tls_plaintext",
+        /// Newcomers closed because they brought no certificate.
+        TlsNoCertificate => "tls_no_certificate",
+        /// Newcomers closed because their certificate has expired.
+        TlsExpired => "tls_certificate_expired",
+        /// Newcomers closed because their certificate was revoked.
+        TlsRevoked => "tls_certificate_revoked",
+        /// Newcomers closed because nobody whom the listener trusts has signed their certificate.
+        TlsUntrusted => "tls_untrusted",
+        /// Newcomers closed because they have no version or cipher in common with the listener.
+        TlsIncompatible => "tls_incompatible",
+        /// Newcomers that ended the handshake by an alert: mostly since they don't trust the listener's certificate.
+        TlsRefused => "tls_refused_us",
+        /// Newcomers closed because what they sent is no TLS behind its first byte.
+        TlsBroken => "tls_broken_handshake",
         /// Bytes read from sockets.
         BytesIn => "bytes_in",
         /// Bytes that sockets took.

@@ -33,6 +33,8 @@ pub struct Listener {
     connections_max: Option<u32>,
     entrance: Entrance,
     has_users: bool,
+    #[cfg(feature = "tls")]
+    tls: Option<crate::tls::TlsFiles>,
     options: ListenOptions,
 }
 
@@ -63,6 +65,8 @@ impl Listener {
             connections_max: None,
             entrance: Entrance::default(),
             has_users: false,
+            #[cfg(feature = "tls")]
+            tls: None,
             options: ListenOptions::default(),
         }
     }
@@ -113,6 +117,28 @@ impl Listener {
     pub fn proxied_by(mut self, trusted: impl IntoIterator<Item = Network>) -> Listener {
         self.entrance.proxy = Some(trusted.into_iter().collect());
         self
+    }
+
+    /// Every connection speaks TLS, 1.3 or 1.2, with what these files say; behind its PROXY header, if it must have one.
+    /// They are read when the server begins to listen, and again by [`Handle::reload_tls`](super::Handle::reload_tls).
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, files: crate::tls::TlsFiles) -> Listener {
+        self.tls = Some(files);
+        self
+    }
+
+    /// Its entrance, with the files read.
+    fn entrance(&self, at: &Endpoint) -> Result<Entrance, Error> {
+        #[cfg(feature = "tls")]
+        if let Some(files) = &self.tls {
+            let unusable =
+                |error: crate::tls::TlsError| Error::Tls { address: at.clone(), why: error.to_string() };
+            let acceptor = crate::tls::Acceptor::new(files.clone()).map_err(unusable)?;
+            return Ok(Entrance { tls: Some(acceptor.into()), ..self.entrance.clone() });
+        }
+        let _ = at;
+        Ok(self.entrance.clone())
     }
 
     /// Lets other processes of this user listen on the same port, if each has this; the kernel spreads connections over
@@ -180,7 +206,19 @@ impl Listener {
             wants_hello,
             has_users: self.has_users,
             connections_max: self.connections_max,
+            is_secure: self.is_secure(),
         }
+    }
+
+    #[cfg(feature = "tls")]
+    const fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[expect(clippy::unused_self, reason = "with the feature it is looked at")]
+    const fn is_secure(&self) -> bool {
+        false
     }
 
     /// With these probes.
@@ -276,6 +314,7 @@ impl Builder {
         listener.check()?;
         within("the number of listeners", self.listeners.len() as u64 + 1, 1, LISTENERS_MAX as u64)?;
         let endpoint = listener.endpoint()?;
+        let entrance = listener.entrance(&endpoint)?;
         if listener.options.user_timeout.is_some() && !net::HAS_USER_TIMEOUT {
             warn!(listener = %endpoint, "this system has no TCP_USER_TIMEOUT; it is ignored");
         }
@@ -291,7 +330,7 @@ impl Builder {
         let ip = sockets.first().map(net::Listener::ip).transpose().map_err(failed)?.flatten();
         self.local_addrs.push(ip.map_or(endpoint, Endpoint::Ip));
         self.listeners.push(listener.config());
-        self.entrances.push(listener.entrance);
+        self.entrances.push(entrance);
         self.places.push(Place {
             sockets,
             is_inherited,

@@ -80,6 +80,14 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// What a listener's TLS is made from can't be used.
+    #[error("no TLS on {address}: {why}")]
+    Tls {
+        /// The address.
+        address: Endpoint,
+        /// Which file, what is wrong with it, and what to do.
+        why: String,
+    },
     /// A server without a listener.
     #[error("nothing to listen on; give the server at least one address")]
     NoListener,
@@ -131,9 +139,11 @@ impl Error {
     /// Who has to move.
     pub const fn fault(&self) -> Fault {
         match self {
-            Error::Address { .. } | Error::CannotShare { .. } | Error::NoListener | Error::Limit { .. } => {
-                Fault::Protocol
-            }
+            Error::Address { .. }
+            | Error::CannotShare { .. }
+            | Error::Tls { .. }
+            | Error::NoListener
+            | Error::Limit { .. } => Fault::Protocol,
             Error::Lossy(_) => Fault::Temporary,
             Error::AddressInUse { .. }
             | Error::NotShared { .. }
@@ -152,7 +162,11 @@ impl Error {
     /// others follow BSD's sysexits(3) where it has one.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Error::Address { .. } | Error::CannotShare { .. } | Error::NoListener | Error::Limit { .. } => 2,
+            Error::Address { .. }
+            | Error::CannotShare { .. }
+            | Error::Tls { .. }
+            | Error::NoListener
+            | Error::Limit { .. } => 2,
             Error::Lossy(_) => 1,
             Error::AddressInUse { .. }
             | Error::NotShared { .. }

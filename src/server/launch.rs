@@ -138,7 +138,15 @@ where
     let metrics = made.iter().map(|one| Arc::clone(&one.metrics)).collect();
     let thread_ids = made.iter().map(|one| one.thread_id).collect();
     let jobs = pool.as_ref().map(|pool| Arc::clone(pool.queue()));
-    let figures = Figures { metrics, thread_ids, jobs, quotas, start };
+    let figures = Figures {
+        metrics,
+        thread_ids,
+        jobs,
+        quotas,
+        start,
+        #[cfg(feature = "tls")]
+        tls: super::tls::Keeper::new(&entrances),
+    };
     let shared = Shared::new(builder.local_addrs, names, group, figures, held, changes);
     Ok(Prepared { made, pool, shared: Arc::new(shared), inherited, taken })
 }

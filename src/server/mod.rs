@@ -20,6 +20,8 @@ mod report;
 mod running;
 #[cfg(feature = "signals")]
 mod signals;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use crate::base::Network;
 pub use crate::base::limits::{Limits, WhenOver};
@@ -41,6 +43,8 @@ pub use report::DrainReport;
 pub use running::{Handle, Running, Unreached};
 #[cfg(feature = "signals")]
 pub use signals::{drain_on_signals, on_hangup};
+#[cfg(feature = "tls")]
+pub use tls::{TlsReloaded, TlsReloads};
 
 /// Where servers begin.
 #[derive(Debug)]

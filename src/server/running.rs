@@ -101,6 +101,9 @@ pub(super) struct Figures {
     pub(super) quotas: Arc<Quotas>,
     /// The start of the loops' clock.
     pub(super) start: Instant,
+    /// The listeners' TLS.
+    #[cfg(feature = "tls")]
+    pub(super) tls: super::tls::Keeper,
 }
 
 impl Shared {
@@ -124,6 +127,11 @@ impl Shared {
             death: OnceLock::new(),
             changes,
         }
+    }
+
+    #[cfg(feature = "tls")]
+    pub(super) const fn tls(&self) -> &super::tls::Keeper {
+        &self.figures.tls
     }
 
     fn snapshot(&self) -> Snapshot {

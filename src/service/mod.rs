@@ -144,11 +144,13 @@ pub struct Peer {
     pub address: Address,
     /// The proxy that passed it on, if the listener trusts it; then the address is the one that it named, if it named any.
     pub proxied_by: Option<Address>,
+    /// Whether it speaks TLS.
+    pub is_secure: bool,
+    /// The name in the certificate that it showed: the first of its alternative names that is a name of DNS, a URI or an
+    /// e-mail address, else its common name. On a listener with users [`Cx::user`] says who that is.
+    pub certificate: Option<Arc<str>>,
     /// Who began.
     pub origin: Origin,
-    /// The name in its client certificate, if it showed one that was verified. On a listener with users,
-    /// [`Cx::user`] says who that is.
-    pub certificate: Option<Arc<str>>,
 }
 
 /// Who began a connection.

@@ -16,6 +16,7 @@ pub const fn status_of(why: CloseReason) -> Option<Status> {
         | CloseReason::Truncated
         | CloseReason::RequestFailed
         | CloseReason::DialFailed
+        | CloseReason::TlsBroken
         | CloseReason::Failed => None,
         CloseReason::BadCrc
         | CloseReason::UnknownControl
@@ -29,7 +30,9 @@ pub const fn status_of(why: CloseReason) -> Option<Status> {
         | CloseReason::Proxy
         | CloseReason::FrameDeadline => Some(Status::PROTOCOL),
         CloseReason::NoCommonVersion => Some(Status::UNSUPPORTED),
-        CloseReason::Unauthenticated => Some(Status::UNAUTHENTICATED),
+        CloseReason::Unauthenticated | CloseReason::CertificateExpired | CloseReason::CertificateRevoked => {
+            Some(Status::UNAUTHENTICATED)
+        }
         CloseReason::TooLarge | CloseReason::LineTooLong => Some(Status::TOO_LARGE),
         CloseReason::Idle | CloseReason::Heartbeat => Some(Status::IDLE),
         CloseReason::WriteStall | CloseReason::SlowConsumer => Some(Status::SLOW_CONSUMER),
@@ -92,6 +95,9 @@ fn farewell_line(out: &mut Vec<u8>, status: Status, why: CloseReason, text: &str
         | CloseReason::LateHello
         | CloseReason::NoCommonVersion
         | CloseReason::Unauthenticated
+        | CloseReason::CertificateExpired
+        | CloseReason::CertificateRevoked
+        | CloseReason::TlsBroken
         | CloseReason::Resp
         | CloseReason::FrameDeadline
         | CloseReason::Idle

@@ -416,6 +416,9 @@ const fn rule_of_conduct(why: CloseReason) -> Option<&'static str> {
         | CloseReason::Aged
         | CloseReason::ClosedByService
         | CloseReason::DialFailed
+        | CloseReason::CertificateExpired
+        | CloseReason::CertificateRevoked
+        | CloseReason::TlsBroken
         | CloseReason::Failed => None,
     }
 }

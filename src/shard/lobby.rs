@@ -18,7 +18,10 @@ mod line;
 mod proxy;
 mod refusal;
 
-use crate::base::limits::{LISTENERS_MAX, LOBBY_MAX, LOBBY_SHARE, PROXY_STEPS_PER_TURN};
+use super::secured::{Acceptor, Secured, Session};
+use crate::base::limits::{
+    HANDSHAKE_BYTES, LISTENERS_MAX, LOBBY_MAX, LOBBY_SHARE, PROXY_STEPS_PER_TURN, TLS_STEPS_PER_TURN,
+};
 use crate::base::time::whole_ms;
 use crate::base::{Address, Ms, Network};
 use crate::metrics::{Counter, Gauge, Recorder};
@@ -28,7 +31,8 @@ use crate::wire::proxy::HEADER_BYTES_MAX;
 use core::net::IpAddr;
 use line::Line;
 use mio::{Interest, Registry};
-use refusal::{Journal, Refusal};
+use refusal::Journal;
+pub(super) use refusal::Refusal;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,12 +47,25 @@ const _: () = assert!(LISTENERS_MAX < FIRST_PLACE as usize, "no listener has suc
 pub struct Entrance {
     /// A PROXY header, from these networks alone.
     pub proxy: Option<Vec<Network>>,
+    /// Behind that, a TLS handshake.
+    pub tls: Option<Arc<Acceptor>>,
 }
 
 impl Entrance {
     /// Whether its newcomers have to pass the lobby.
     pub const fn is_needed(&self) -> bool {
-        self.proxy.is_some()
+        self.proxy.is_some() || self.tls.is_some()
+    }
+
+    fn first_stage(&self) -> Result<Stage, Refusal> {
+        if self.proxy.is_some() { Ok(Stage::Proxy) } else { self.second_stage() }
+    }
+
+    fn second_stage(&self) -> Result<Stage, Refusal> {
+        match &self.tls {
+            Some(acceptor) => Session::start(acceptor).map(Stage::Tls),
+            None => Ok(Stage::Nothing),
+        }
     }
 
     fn trusts(&self, address: Address) -> bool {
@@ -61,12 +78,18 @@ impl Entrance {
 enum Stage {
     /// Its PROXY header.
     Proxy,
+    /// The rest of its handshake.
+    Tls(Box<Session>),
+    /// Nothing.
+    Nothing,
 }
 
 /// How a look ended.
-enum Looked {
+pub(super) enum Looked {
     /// More must come, and an edge will tell.
     Waits,
+    /// No edge will tell: it has to be looked at again.
+    Later,
     /// It is through.
     Enters,
     /// It ends here.
@@ -91,16 +114,21 @@ struct Member {
 
 impl Member {
     /// Takes what there is of what it has to bring.
-    fn look(&mut self, scratch: &mut [u8]) -> Looked {
-        match self.stage {
-            Stage::Proxy => match proxy::look(&self.stream, scratch) {
-                Ok(Some(source)) => {
-                    self.entered.come_by(source);
-                    Looked::Enters
-                }
-                Ok(None) => Looked::Waits,
-                Err(why) => Looked::Ends(why),
-            },
+    fn look(&mut self, entrance: &Entrance, scratch: &mut [u8], handshakes: &mut u32) -> Looked {
+        if matches!(self.stage, Stage::Proxy) {
+            match proxy::look(&self.stream, &mut scratch[..HEADER_BYTES_MAX]) {
+                Ok(Some(source)) => self.entered.come_by(source),
+                Ok(None) => return Looked::Waits,
+                Err(why) => return Looked::Ends(why),
+            }
+            match entrance.second_stage() {
+                Ok(stage) => self.stage = stage,
+                Err(why) => return Looked::Ends(why),
+            }
+        }
+        match &mut self.stage {
+            Stage::Tls(session) => session.look(&self.stream, scratch, handshakes),
+            Stage::Proxy | Stage::Nothing => Looked::Enters,
         }
     }
 }
@@ -117,10 +145,14 @@ pub(super) struct Lobby {
     pending: VecDeque<u32>,
     sources: HashMap<IpAddr, usize>,
     looks_left: u32,
+    /// Steps of handshakes that this turn may still do: each may cost as much as a thousand messages.
+    handshakes_left: u32,
     deadline_ms: u32,
     /// A drain has begun: nobody waits any more.
     is_closing: bool,
     scratch: Box<[u8]>,
+    /// Sessions of those that are through.
+    pub(super) secured: Secured,
     journal: Journal,
     seats: Arc<Seats>,
     /// The loop's figures, once there are any.
@@ -131,15 +163,19 @@ impl Lobby {
     /// An empty one, for listeners with these entrances. The seats are the loop's.
     pub(super) fn new(entrances: Arc<[Entrance]>, deadline: Duration, seats: Arc<Seats>) -> Lobby {
         let is_needed = entrances.iter().any(Entrance::is_needed);
+        let secured = Secured::new(&entrances);
         Lobby {
+            secured,
             entrances,
             line: Line::new(),
             pending: VecDeque::new(),
             sources: HashMap::new(),
             looks_left: PROXY_STEPS_PER_TURN,
+            handshakes_left: TLS_STEPS_PER_TURN,
             deadline_ms: whole_ms(deadline),
             is_closing: false,
-            scratch: vec![0; if is_needed { HEADER_BYTES_MAX } else { 0 }].into_boxed_slice(),
+            scratch: vec![0; if is_needed { HANDSHAKE_BYTES.max(HEADER_BYTES_MAX) } else { 0 }]
+                .into_boxed_slice(),
             journal: Journal::default(),
             seats,
             metrics: None,
@@ -154,6 +190,12 @@ impl Lobby {
     /// Whether this listener's newcomers pass through here.
     pub(super) fn is_of(&self, listener: u32) -> bool {
         self.entrances.get(listener as usize).is_some_and(Entrance::is_needed)
+    }
+
+    /// Whether a turn has nothing to do here.
+    #[inline]
+    pub(super) const fn is_idle(&self) -> bool {
+        self.is_empty() && !self.secured.has_certificates()
     }
 
     #[inline]
@@ -172,8 +214,12 @@ impl Lobby {
         if !self.pending.is_empty() {
             return Some(0);
         }
-        let oldest = self.line.get(self.line.front()?)?;
-        Some(oldest.until.since(now))
+        let oldest = self.line.front().and_then(|place| self.line.get(place));
+        let waits = oldest.map(|oldest| oldest.until.since(now));
+        match (waits, self.secured.wait_ms()) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, None) | (None, one) => one,
+        }
     }
 
     /// Takes in a newcomer that has a seat. `None`: it waits, or was closed and its seat is free again.
@@ -184,10 +230,14 @@ impl Lobby {
         now: Ms,
     ) -> Option<Through> {
         let entrance = &self.entrances[listener as usize];
+        let (stage, trouble) = match entrance.first_stage() {
+            Ok(stage) => (stage, None),
+            Err(why) => (Stage::Nothing, Some(why)),
+        };
         let mut member = Member {
             stream,
             listener,
-            stage: Stage::Proxy,
+            stage,
             entered: address.into(),
             source: if entrance.proxy.is_some() { None } else { source_of(address) },
             until: now.plus(self.deadline_ms),
@@ -197,17 +247,25 @@ impl Lobby {
             self.refuse(member, Refusal::UntrustedProxy, now);
             return None;
         }
+        if let Some(why) = trouble {
+            self.refuse(member, why, now);
+            return None;
+        }
         if self.looks_left == 0 && !self.is_closing {
             member.is_pending = true;
             self.keep(registry, member, now);
             return None;
         }
         self.looks_left = self.looks_left.saturating_sub(1);
-        match member.look(&mut self.scratch) {
+        match member.look(&self.entrances[listener as usize], &mut self.scratch, &mut self.handshakes_left) {
             Looked::Enters => return Some(self.let_in(member)),
             Looked::Ends(why) => self.refuse(member, why, now),
-            Looked::Waits if self.is_closing => self.refuse(member, Refusal::Drained, now),
-            Looked::Waits => self.keep(registry, member, now),
+            Looked::Later if !self.is_closing => {
+                member.is_pending = true;
+                self.keep(registry, member, now);
+            }
+            Looked::Waits | Looked::Later if self.is_closing => self.refuse(member, Refusal::Drained, now),
+            Looked::Waits | Looked::Later => self.keep(registry, member, now),
         }
         None
     }
@@ -224,7 +282,10 @@ impl Lobby {
             self.evict(now);
         }
         let name = mio::Token((FIRST_PLACE + self.line.next_place()) as usize);
-        if registry.register(&mut member.stream, name, Interest::READABLE).is_err() {
+        let is_secure = self.entrances[member.listener as usize].tls.is_some();
+        let both = Interest::READABLE | Interest::WRITABLE;
+        let interest = if is_secure { both } else { Interest::READABLE };
+        if registry.register(&mut member.stream, name, interest).is_err() {
             self.refuse(member, Refusal::Failed, now);
             return;
         }
@@ -262,8 +323,14 @@ impl Lobby {
         }
         self.looks_left -= 1;
         member.is_pending = false;
-        match member.look(&mut self.scratch) {
+        let entrance = &self.entrances[member.listener as usize];
+        match member.look(entrance, &mut self.scratch, &mut self.handshakes_left) {
             Looked::Waits => None,
+            Looked::Later => {
+                member.is_pending = true;
+                self.pending.push_back(place);
+                None
+            }
             Looked::Enters => self.take(place).map(|member| self.let_in(member)),
             Looked::Ends(why) => {
                 let member = self.take(place)?;
@@ -275,7 +342,7 @@ impl Lobby {
 
     /// The name of one that has to be looked at without an edge, as long as this turn has looks left.
     pub(super) fn next_pending(&mut self) -> Option<u32> {
-        while self.looks_left > 0 {
+        while self.looks_left > 0 && self.handshakes_left > 0 {
             let place = self.pending.pop_front()?;
             if self.line.get(place).is_some_and(|member| member.is_pending) {
                 return Some(FIRST_PLACE + place);
@@ -292,7 +359,7 @@ impl Lobby {
         {
             self.refuse(member, Refusal::TimedOut, now);
         }
-        self.looks_left = PROXY_STEPS_PER_TURN;
+        (self.looks_left, self.handshakes_left) = (PROXY_STEPS_PER_TURN, TLS_STEPS_PER_TURN);
     }
 
     /// A drain begins: gives the next one that is through, now, and closes all before it that are not. From here on
@@ -301,9 +368,11 @@ impl Lobby {
     pub(super) fn clear(&mut self, now: Ms) -> Option<Through> {
         self.is_closing = true;
         while let Some(mut member) = self.line.front().and_then(|place| self.take(place)) {
-            match member.look(&mut self.scratch) {
+            let entrance = &self.entrances[member.listener as usize];
+            self.handshakes_left = 1;
+            match member.look(entrance, &mut self.scratch, &mut self.handshakes_left) {
                 Looked::Enters => return Some(self.let_in(member)),
-                Looked::Waits => self.refuse(member, Refusal::Drained, now),
+                Looked::Waits | Looked::Later => self.refuse(member, Refusal::Drained, now),
                 Looked::Ends(why) => self.refuse(member, why, now),
             }
         }
@@ -324,8 +393,13 @@ impl Lobby {
         Some(member)
     }
 
-    fn let_in(&mut self, member: Member) -> Through {
+    fn let_in(&mut self, mut member: Member) -> Through {
         self.add(Counter::Entered);
+        if let Stage::Tls(mut session) = std::mem::replace(&mut member.stage, Stage::Nothing) {
+            session.counters().into_iter().for_each(|counter| self.add(counter));
+            member.entered.secure = Some(session.peer());
+            self.secured.keep(&member.stream, session);
+        }
         (member.stream, member.entered, member.listener)
     }
 

@@ -13,14 +13,19 @@ mod clock;
 mod group;
 mod lobby;
 mod pin;
+#[cfg(feature = "tls")]
+mod secured;
+#[cfg(not(feature = "tls"))]
+#[path = "unsecured.rs"]
+mod secured;
 mod world;
 
 pub use group::Group;
 pub use lobby::Entrance;
 pub use pin::pin_thread;
 
-use crate::base::Token;
 use crate::base::limits::{EVENTS_PER_POLL, LOBBY_MAX};
+use crate::base::{CloseReason, Ms, Token};
 use crate::mailbox::Mailbox;
 use crate::metrics::{Recorder, ShardMetrics};
 use crate::net::Listener;
@@ -124,7 +129,7 @@ impl<S: Service> Shard<S> {
                     self.turn.handle_event(&mut self.world, token_of(event.token()), readiness_of(event));
                 }
             }
-            if !self.world.lobby.is_empty() {
+            if !self.world.lobby.is_idle() {
                 self.tend_lobby();
             }
             self.turn.end(&mut self.world);
@@ -145,6 +150,22 @@ impl<S: Service> Shard<S> {
         }
         let now = self.world.ms();
         self.world.lobby.end_turn(now);
+        if self.world.lobby.secured.has_certificates() {
+            self.look_at_certificates(now);
+        }
+    }
+
+    /// Ends connections whose certificates no longer count.
+    #[cold]
+    fn look_at_certificates(&mut self, now: Ms) {
+        self.world.lobby.secured.begin_look(now);
+        while let Some((token, why)) = self.world.lobby.secured.next_over() {
+            let text = match why {
+                CloseReason::CertificateRevoked => "your certificate was revoked",
+                _ => "your certificate has expired",
+            };
+            self.turn.expel(&mut self.world, token, why, text);
+        }
     }
 
     /// No longer than the lobby may be left alone.
@@ -164,7 +185,7 @@ impl<S: Service> Shard<S> {
             Wait::Forever => None,
             Wait::Until(due) => Some(Duration::from_millis(u64::from(due.since(self.turn.ms())))),
         };
-        if !self.world.lobby.is_empty() {
+        if !self.world.lobby.is_idle() {
             timeout = self.until_lobby(timeout);
         }
         match self.poll.poll(events, timeout) {

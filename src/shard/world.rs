@@ -6,7 +6,7 @@ use super::{Entrance, Group};
 use crate::base::limits::HANDED_PER_SHARD;
 use crate::base::{Address, Ms, Time, Token};
 use crate::net::{self, Listener, Spare, Stream, Taken};
-use crate::turn::{Accepted, Entered, Io, Seats, deals_away, wants_hand_off};
+use crate::turn::{Accepted, Brought, Entered, Io, Seats, deals_away, wants_hand_off};
 use mio::{Interest, Registry};
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr};
@@ -102,7 +102,7 @@ impl Io for World {
             Taken::Stream(stream, address) if self.lobby.is_of(listener) => {
                 self.accept_to_lobby(stream, address, listener)
             }
-            Taken::Stream(stream, address) => Accepted::Stream(stream, address),
+            Taken::Stream(stream, address) => Accepted::Stream(stream, address.into()),
             Taken::Nothing => Accepted::Drained,
             Taken::Aborted => Accepted::Aborted,
             Taken::Exhausted(error) => Accepted::Exhausted(error),
@@ -124,6 +124,9 @@ impl Io for World {
     }
 
     fn register(&mut self, stream: &mut Stream, token: Token) -> io::Result<()> {
+        if self.lobby.secured.is_used() {
+            self.lobby.secured.name(stream, token);
+        }
         let (token, both) = (poll_token(token), Interest::READABLE | Interest::WRITABLE);
         match self.registry.register(stream, token, both) {
             // It comes from the lobby. The poller looks again, and tells of what lies there already.
@@ -191,7 +194,22 @@ impl Io for World {
         stream.shutdown(Shutdown::Write)
     }
 
+    fn read_secure(&mut self, stream: &mut Stream, into: &mut [IoSliceMut<'_>]) -> io::Result<Brought> {
+        self.lobby.secured.read(stream, into)
+    }
+
+    fn write_secure(&mut self, stream: &mut Stream, from: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.lobby.secured.write(stream, from)
+    }
+
+    fn shut_write_secure(&mut self, stream: &mut Stream) -> io::Result<()> {
+        self.lobby.secured.shut_write(stream)
+    }
+
     fn close(&mut self, stream: Stream) {
+        if self.lobby.secured.is_used() {
+            self.lobby.secured.forget(&stream);
+        }
         // Nobody else holds this descriptor, so closing it takes it from the poller: no call for that.
         drop(stream);
     }

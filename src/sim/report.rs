@@ -99,7 +99,9 @@ impl Coverage {
     /// in which no request did.
     pub fn missing(&self) -> Vec<&'static str> {
         let troubles = Trouble::ALL.iter().filter(|trouble| self.troubles.count(**trouble) == 0);
-        let closes = CloseReason::ALL.iter().filter(|why| self.closes[why.index()] == 0);
+        // TLS is the world's, not the turn's.
+        let known = CloseReason::ALL.iter().filter(|why| !why.is_of_tls());
+        let closes = known.filter(|why| self.closes[why.index()] == 0);
         let outcomes = Outcome::ALL.iter().filter(|outcome| self.outcomes[**outcome as usize] == 0);
         let names = troubles.map(|trouble| trouble.name()).chain(closes.map(|why| why.name()));
         names.chain(outcomes.map(|outcome| outcome.name())).collect()

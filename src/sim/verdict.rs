@@ -134,7 +134,7 @@ impl Case<'_> {
                     && (may_fail || finale == Finale::Fault(self.why))
             }
             Why::ClosedByService => self.seen.is_named,
-            Why::DialFailed => false,
+            Why::DialFailed | Why::CertificateExpired | Why::CertificateRevoked | Why::TlsBroken => false,
             Why::FrameDeadline => return self.frame_was_late(),
             Why::Idle => return self.was_idle(),
             Why::WriteStall => self.client.script.reading == Reading::Never,
@@ -258,6 +258,8 @@ impl Case<'_> {
             | Why::LateHello
             | Why::NoCommonVersion
             | Why::Unauthenticated
+            | Why::CertificateExpired
+            | Why::CertificateRevoked
             | Why::TlsOnPlain
             | Why::Http
             | Why::Resp
@@ -272,6 +274,7 @@ impl Case<'_> {
             | Why::Drained
             | Why::Aged => true,
             Why::DialFailed
+            | Why::TlsBroken
             | Why::Reset
             | Why::WriteStall
             | Why::SlowConsumer
@@ -411,6 +414,9 @@ impl Case<'_> {
             | Why::SlowConsumer
             | Why::DrainForced
             | Why::DialFailed
+            | Why::CertificateExpired
+            | Why::CertificateRevoked
+            | Why::TlsBroken
             | Why::Failed => return None,
         })
     }

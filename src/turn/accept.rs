@@ -133,10 +133,10 @@ impl<S: Service, I: Io> Turn<S, I> {
     /// Takes one connection. False if the next try must wait.
     fn accept_one(&mut self, io: &mut I, listener: u32) -> bool {
         match io.accept(listener) {
-            Accepted::Stream(stream, address) => {
+            Accepted::Stream(stream, entered) => {
                 self.accepting[listener as usize].backoff_ms = 0;
                 self.note_accept();
-                self.place(io, stream, address, listener);
+                self.place(io, stream, entered, listener);
                 true
             }
             Accepted::Entered(stream, entered) => {
@@ -205,7 +205,8 @@ impl<S: Service, I: Io> Turn<S, I> {
     }
 
     /// Finds a place for a new connection, here or in another loop, or tells it that there is none.
-    fn place(&mut self, io: &mut I, stream: I::Stream, address: Address, listener: u32) {
+    fn place(&mut self, io: &mut I, stream: I::Stream, entered: Entered, listener: u32) {
+        let address = entered.address;
         if !self.seats.try_take() {
             self.refuse(io, stream, (listener, address), NoPlace::Server(self.seats.max()));
             return;
@@ -217,14 +218,14 @@ impl<S: Service, I: Io> Turn<S, I> {
             io.hand_off(stream, address, listener, self.table.len() - self.dialed)
         };
         match stays {
-            Some(stream) => self.admit(io, stream, address.into(), listener),
+            Some(stream) => self.admit(io, stream, entered, listener),
             None => self.shared.metrics.add(Counter::HandedOff, 1),
         }
     }
 
     /// Gives a connection that has a seat its slot, or tells it that there is none.
     pub(super) fn admit(&mut self, io: &mut I, mut stream: I::Stream, entered: Entered, listener: u32) {
-        let Entered { address, proxied_by } = entered;
+        let Entered { address, proxied_by, secure } = entered;
         if let Err(why) = self.take_places(listener, address) {
             self.seats.give_back();
             self.refuse(io, stream, (listener, address), why);
@@ -241,13 +242,16 @@ impl<S: Service, I: Io> Turn<S, I> {
         }
         let listener = u8::try_from(listener).expect("a server has at most 255 listeners");
         let id = ConnId { shard: self.shard, generation: token.generation, slot };
-        let certificate = io.certificate(&stream);
+        let certificate = secure.as_ref().and_then(|secure| secure.certificate.clone());
         let form = self.accepting[usize::from(listener)].form;
         if self.listeners[usize::from(form)].has_users {
             self.shared.effects.people.enter(slot, address, certificate.clone());
         }
         let mut cx = self.shared.cx(id);
-        let peer = Peer { address, proxied_by, origin: Origin::Accepted { listener }, certificate };
+        let holds_input = secure.as_ref().is_some_and(|secure| secure.holds_input);
+        let is_secure = secure.is_some();
+        let origin = Origin::Accepted { listener };
+        let peer = Peer { address, proxied_by, is_secure, certificate, origin };
         let Ok(conn) = catch_unwind(AssertUnwindSafe(|| self.service.on_open(&peer, &mut cx))) else {
             self.shared.note_panic();
             self.shared.effects.people.leave(slot);
@@ -258,6 +262,9 @@ impl<S: Service, I: Io> Turn<S, I> {
         let mut flags = Flags::default();
         flags.set(Flag::Writable);
         flags.set(Flag::Fresh);
+        if is_secure {
+            flags.set(Flag::Secure);
+        }
         self.table.insert(Entry {
             stream,
             generation: token.generation,
@@ -286,6 +293,11 @@ impl<S: Service, I: Io> Turn<S, I> {
         self.shared.metrics.opened(usize::from(listener), true);
         self.shared.metrics.rise(Gauge::Serving);
         self.arm(slot);
+        if holds_input {
+            // Its first bytes have left the socket: no edge will tell of them.
+            self.table[slot as usize].flags.set(Flag::Readable);
+            self.push_hot(slot);
+        }
         if let Some(until) = self.shared.drain_until {
             self.drain(io, slot, until);
         }
@@ -316,6 +328,10 @@ impl<S: Service, I: Io> Turn<S, I> {
     fn refusal(&self, out: &mut Vec<u8>, listener: u32, text: &str) {
         let status = Status::OVERLOADED;
         let form = self.accepting[listener as usize].form;
+        if self.listeners[usize::from(form)].is_secure {
+            // Before a handshake there is no way to say it, and behind one it would cost a record of its own.
+            return;
+        }
         match self.listeners[usize::from(form)].framing.protocol {
             Protocol::Bare => {}
             Protocol::Frame => {

@@ -156,6 +156,8 @@ pub(super) enum Flag {
     Hangup = 1 << 5,
     /// No message has come yet.
     Fresh = 1 << 6,
+    /// Its stream speaks TLS.
+    Secure = 1 << 7,
 }
 
 /// A set of [`Flag`]s.

@@ -76,19 +76,21 @@ pub trait Io {
         None
     }
 
-    /// The name in the client certificate of a newcomer, if it showed one that was verified. Asked once, when it is
-    /// taken in.
-    fn certificate(&self, stream: &Self::Stream) -> Option<Arc<str>> {
-        let _ = stream;
-        None
-    }
-
     /// Reads into the slices in order. `Ok(0)` is the end of the stream.
     ///
     /// # Errors
     ///
     /// `WouldBlock`, `Interrupted`, or the end of the connection.
     fn read(&mut self, stream: &mut Self::Stream, into: &mut [IoSliceMut<'_>]) -> io::Result<usize>;
+
+    /// As [`read`](Self::read), of a stream that [came in](Entered::secure) with TLS.
+    ///
+    /// # Errors
+    ///
+    /// As there; `InvalidData` for bytes that break TLS, `UnexpectedEof` for an end that its peer did not announce.
+    fn read_secure(&mut self, stream: &mut Self::Stream, into: &mut [IoSliceMut<'_>]) -> io::Result<Brought> {
+        self.read(stream, into).map(|bytes| Brought { bytes, is_drained: false })
+    }
 
     /// Writes from the slices in order. Less than all means that the socket is full.
     ///
@@ -97,12 +99,31 @@ pub trait Io {
     /// `WouldBlock`, `Interrupted`, or the end of the connection.
     fn write(&mut self, stream: &mut Self::Stream, from: &[IoSlice<'_>]) -> io::Result<usize>;
 
+    /// As [`write`](Self::write), of a stream that came in with TLS. What is not taken has to be offered again, first and
+    /// unchanged: part of it may be on its way.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn write_secure(&mut self, stream: &mut Self::Stream, from: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.write(stream, from)
+    }
+
     /// Ends our side of the stream; the peer reads what is on its way, then the end.
     ///
     /// # Errors
     ///
     /// If the connection is gone already.
     fn shut_write(&mut self, stream: &mut Self::Stream) -> io::Result<()>;
+
+    /// As [`shut_write`](Self::shut_write), of a stream that came in with TLS; also if the peer has ended its side.
+    ///
+    /// # Errors
+    ///
+    /// As there; `WouldBlock` if the socket has no room for that: to be called again.
+    fn shut_write_secure(&mut self, stream: &mut Self::Stream) -> io::Result<()> {
+        self.shut_write(stream)
+    }
 
     /// Closes the stream and forgets its events.
     fn close(&mut self, stream: Self::Stream);
@@ -115,6 +136,26 @@ pub struct Entered {
     pub address: Address,
     /// Where that proxy is.
     pub proxied_by: Option<Address>,
+    /// That it speaks TLS, and who it is by that.
+    pub secure: Option<SecurePeer>,
+}
+
+/// What a newcomer's TLS says of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SecurePeer {
+    /// The name in its certificate, if it showed one with a name.
+    pub certificate: Option<Arc<str>>,
+    /// Its first bytes came with the end of its handshake: no event will tell of them.
+    pub holds_input: bool,
+}
+
+/// What a read of a stream with TLS brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Brought {
+    /// Bytes; none is the end.
+    pub bytes: usize,
+    /// There is nothing more, and an event will tell of what comes.
+    pub is_drained: bool,
 }
 
 impl Entered {
@@ -130,18 +171,24 @@ impl Entered {
     }
 }
 
+impl From<SocketAddr> for Entered {
+    fn from(address: SocketAddr) -> Entered {
+        Address::Ip(address).into()
+    }
+}
+
 impl From<Address> for Entered {
     /// One of which its socket's address is all that is known.
     fn from(address: Address) -> Entered {
-        Entered { address, proxied_by: None }
+        Entered { address, proxied_by: None, secure: None }
     }
 }
 
 /// What taking a connection from a listener gave, by what has to happen next.
 #[derive(Debug)]
 pub enum Accepted<S> {
-    /// A connection and its peer's address.
-    Stream(S, Address),
+    /// A connection, and what is known of its peer.
+    Stream(S, Entered),
     /// One that has brought what its listener wants before the first message. It has a seat, and stays in this loop.
     Entered(S, Entered),
     /// One that has not: it waits at the entrance, or was closed there. Try the next.

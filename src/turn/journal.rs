@@ -29,7 +29,7 @@ impl LogKind {
 }
 
 /// The log of one loop.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Journal {
     leaves: [LogKind; CloseReason::COUNT],
     stalls: LogKind,
@@ -40,6 +40,23 @@ pub(super) struct Journal {
     listener_full: LogKind,
     address_full: LogKind,
     panics: LogKind,
+}
+
+impl Default for Journal {
+    fn default() -> Journal {
+        let none = LogKind::default();
+        Journal {
+            leaves: [none; CloseReason::COUNT],
+            stalls: none,
+            slow_turns: none,
+            exhausted: none,
+            accept_failed: none,
+            full: none,
+            listener_full: none,
+            address_full: none,
+            panics: none,
+        }
+    }
 }
 
 impl Journal {

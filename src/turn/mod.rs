@@ -24,6 +24,7 @@ mod change;
 mod drain;
 mod effects;
 mod entry;
+mod expel;
 mod history;
 mod inspect;
 mod io;
@@ -43,7 +44,7 @@ mod wheel;
 pub use balance::{deals_away, wants_hand_off};
 pub use change::{Board, Form, News, Terms};
 pub use history::HISTORY_BYTES;
-pub use io::{Accepted, Entered, Io, Readiness};
+pub use io::{Accepted, Brought, Entered, Io, Readiness, SecurePeer};
 pub use journal::LogKind;
 pub use labels::{OTHER_ROUTES, RouteLabel, label_of};
 pub use quotas::Quotas;
@@ -89,12 +90,15 @@ pub struct ListenerConfig {
     pub connections_max: Option<u32>,
     /// Whether a peer must be one of the [users](TurnConfig::users); then `wants_hello` is set, too.
     pub has_users: bool,
+    /// Whether its streams speak TLS.
+    pub is_secure: bool,
 }
 
 impl ListenerConfig {
     /// Open to everybody.
     pub const fn new(framing: Framing) -> ListenerConfig {
-        ListenerConfig { framing, wants_hello: false, has_users: false, connections_max: None }
+        let (wants_hello, has_users) = (false, false);
+        ListenerConfig { framing, wants_hello, connections_max: None, has_users, is_secure: false }
     }
 }
 

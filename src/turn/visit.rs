@@ -20,7 +20,7 @@ mod reading;
 mod writing;
 
 use super::batch::{Batch, Counts, Room, State};
-use super::entry::{Entry, Flag};
+use super::entry::{Entry, Flag, Flags};
 use super::labels::Seen;
 use super::{Io, ListenerConfig, Shared, label_of};
 use crate::base::limits::{DRAIN_READS, INTERRUPTED_RETRIES, PAYLOAD_BYTES_MAX};
@@ -358,10 +358,13 @@ struct Wrote {
 fn write_some<I: Io>(
     io: &mut I,
     stream: &mut I::Stream,
+    flags: Flags,
     slices: &[IoSlice<'_>],
 ) -> Result<Wrote, CloseReason> {
     for _ in 0..INTERRUPTED_RETRIES {
-        match io.write(stream, slices) {
+        let wrote =
+            if flags.has(Flag::Secure) { write_secure(io, stream, slices) } else { io.write(stream, slices) };
+        match wrote {
             Ok(bytes) => {
                 let offered: usize = slices.iter().map(|slice| slice.len()).sum();
                 return Ok(Wrote { bytes, is_full: bytes < offered });
@@ -377,6 +380,13 @@ fn write_some<I: Io>(
     Ok(Wrote { bytes: 0, is_full: false })
 }
 
+/// Apart from the common path.
+#[cold]
+#[inline(never)]
+fn write_secure<I: Io>(io: &mut I, stream: &mut I::Stream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    io.write_secure(stream, slices)
+}
+
 /// A connection that is gone is daily weather; anything else is this host's trouble.
 fn reason_of_io(error: &io::Error) -> CloseReason {
     #[expect(clippy::wildcard_enum_match_arm, reason = "std's list grows")]
@@ -387,7 +397,10 @@ fn reason_of_io(error: &io::Error) -> CloseReason {
         | ErrorKind::NotConnected
         | ErrorKind::TimedOut
         | ErrorKind::HostUnreachable
-        | ErrorKind::NetworkUnreachable => CloseReason::Reset,
+        | ErrorKind::NetworkUnreachable
+        // An end of TLS that nobody has announced: whoever is on the way could have made it.
+        | ErrorKind::UnexpectedEof => CloseReason::Reset,
+        ErrorKind::InvalidData => CloseReason::TlsBroken,
         _ => CloseReason::Failed,
     }
 }

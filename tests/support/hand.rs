@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use tidegate::base::{Address, CloseReason, Time, Token};
 use tidegate::metrics::{Gauge, Snapshot};
 use tidegate::service::Service;
-use tidegate::turn::{Accepted, Entered, Io, Readiness, Turn, TurnConfig, Wait};
+use tidegate::turn::{Accepted, Entered, Io, Readiness, SecurePeer, Turn, TurnConfig, Wait};
 
 /// Whom connections come from.
 pub const PEER: SocketAddr = SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 9));
@@ -96,7 +96,11 @@ impl Io for Hand {
 
     fn accept(&mut self, _listener: u32) -> Accepted<usize> {
         match self.queue.pop() {
-            Some(pipe) => Accepted::Stream(pipe, PEER.into()),
+            Some(pipe) => {
+                let certificate = self.pipes[pipe].certificate.clone();
+                let secure = certificate.is_some().then(|| SecurePeer { certificate, holds_input: false });
+                Accepted::Stream(pipe, Entered { secure, ..PEER.into() })
+            }
             None => Accepted::Drained,
         }
     }
@@ -129,10 +133,6 @@ impl Io for Hand {
 
     fn take_handed(&mut self) -> Option<(usize, Entered, u32)> {
         None
-    }
-
-    fn certificate(&self, stream: &usize) -> Option<Arc<str>> {
-        self.pipes[*stream].certificate.clone()
     }
 
     fn read(&mut self, stream: &mut usize, into: &mut [IoSliceMut<'_>]) -> io::Result<usize> {

@@ -1,6 +1,6 @@
 //! The keys of a listener.
 
-use super::{Key, Kind, Only};
+use super::{Key, Kind, Only, tls};
 use crate::base::limits::{
     BACKLOG, BACKLOG_MAX, CONNECTIONS_PER_SHARD_MAX, LINE_BYTES_DEFAULT, LINE_BYTES_MAX,
     PAYLOAD_BYTES_DEFAULT, PAYLOAD_BYTES_MAX, SOCKET_BUFFER_BYTES, SOCKET_BUFFER_BYTES_MAX,
@@ -142,6 +142,11 @@ pub(super) static LISTENER: &[Key] = &[
                   alone.",
         why: "As above.",
     },
+    tls::CERT,
+    tls::KEY,
+    tls::CLIENT,
+    tls::CLIENT_CA,
+    tls::REVOKED,
     Key {
         name: "kernel_buffer",
         only: Only::All,

@@ -7,6 +7,7 @@ mod limits;
 mod listener;
 mod process;
 mod timeouts;
+mod tls;
 mod user;
 
 use super::value::Value;
@@ -175,10 +176,7 @@ pub const NOT_THERE: &[(&str, &str)] = &[
         "the built-in services answer at once; in the library it is `Limits::request_deadline`",
     ),
     ("spin", "an event loop always sleeps when it has nothing to do"),
-    (
-        "tls",
-        "this version has no TLS; put a proxy that ends TLS in front, or listen on loopback or a unix socket",
-    ),
+    ("tls", "TLS is a listener's: give a [[listener]] `tls.cert` and `tls.key`"),
     ("topic", "this version has no topics"),
     ("topics", "this version has no topics"),
     ("upstream", "this version has no upstreams; a relay of your own is a `Service` of the library"),

@@ -21,8 +21,10 @@ pub(super) static TIMEOUTS: &[Key] = &[
         only: Only::All,
         kind: deadline(None),
         default: Some(Value::Time(ENTRANCE)),
-        meaning: "How long a newcomer may take for what its listener wants before the first message: a PROXY header.",
-        why: "A proxy sends it with the first segment; a lost one is sent again within seconds.",
+        meaning: "How long a newcomer may take for what its listener wants before the first message: a PROXY header, a \
+                  TLS handshake.",
+        why: "A proxy sends its header with the first segment, a handshake takes two round trips; what is lost is sent again \
+              within seconds.",
     },
     Key {
         name: "idle",

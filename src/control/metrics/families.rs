@@ -72,6 +72,18 @@ pub(super) const fn of_counter(counter: Counter) -> Option<Place> {
         Counter::EntranceGone => Place::among(&ENTRANCE_CLOSED, "reason", "gone"),
         Counter::EntranceDrained => Place::among(&ENTRANCE_CLOSED, "reason", "drained"),
         Counter::EntranceFailed => Place::among(&ENTRANCE_CLOSED, "reason", "failed"),
+        Counter::TlsFull => Place::among(&TLS_HANDSHAKES, "outcome", "full"),
+        Counter::TlsResumed => Place::among(&TLS_HANDSHAKES, "outcome", "resumed"),
+        Counter::TlsPlaintext => Place::among(&TLS_HANDSHAKES, "outcome", "plaintext"),
+        Counter::TlsNoCertificate => Place::among(&TLS_HANDSHAKES, "outcome", "no_certificate"),
+        Counter::TlsExpired => Place::among(&TLS_HANDSHAKES, "outcome", "certificate_expired"),
+        Counter::TlsRevoked => Place::among(&TLS_HANDSHAKES, "outcome", "certificate_revoked"),
+        Counter::TlsUntrusted => Place::among(&TLS_HANDSHAKES, "outcome", "untrusted"),
+        Counter::TlsIncompatible => Place::among(&TLS_HANDSHAKES, "outcome", "incompatible"),
+        Counter::TlsRefused => Place::among(&TLS_HANDSHAKES, "outcome", "refused_us"),
+        Counter::TlsBroken => Place::among(&TLS_HANDSHAKES, "outcome", "broken"),
+        Counter::Tls13 => Place::among(&TLS_VERSIONS, "version", "1.3"),
+        Counter::Tls12 => Place::among(&TLS_VERSIONS, "version", "1.2"),
         Counter::Welcomed => Place::alone(&WELCOMED),
         Counter::HellosFailed => Place::among(&HELLOS_REFUSED, "cause", "unknown"),
         Counter::HellosThrottled => Place::among(&HELLOS_REFUSED, "cause", "throttled"),
@@ -151,7 +163,7 @@ pub(super) const fn error_of(why: CloseReason) -> Option<Fault> {
 }
 
 /// Newcomers that got no connection, and whose fault that was.
-pub(super) const REFUSALS: [(Counter, Fault); 12] = [
+pub(super) const REFUSALS: [(Counter, Fault); 20] = [
     (Counter::RefusedFull, Fault::Temporary),
     (Counter::RefusedListener, Fault::Temporary),
     (Counter::RefusedAddress, Fault::Temporary),
@@ -160,6 +172,14 @@ pub(super) const REFUSALS: [(Counter, Fault); 12] = [
     (Counter::AcceptFailed, Fault::System),
     (Counter::UntrustedProxy, Fault::Protocol),
     (Counter::BadProxyHeader, Fault::Protocol),
+    (Counter::TlsPlaintext, Fault::Protocol),
+    (Counter::TlsNoCertificate, Fault::Protocol),
+    (Counter::TlsExpired, Fault::Protocol),
+    (Counter::TlsRevoked, Fault::Protocol),
+    (Counter::TlsUntrusted, Fault::Protocol),
+    (Counter::TlsIncompatible, Fault::Protocol),
+    (Counter::TlsRefused, Fault::Protocol),
+    (Counter::TlsBroken, Fault::Protocol),
     (Counter::EntranceTimedOut, Fault::Protocol),
     (Counter::EntranceCrowded, Fault::Protocol),
     (Counter::EntranceEvicted, Fault::System),
@@ -253,6 +273,15 @@ families! {
         "Newcomers that were closed before: untrusted_proxy (in none of the listener's trusted networks), bad_proxy_header, \
          timeout, evicted (the oldest, when there was no room), crowded (too many of one address), gone (by themselves), \
          drained, failed.");
+    TLS_HANDSHAKES = counter("tidegate_tls_handshakes",
+        "Handshakes by how they ended: full and resumed came through; plaintext spoke plainly; no_certificate, \
+         certificate_expired, certificate_revoked and untrusted are clients' certificates; incompatible has no version or \
+         cipher in common; refused_us does not want our certificate; broken is no TLS.");
+    TLS_EXPIRES = gauge("tidegate_tls_certificate_expires_in",
+        "How long the certificate of each listener with TLS is good for; less than 0 for one that has expired.").seconds();
+    TLS_RELOADS = counter("tidegate_tls_reloads",
+        "Times that certificates were read again: done, or refused, and then the old ones stayed.");
+    TLS_VERSIONS = counter("tidegate_tls_connections", "Connections with TLS by its version.");
     CLOSED = counter("tidegate_connections_closed",
         "Connections that ended, each under the one reason that was seen first, with the class of who has to move.");
     ERRORS = counter("tidegate_errors",

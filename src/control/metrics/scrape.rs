@@ -39,6 +39,7 @@ pub(super) struct Scrape {
     workers: WorkerFigures,
     /// Where the listeners are; behind them the word for connections that were dialed.
     listeners: Vec<String>,
+    tls: Tls,
     connections: u32,
     addresses: usize,
     uptime: Duration,
@@ -64,6 +65,7 @@ impl Scrape {
             changes: handle.change_figures(),
             workers: handle.workers(),
             listeners: handle.local_addrs().iter().map(ToString::to_string).chain(dialed).collect(),
+            tls: Tls::of(handle),
             connections: handle.connections(),
             addresses: handle.addresses(),
             uptime: handle.uptime(),
@@ -83,11 +85,46 @@ impl Collector for Scrape {
         self.limits(&mut page)?;
         self.times(&mut page)?;
         self.workers(&mut page)?;
+        self.tls(&mut page)?;
         self.system(&mut page)
     }
 }
 
+/// What there is of certificates; nothing where TLS is not compiled in.
+#[derive(Debug, Default)]
+struct Tls {
+    /// By listener, in seconds.
+    expires_in: Vec<(usize, i64)>,
+    /// Done and refused.
+    reloads: (u64, u64),
+}
+
+impl Tls {
+    #[cfg(feature = "tls")]
+    fn of(handle: &Handle) -> Tls {
+        let reloads = handle.tls_reloads();
+        Tls { expires_in: handle.tls_expiries(), reloads: (reloads.done, reloads.refused) }
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn of(_: &Handle) -> Tls {
+        Tls::default()
+    }
+}
+
 impl Scrape {
+    fn tls(&self, page: &mut Page<'_>) -> fmt::Result {
+        let listener = |at: usize| vec![("listener", Cow::Owned(self.listeners[at].clone()))];
+        let left = self.tls.expires_in.iter();
+        page.numbers(&f::TLS_EXPIRES, left.map(|(at, left)| (listener(*at), Number::Real(*left as f64))))?;
+        let (done, refused) = self.tls.reloads;
+        let results = [("done", done), ("refused", refused)];
+        page.numbers(
+            &f::TLS_RELOADS,
+            results.map(|(one, count)| (label("result", one), Number::Whole(count))),
+        )
+    }
+
     fn server(&self, page: &mut Page<'_>) -> fmt::Result {
         let build = [label("version", env!("CARGO_PKG_VERSION")), label("commit", COMMIT)].concat();
         page.numbers(&f::BUILD, [(build, Number::Whole(1))])?;

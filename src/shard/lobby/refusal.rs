@@ -3,17 +3,20 @@
 use crate::base::limits::{LOBBY_MAX, LOBBY_SHARE};
 use crate::base::{Address, Fault, Ms, Text};
 use crate::metrics::Counter;
+use crate::shard::secured::{HandshakeFailed, counter_of};
 use crate::turn::LogKind;
 use crate::wire::ProxyError;
 use tracing::{Level, debug, error, warn};
 
 /// Why a newcomer was closed at the entrance.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(in crate::shard) enum Refusal {
     /// It came from nobody whom the listener trusts to tell whose connection it is.
     UntrustedProxy,
     /// Its first bytes were no PROXY header, and what they were instead.
     BadProxyHeader(ProxyError, Box<str>),
+    /// Its handshake came to nothing.
+    Tls(HandshakeFailed),
     /// It was not through in time.
     TimedOut,
     /// It had waited longest when somebody else came and there was no room.
@@ -29,7 +32,7 @@ pub(super) enum Refusal {
 }
 
 /// How many there are.
-pub(super) const KINDS: usize = 8;
+pub(super) const KINDS: usize = 9;
 
 impl Refusal {
     /// Its name in logs and metrics.
@@ -47,6 +50,7 @@ impl Refusal {
             Refusal::Gone => 5,
             Refusal::Drained => 6,
             Refusal::Failed => 7,
+            Refusal::Tls(_) => 8,
         }
     }
 
@@ -54,6 +58,7 @@ impl Refusal {
         match self {
             Refusal::UntrustedProxy => Counter::UntrustedProxy,
             Refusal::BadProxyHeader(..) => Counter::BadProxyHeader,
+            Refusal::Tls(why) => counter_of(why),
             Refusal::TimedOut => Counter::EntranceTimedOut,
             Refusal::Evicted => Counter::EntranceEvicted,
             Refusal::Crowded => Counter::EntranceCrowded,
@@ -65,9 +70,11 @@ impl Refusal {
 
     const fn fault(&self) -> Fault {
         match self {
-            Refusal::UntrustedProxy | Refusal::BadProxyHeader(..) | Refusal::TimedOut | Refusal::Crowded => {
-                Fault::Protocol
-            }
+            Refusal::UntrustedProxy
+            | Refusal::BadProxyHeader(..)
+            | Refusal::Tls(_)
+            | Refusal::TimedOut
+            | Refusal::Crowded => Fault::Protocol,
             Refusal::Gone | Refusal::Drained => Fault::Temporary,
             Refusal::Evicted | Refusal::Failed => Fault::System,
         }
@@ -79,6 +86,7 @@ impl Refusal {
                 Text::of(format_args!("it is in none of the listener's `trusted` networks"))
             }
             Refusal::BadProxyHeader(error, first) => Text::of(format_args!("{error}; it began with {first}")),
+            Refusal::Tls(why) => Text::of(format_args!("{why}")),
             Refusal::TimedOut => {
                 Text::of(format_args!("what comes before the first message was not there in time"))
             }

@@ -17,7 +17,7 @@ struct Rig {
 const NOW: Ms = Ms(u32::MAX - 10);
 
 fn loopback() -> Entrance {
-    Entrance { proxy: Some(vec!["127.0.0.0/8".parse().unwrap()]) }
+    Entrance { proxy: Some(vec!["127.0.0.0/8".parse().unwrap()]), tls: None }
 }
 
 impl Rig {

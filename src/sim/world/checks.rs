@@ -188,6 +188,9 @@ impl<S: Service> World<S> {
                 | CloseReason::LateHello
                 | CloseReason::NoCommonVersion
                 | CloseReason::Unauthenticated
+                | CloseReason::CertificateExpired
+                | CloseReason::CertificateRevoked
+                | CloseReason::TlsBroken
                 | CloseReason::TlsOnPlain
                 | CloseReason::Http
                 | CloseReason::Resp

@@ -16,7 +16,7 @@ use crate::turn::Io;
 use crate::turn::entry::Flag;
 use crate::turn::history::describe;
 use std::fmt;
-use std::io::IoSliceMut;
+use std::io::{ErrorKind, IoSliceMut};
 use std::time::Duration;
 
 /// Reads of one visit to a lingering connection.
@@ -182,7 +182,17 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             return self.wait_for_space();
         }
         let peer_ended = self.entry.flags.has(Flag::PeerEnded) || is_planted(Bug::NoLinger);
-        if !peer_ended && self.io.shut_write(&mut self.entry.stream).is_err() {
+        if self.entry.flags.has(Flag::Secure) {
+            // Who has ended its side waits for our close_notify all the same.
+            match self.io.shut_write_secure(&mut self.entry.stream) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.entry.flags.clear(Flag::Writable);
+                    return Verdict::Wait;
+                }
+                Err(_) => return self.lost(CloseReason::Reset),
+            }
+        } else if !peer_ended && self.io.shut_write(&mut self.entry.stream).is_err() {
             return self.lost(CloseReason::Reset);
         }
         let until = self.shared.linger_until();
@@ -258,6 +268,8 @@ const fn answers_first(why: CloseReason) -> bool {
         | CloseReason::LateHello
         | CloseReason::NoCommonVersion
         | CloseReason::Unauthenticated
+        | CloseReason::CertificateExpired
+        | CloseReason::CertificateRevoked
         | CloseReason::TlsOnPlain
         | CloseReason::Http
         | CloseReason::Resp
@@ -273,6 +285,7 @@ const fn answers_first(why: CloseReason) -> bool {
         CloseReason::Memory
         | CloseReason::Panicked
         | CloseReason::Reset
+        | CloseReason::TlsBroken
         | CloseReason::WriteStall
         | CloseReason::SlowConsumer
         | CloseReason::DrainForced

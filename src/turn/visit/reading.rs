@@ -22,9 +22,9 @@ use crate::buffer::{Ring, Side};
 use crate::metrics::Counter;
 use crate::service::Service;
 use crate::session::{Inputs, Phase, Protocol, Source};
-use crate::turn::Io;
 use crate::turn::batch::{Counts, Room, Stop};
 use crate::turn::entry::{Flag, Inbound};
+use crate::turn::io::{Brought, Io};
 use std::io::{ErrorKind, IoSliceMut};
 
 impl<S: Service, I: Io> Visit<'_, S, I> {
@@ -404,6 +404,9 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     #[inline(always)]
     pub(super) fn read(&mut self, into: &mut [IoSliceMut<'_>], offered: usize) -> Got {
         debug_assert!(offered > 0, "a read of nothing looks like the end of the stream");
+        if self.entry.flags.has(Flag::Secure) {
+            return self.read_secure(into);
+        }
         for _ in 0..INTERRUPTED_RETRIES {
             match self.io.read(&mut self.entry.stream, into) {
                 Ok(0) => {
@@ -425,6 +428,30 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             }
         }
         Got::Nothing
+    }
+
+    /// The same with TLS.
+    #[cold]
+    #[inline(never)]
+    fn read_secure(&mut self, into: &mut [IoSliceMut<'_>]) -> Got {
+        match self.io.read_secure(&mut self.entry.stream, into) {
+            Ok(Brought { bytes: 0, .. }) => {
+                self.entry.flags.clear(Flag::Readable);
+                self.entry.flags.set(Flag::PeerEnded);
+                Got::End
+            }
+            Ok(Brought { bytes: count, is_drained }) => {
+                self.shared.metrics.add(Counter::BytesIn, count as u64);
+                self.entry.life.bytes_in.add(count as u64);
+                Got::Bytes { count, all_offered: !is_drained }
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => Got::Nothing,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.entry.flags.clear(Flag::Readable);
+                Got::Nothing
+            }
+            Err(error) => Got::Lost(reason_of_io(&error)),
+        }
     }
 
     /// A short read means that the socket is drained, unless its end or an error waits behind. A drain takes no such

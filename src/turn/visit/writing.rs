@@ -13,7 +13,7 @@ use crate::metrics::{Counter, Gauge};
 use crate::service::Service;
 use crate::session::{Inputs, Pause, Phase, Role, Unwritten};
 use crate::turn::Io;
-use crate::turn::entry::{Flag, Outbound};
+use crate::turn::entry::{Flag, Flags, Outbound};
 use std::io::IoSlice;
 
 /// Vectored writes of one visit to a connection with queued output.
@@ -49,10 +49,12 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         if self.entry.output.is_some() && !is_planted(Bug::QueueBypassed) {
             return Ok(Wrote { bytes: 0, is_full: false });
         }
-        let outbox = &self.shared.desk.outbox;
+        let (outbox, flags) = (&self.shared.desk.outbox, self.entry.flags);
         let wrote = match outbox.single_slice() {
-            Some(slice) => write_some(self.io, &mut self.entry.stream, &[IoSlice::new(slice)])?,
-            None => write_slices(self.io, &mut self.entry.stream, |into| outbox.slices(*inputs, into))?,
+            Some(slice) => write_some(self.io, &mut self.entry.stream, flags, &[IoSlice::new(slice)])?,
+            None => {
+                write_slices(self.io, &mut self.entry.stream, flags, |into| outbox.slices(*inputs, into))?
+            }
         };
         self.shared.metrics.add(Counter::BytesOut, wrote.bytes as u64);
         self.entry.life.bytes_out.add(wrote.bytes as u64);
@@ -113,10 +115,10 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             if output.queue.is_empty() || !self.entry.flags.has(Flag::Writable) {
                 break;
             }
-            let queue = &output.queue;
+            let (queue, flags) = (&output.queue, self.entry.flags);
             let wrote = match queue.single_slice() {
-                Some(slice) => write_some(self.io, &mut self.entry.stream, &[IoSlice::new(slice)])?,
-                None => write_slices(self.io, &mut self.entry.stream, |into| queue.slices(into))?,
+                Some(slice) => write_some(self.io, &mut self.entry.stream, flags, &[IoSlice::new(slice)])?,
+                None => write_slices(self.io, &mut self.entry.stream, flags, |into| queue.slices(into))?,
             };
             output.queue.consume(&mut self.shared.desk.pool, wrote.bytes);
             self.shared.metrics.add(Counter::BytesOut, wrote.bytes as u64);
@@ -252,9 +254,10 @@ const fn happenings_of(pause: Pause) -> (Happened, Happened) {
 fn write_slices<'a, I: Io>(
     io: &mut I,
     stream: &mut I::Stream,
+    flags: Flags,
     fill: impl FnOnce(&mut [IoSlice<'a>]) -> usize,
 ) -> Result<Wrote, CloseReason> {
     let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
     let count = fill(&mut slices);
-    write_some(io, stream, &slices[..count])
+    write_some(io, stream, flags, &slices[..count])
 }
