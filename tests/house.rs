@@ -24,7 +24,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("shard", &["base", "wire", "buffer", "metrics", "session", "mailbox", "service", "turn", "net", "tls"]),
     (
         "server",
-        &["base", "wire", "buffer", "metrics", "session", "mailbox", "service", "turn", "net", "tls", "shard"],
+        &[
+            "base", "wire", "buffer", "metrics", "session", "mailbox", "service", "turn", "net", "tls",
+            "shard",
+        ],
     ),
     ("control", &["base", "metrics", "server"]),
     ("load", &["base", "wire", "buffer", "net", "tls"]),

@@ -28,7 +28,8 @@ impl SecureStream {
         address: &str,
         timeout: Duration,
     ) -> Result<SecureStream, Error> {
-        let failed = |why: crate::tls::Failed| Error::Tls { address: address.to_owned(), why: why.to_string() };
+        let failed =
+            |why: crate::tls::Failed| Error::Tls { address: address.to_owned(), why: why.to_string() };
         let mut secure = connector.start(address).map_err(failed)?;
         let mut cipher = vec![0; CIPHER_BYTES].into_boxed_slice();
         let until = Instant::now() + timeout;

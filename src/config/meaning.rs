@@ -143,25 +143,41 @@ fn check_tls(listener: &Part, mistakes: &mut Vec<Mistake>) {
     };
     let client = listener.word("tls.client").unwrap_or("off");
     match (file("tls.cert"), file("tls.key")) {
-        (Some(_), None) => tell("tls.cert", "a certificate without its key", "give `tls.key` the file that has it"),
-        (None, Some(_)) => tell("tls.key", "a key without its certificate", "give `tls.cert` the file that has it"),
+        (Some(_), None) => {
+            tell("tls.cert", "a certificate without its key", "give `tls.key` the file that has it")
+        }
+        (None, Some(_)) => {
+            tell("tls.key", "a key without its certificate", "give `tls.cert` the file that has it")
+        }
         (Some(_), Some(_)) if cfg!(not(feature = "tls")) => {
             tell("tls.cert", "this program was built without TLS", "build it with the feature `tls`");
         }
         (Some(_), Some(_)) => {}
         (None, None) => {
             for name in ["tls.client_ca", "tls.revoked"].into_iter().filter(|name| file(name).is_some()) {
-                tell(name, &format!("`{name}` is of no use without TLS"), "give `tls.cert` and `tls.key`, too");
+                tell(
+                    name,
+                    &format!("`{name}` is of no use without TLS"),
+                    "give `tls.cert` and `tls.key`, too",
+                );
             }
             if client != "off" {
-                tell("tls.client", "clients can't show certificates without TLS", "give `tls.cert` and `tls.key`, too");
+                tell(
+                    "tls.client",
+                    "clients can't show certificates without TLS",
+                    "give `tls.cert` and `tls.key`, too",
+                );
             }
             return;
         }
     }
     match (client, file("tls.client_ca")) {
         ("off", Some(_)) => {
-            tell("tls.client_ca", "nobody is asked for a certificate", "write tls.client = \"required\", or take it out");
+            tell(
+                "tls.client_ca",
+                "nobody is asked for a certificate",
+                "write tls.client = \"required\", or take it out",
+            );
         }
         ("off", None) if file("tls.revoked").is_some() => {
             tell("tls.revoked", "nobody is asked for a certificate", "take it out");

@@ -109,7 +109,8 @@ impl Listener {
     fn entrance(&self, at: &Endpoint) -> Result<Entrance, Error> {
         #[cfg(feature = "tls")]
         if let Some(files) = &self.tls {
-            let unusable = |error: crate::tls::TlsError| Error::Tls { address: at.clone(), why: error.to_string() };
+            let unusable =
+                |error: crate::tls::TlsError| Error::Tls { address: at.clone(), why: error.to_string() };
             let acceptor = crate::tls::Acceptor::new(files.clone()).map_err(unusable)?;
             return Ok(Entrance { tls: Some(acceptor.into()), ..self.entrance.clone() });
         }

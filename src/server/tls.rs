@@ -78,7 +78,11 @@ impl Handle {
             told.tickets_dropped += usize::from(!acceptor.replace(one).keeps_tickets);
         }
         keeper.reloaded.fetch_add(1, Relaxed);
-        info!(listeners = told.listeners, tickets_dropped = told.tickets_dropped, "certificates were read again");
+        info!(
+            listeners = told.listeners,
+            tickets_dropped = told.tickets_dropped,
+            "certificates were read again"
+        );
         // Loops that sleep would not see that somebody was revoked.
         self.knock();
         Ok(told)

@@ -18,7 +18,10 @@ mod line;
 mod proxy;
 mod refusal;
 
-use crate::base::limits::{HANDSHAKE_BYTES, LISTENERS_MAX, LOBBY_MAX, LOBBY_SHARE, PROXY_STEPS_PER_TURN, TLS_STEPS_PER_TURN};
+use super::secured::{Acceptor, Secured, Session};
+use crate::base::limits::{
+    HANDSHAKE_BYTES, LISTENERS_MAX, LOBBY_MAX, LOBBY_SHARE, PROXY_STEPS_PER_TURN, TLS_STEPS_PER_TURN,
+};
 use crate::base::time::whole_ms;
 use crate::base::{Address, Ms, Network};
 use crate::metrics::{Counter, Gauge, Recorder};
@@ -30,7 +33,6 @@ use line::Line;
 use mio::{Interest, Registry};
 use refusal::Journal;
 pub(super) use refusal::Refusal;
-use super::secured::{Acceptor, Secured, Session};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -172,7 +174,8 @@ impl Lobby {
             handshakes_left: TLS_STEPS_PER_TURN,
             deadline_ms: whole_ms(deadline),
             is_closing: false,
-            scratch: vec![0; if is_needed { HANDSHAKE_BYTES.max(HEADER_BYTES_MAX) } else { 0 }].into_boxed_slice(),
+            scratch: vec![0; if is_needed { HANDSHAKE_BYTES.max(HEADER_BYTES_MAX) } else { 0 }]
+                .into_boxed_slice(),
             journal: Journal::default(),
             seats,
             metrics: None,

@@ -24,8 +24,8 @@ pub use group::Group;
 pub use lobby::Entrance;
 pub use pin::pin_thread;
 
-use crate::base::{CloseReason, Ms, Token};
 use crate::base::limits::{EVENTS_PER_POLL, LOBBY_MAX};
+use crate::base::{CloseReason, Ms, Token};
 use crate::mailbox::Mailbox;
 use crate::metrics::{Recorder, ShardMetrics};
 use crate::net::Listener;

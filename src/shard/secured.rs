@@ -67,7 +67,9 @@ impl Session {
         }
         let progress = self.secure.shake(Socket(stream), scratch);
         *left -= u32::from(progress != Ok(Progress::Idle));
-        match progress.and_then(|progress| if progress == Progress::Done { self.admit() } else { Ok(progress) }) {
+        match progress
+            .and_then(|progress| if progress == Progress::Done { self.admit() } else { Ok(progress) })
+        {
             Ok(Progress::Done) => Looked::Enters,
             Ok(Progress::Again) => Looked::Later,
             Ok(Progress::Reads | Progress::Writes | Progress::Idle) => Looked::Waits,
@@ -251,7 +253,9 @@ impl Secured {
             self.left -= 1;
             self.scan = (at < self.sessions.len()).then_some(at + 1);
             let Some(Some(session)) = self.sessions.get(at) else { continue };
-            let Some((certificate, token)) = session.secure.certificate().zip(session.token) else { continue };
+            let Some((certificate, token)) = session.secure.certificate().zip(session.token) else {
+                continue;
+            };
             if certificate.is_over(self.now) {
                 return Some((token, CloseReason::CertificateExpired));
             }

@@ -198,10 +198,14 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
 }
 
 /// Trust in all certificates of a file.
-pub(super) fn roots(path: &Path, certificates: &[CertificateDer<'static>]) -> Result<RootCertStore, TlsError> {
+pub(super) fn roots(
+    path: &Path,
+    certificates: &[CertificateDer<'static>],
+) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates {
-        let damaged = |error| TlsError::Damaged { path: path.to_owned(), why: format!("no authority: {error}") };
+        let damaged =
+            |error| TlsError::Damaged { path: path.to_owned(), why: format!("no authority: {error}") };
         roots.add(certificate.clone()).map_err(damaged)?;
     }
     Ok(roots)
@@ -242,8 +246,11 @@ fn load(files: &TlsFiles, before: Option<&Tickets>) -> Result<(Current, u64), Tl
             let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
                 .with_crls(lists.iter().cloned())
                 .only_check_end_entity_revocation();
-            let verifier =
-                if files.client == ClientAuth::Optional { verifier.allow_unauthenticated() } else { verifier };
+            let verifier = if files.client == ClientAuth::Optional {
+                verifier.allow_unauthenticated()
+            } else {
+                verifier
+            };
             let unusable = |error| TlsError::Unusable { path: path.clone(), why: format!("{error}") };
             builder.with_client_cert_verifier(verifier.build().map_err(unusable)?)
         }

@@ -102,7 +102,8 @@ impl Connector {
         let text = self.name.as_deref().unwrap_or(host);
         let name = ServerName::try_from(text.to_owned())
             .map_err(|_| Failed::Incompatible(format!("{text:?} is no name that a certificate can have")))?;
-        let tls = ClientConnection::new(Arc::clone(&self.config), name).map_err(|error| Failed::of(&error))?;
+        let tls =
+            ClientConnection::new(Arc::clone(&self.config), name).map_err(|error| Failed::of(&error))?;
         Ok(Secure::new(tls.into()))
     }
 }

@@ -117,7 +117,9 @@ impl Failed {
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failed::Plaintext { first } => write!(f, "first byte {first:#04x} is not TLS's 0x16: it speaks plainly"),
+            Failed::Plaintext { first } => {
+                write!(f, "first byte {first:#04x} is not TLS's 0x16: it speaks plainly")
+            }
             Failed::NoCertificate => f.write_str("it has brought no certificate, and one is required"),
             Failed::Expired => f.write_str("its certificate has expired"),
             Failed::Revoked => f.write_str("its certificate was revoked"),

@@ -27,9 +27,9 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
 
 fn all<T: PemObject>(path: &Path, wanted: &'static str, hint: &'static str) -> Result<Vec<T>, TlsError> {
     let bytes = read(path)?;
-    let items = T::pem_slice_iter(&bytes)
-        .collect::<Result<Vec<T>, _>>()
-        .map_err(|error| TlsError::Damaged { path: path.to_owned(), why: format!("no proper PEM: {error}") })?;
+    let items = T::pem_slice_iter(&bytes).collect::<Result<Vec<T>, _>>().map_err(|error| {
+        TlsError::Damaged { path: path.to_owned(), why: format!("no proper PEM: {error}") }
+    })?;
     if items.is_empty() { Err(TlsError::NoPem { path: path.to_owned(), wanted, hint }) } else { Ok(items) }
 }
 

@@ -224,7 +224,9 @@ impl Secure {
                         break;
                     }
                 }
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::UnexpectedEof) => break,
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::UnexpectedEof) => {
+                    break;
+                }
                 Err(error) => return Err(error),
             }
         }

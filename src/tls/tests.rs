@@ -80,7 +80,8 @@ impl Files {
     }
 
     fn client(&self, wanted: &Wanted) -> ConnectorOptions {
-        let (cert, key) = self.authority.issue(wanted).write(&self.folder, &format!("client{}", wanted.serial));
+        let (cert, key) =
+            self.authority.issue(wanted).write(&self.folder, &format!("client{}", wanted.serial));
         ConnectorOptions { cert: Some(cert), key: Some(key), ..self.options() }
     }
 }
@@ -282,7 +283,8 @@ fn clients_are_let_in_by_their_certificates() {
         let (cert, key) = stranger.issue(&Wanted::client("x", 1)).write(&files.folder, stem);
         ConnectorOptions { cert: Some(cert), key: Some(key), ..files.options() }
     };
-    type Case = (&'static str, ClientAuth, ConnectorOptions, Result<Option<&'static str>, fn(&Failed) -> bool>);
+    type Case =
+        (&'static str, ClientAuth, ConnectorOptions, Result<Option<&'static str>, fn(&Failed) -> bool>);
     let table: Vec<Case> = vec![
         ("a good one", ClientAuth::Required, files.client(&Wanted::client("anna", 7)), Ok(Some("anna"))),
         ("none", ClientAuth::Required, files.options(), Err(|why| *why == Failed::NoCertificate)),
@@ -365,9 +367,9 @@ fn files_that_are_no_good_are_told_with_what_to_do() {
     let folder = &files.folder;
     let (cert, key) = (&files.files.cert, &files.files.key);
     let (other, _) = files.authority.issue(&Wanted::server()).write(folder, "other");
-    let (old, old_key) =
-        files.authority.issue(&Wanted::server().lives(Duration::ZERO)).write(folder, "old");
-    let garbage = folder.write("garbage.pem", "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n");
+    let (old, old_key) = files.authority.issue(&Wanted::server().lives(Duration::ZERO)).write(folder, "old");
+    let garbage =
+        folder.write("garbage.pem", "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n");
     let (nothing, empty) = (folder.file("nothing.pem"), folder.write("empty.pem", ""));
     let table = [
         (nothing.as_path(), key.as_path(), "nothing.pem: cannot be read: No such file"),
@@ -382,7 +384,11 @@ fn files_that_are_no_good_are_told_with_what_to_do() {
         let error = Acceptor::new(TlsFiles::new(cert, key)).unwrap_err().to_string();
         assert!(error.contains(want), "want {want}: {error}");
     }
-    let ca = TlsFiles { client_ca: Some(folder.file("ca.pem")), client: ClientAuth::Required, ..files.files.clone() };
+    let ca = TlsFiles {
+        client_ca: Some(folder.file("ca.pem")),
+        client: ClientAuth::Required,
+        ..files.files.clone()
+    };
     let bad_list = TlsFiles { revoked: Some(cert.clone()), ..ca.clone() };
     let error = Acceptor::new(bad_list).unwrap_err().to_string();
     assert!(error.contains("server.pem: no PEM section \"BEGIN X509 CRL\""), "{error}");

@@ -252,7 +252,13 @@ impl<S: Service, I: Io> Turn<S, I> {
         self.shared.metrics.add(Counter::Dialed, 1);
         let token = Token { generation: self.take_generation(), slot: slot_of(self.table.vacant_key()) };
         let id = ConnId { shard: self.shard, generation: token.generation, slot: token.slot };
-        let peer = Peer { address: Address::Ip(to), proxied_by: None, is_secure: false, certificate: None, origin: Origin::Dialed { tag } };
+        let peer = Peer {
+            address: Address::Ip(to),
+            proxied_by: None,
+            is_secure: false,
+            certificate: None,
+            origin: Origin::Dialed { tag },
+        };
         self.shared.effects.server_dialed(id);
         let mut cx = self.shared.cx(id);
         let Ok(mut conn) = catch_unwind(AssertUnwindSafe(|| self.service.on_open(&peer, &mut cx))) else {

@@ -357,11 +357,8 @@ fn write_some<I: Io>(
     slices: &[IoSlice<'_>],
 ) -> Result<Wrote, CloseReason> {
     for _ in 0..INTERRUPTED_RETRIES {
-        let wrote = if flags.has(Flag::Secure) {
-            write_secure(io, stream, slices)
-        } else {
-            io.write(stream, slices)
-        };
+        let wrote =
+            if flags.has(Flag::Secure) { write_secure(io, stream, slices) } else { io.write(stream, slices) };
         match wrote {
             Ok(bytes) => {
                 let offered: usize = slices.iter().map(|slice| slice.len()).sum();

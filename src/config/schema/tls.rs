@@ -5,7 +5,14 @@ use crate::config::value::Value;
 use std::borrow::Cow;
 
 const fn file(name: &'static str, meaning: &'static str, why: &'static str) -> Key {
-    Key { name, only: Only::All, kind: Kind::Path, default: Some(Value::Text(Cow::Borrowed(""))), meaning, why }
+    Key {
+        name,
+        only: Only::All,
+        kind: Kind::Path,
+        default: Some(Value::Text(Cow::Borrowed(""))),
+        meaning,
+        why,
+    }
 }
 
 pub(super) const CERT: Key = file(

@@ -115,7 +115,10 @@ impl Scrape {
         page.numbers(&f::TLS_EXPIRES, left.map(|(at, left)| (listener(*at), Number::Real(*left as f64))))?;
         let (done, refused) = self.tls.reloads;
         let results = [("done", done), ("refused", refused)];
-        page.numbers(&f::TLS_RELOADS, results.map(|(one, count)| (label("result", one), Number::Whole(count))))
+        page.numbers(
+            &f::TLS_RELOADS,
+            results.map(|(one, count)| (label("result", one), Number::Whole(count))),
+        )
     }
 
     fn server(&self, page: &mut Page<'_>) -> fmt::Result {

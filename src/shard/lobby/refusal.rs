@@ -1,9 +1,9 @@
 //! Why a newcomer did not get past the entrance: one closed list, each with its counter and what the log says.
 
 use crate::base::limits::{LOBBY_MAX, LOBBY_SHARE};
-use crate::shard::secured::{HandshakeFailed, counter_of};
 use crate::base::{Address, Fault, Ms, Text};
 use crate::metrics::Counter;
+use crate::shard::secured::{HandshakeFailed, counter_of};
 use crate::turn::LogKind;
 use crate::wire::ProxyError;
 use tracing::{Level, debug, error, warn};
@@ -70,9 +70,11 @@ impl Refusal {
 
     const fn fault(&self) -> Fault {
         match self {
-            Refusal::UntrustedProxy | Refusal::BadProxyHeader(..) | Refusal::Tls(_) | Refusal::TimedOut | Refusal::Crowded => {
-                Fault::Protocol
-            }
+            Refusal::UntrustedProxy
+            | Refusal::BadProxyHeader(..)
+            | Refusal::Tls(_)
+            | Refusal::TimedOut
+            | Refusal::Crowded => Fault::Protocol,
             Refusal::Gone | Refusal::Drained => Fault::Temporary,
             Refusal::Evicted | Refusal::Failed => Fault::System,
         }

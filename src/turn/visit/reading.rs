@@ -22,9 +22,9 @@ use crate::buffer::{Ring, Side};
 use crate::metrics::Counter;
 use crate::service::Service;
 use crate::session::{Inputs, Phase, Protocol, Source};
-use crate::turn::io::{Brought, Io};
 use crate::turn::batch::{Counts, Room, Stop};
 use crate::turn::entry::{Flag, Inbound};
+use crate::turn::io::{Brought, Io};
 use std::io::{ErrorKind, IoSliceMut};
 
 impl<S: Service, I: Io> Visit<'_, S, I> {

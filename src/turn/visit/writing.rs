@@ -52,7 +52,9 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         let (outbox, flags) = (&self.shared.desk.outbox, self.entry.flags);
         let wrote = match outbox.single_slice() {
             Some(slice) => write_some(self.io, &mut self.entry.stream, flags, &[IoSlice::new(slice)])?,
-            None => write_slices(self.io, &mut self.entry.stream, flags, |into| outbox.slices(*inputs, into))?,
+            None => {
+                write_slices(self.io, &mut self.entry.stream, flags, |into| outbox.slices(*inputs, into))?
+            }
         };
         self.shared.metrics.add(Counter::BytesOut, wrote.bytes as u64);
         self.entry.life.bytes_out.add(wrote.bytes as u64);
