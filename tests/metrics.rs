@@ -2,6 +2,10 @@
 
 #![cfg(feature = "admin")]
 
+#[cfg(feature = "tls")]
+#[path = "support/authority.rs"]
+#[allow(dead_code, reason = "a part of it is used")]
+mod authority;
 mod support;
 
 use std::collections::BTreeSet;
@@ -35,6 +39,20 @@ type Want<'a> = (&'a str, &'a [(&'a str, &'a str)], f64);
 /// A server with one loop, and its scraper.
 fn single() -> (Serving, Scraper) {
     let serving = Serving::of(builder().shards(1).start(Router::embedded).expect("a server"));
+    let scraper = Scraper::of(&serving);
+    (serving, scraper)
+}
+
+/// The same with a third listener that has TLS: all families are there.
+#[cfg(feature = "tls")]
+fn whole() -> (Serving, Scraper) {
+    use authority::{Authority, Folder, Wanted};
+    use tidegate::{server::Listener, tls::TlsFiles};
+    let folder = Folder::new();
+    let (cert, key) = Authority::new("test").issue(&Wanted::server()).write(&folder, "server");
+    let secure = Listener::frames("127.0.0.1:0").tls(TlsFiles::new(cert, key));
+    let builder = builder().listen(secure).expect("good files and a free port");
+    let serving = Serving::of(builder.shards(1).start(Router::embedded).expect("a server"));
     let scraper = Scraper::of(&serving);
     (serving, scraper)
 }
@@ -386,8 +404,9 @@ fn documented() -> BTreeSet<Row> {
 
 /// The table of docs/METRICS.md is the output's own description.
 #[test]
+#[cfg(feature = "tls")]
 fn the_document_lists_every_family_and_no_other() {
-    let (serving, mut scraper) = single();
+    let (serving, mut scraper) = whole();
     let now = scraper.scrape();
     let rows = now.families.iter().map(|family| Row {
         name: family.shown(),
@@ -440,8 +459,9 @@ fn there_are_as_many_series_as_the_document_says() {
 
 /// What holds of the rules, the page for people and the rules for Prometheus together.
 #[test]
+#[cfg(feature = "tls")]
 fn rules_look_at_what_is_there() {
-    let (serving, mut scraper) = single();
+    let (serving, mut scraper) = whole();
     let now = scraper.scrape();
     for rule in RULES {
         for (sign, _) in rule.signs {

@@ -45,7 +45,8 @@ fn text(
             }
             Speaks::Frames { .. } | Speaks::BareFrames => "the same routes".to_owned(),
         };
-        let _ = writeln!(out, "  {:<9}{address}   {routes}", words_of(listen.speaks));
+        let tls = if listen.tls.is_some() { "TLS, " } else { "" };
+        let _ = writeln!(out, "  {:<9}{address}   {tls}{routes}", words_of(listen.speaks));
     }
     if let Some(at) = admin {
         let _ = writeln!(out, "  admin    http://{at}   /metrics /healthz /connections /closed");
@@ -57,10 +58,18 @@ fn text(
         out,
         "  memory   {budget} for buffers; up to {connections} connections, {idle} B each when idle;"
     );
+    if config.listeners.iter().any(|listen| listen.tls.is_some()) {
+        let more = u64::from(connections) * crate::tls::IDLE_BYTES_MAX as u64;
+        let _ = writeln!(
+            out,
+            "           with TLS at most 8.5KiB more each, {} for all;",
+            size_text(more >> 20 << 20)
+        );
+    }
     let _ = writeln!(out, "           {}", kernel_in_words(&config.listeners));
-    let all = || config.listeners.iter().zip(addresses);
-    // Only who has a token could try one for users.
-    let all = || all().filter(|(listen, _)| !listen.wants_users);
+    // Only who has a token could try one for users, and a client of TLS has to be told whom to trust.
+    let is_open = |listen: &Listen| !listen.wants_users && listen.tls.is_none();
+    let all = || config.listeners.iter().zip(addresses).filter(|(listen, _)| is_open(listen));
     let lines = all().find_map(|(listen, address)| ask_by_line(listen.speaks, address, &config.routes));
     let frames = || all().find_map(|(listen, address)| ask_by_frame(listen.speaks, address, &config.routes));
     if let Some(command) = lines.or_else(frames) {

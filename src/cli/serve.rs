@@ -1,6 +1,6 @@
 //! `tidegate serve`: a server as the file, the environment and the flags want it; without any, the embedded default.
 
-use super::reload::{self, Engine, People, Reloadable, Token};
+use super::reload::{self, Certificates, Engine, People, Reloadable, Token};
 use super::sources::{configuration, count_line, tell};
 use super::successor::{self, Predecessor};
 use super::{admin, banner, logs, seconds, systemd, users};
@@ -165,6 +165,7 @@ fn reloaded(
     // Whatever else is read from files joins these.
     let mut also: Vec<Box<dyn Reloadable>> = Vec::new();
     also.extend(port.clone().map(|port| Box::new(Token::new(port, token)) as Box<dyn Reloadable>));
+    also.push(Box::new(Certificates::new(&loaded.config)));
     also.push(Box::new(People::new(Arc::clone(&loaded.config.users))));
     let engine = Arc::new(Engine::new(loaded.clone(), from, host.clone(), log, port, also));
     let reload = Arc::clone(&engine);

@@ -232,13 +232,17 @@ fn check_users(listeners: &[&Part], parts: &[Part], mistakes: &mut Vec<Mistake>)
             mistakes.push(Mistake::new(&users.origin, "users are required, but there is none", advice));
             continue;
         }
+        if listener.word("tls.client") == Some("required") {
+            continue;
+        }
         let tokenless = ["protocol", "header_space"].into_iter().find(|key| {
             let is_other = |word| ["line", "full"].contains(&word);
             listener.word(key).is_some_and(is_other)
         });
         if let Some((other, _)) = tokenless.and_then(|key| listener.find(key)) {
             let title = "users can't be required where there is no HELLO to carry a token";
-            let advice = "write \"off\", or let it speak frames with the standard header_space";
+            let advice = "write \"off\", let it speak frames with the standard header_space, or ask for certificates: \
+                          tls.client = \"required\"";
             mistakes.push(Mistake::new(&users.origin, title, advice).with(&other.origin, is_there(other)));
         }
     }

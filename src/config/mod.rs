@@ -147,7 +147,8 @@ pub struct ListenTls {
 
 #[cfg(feature = "tls")]
 impl ListenTls {
-    fn files(&self) -> crate::tls::TlsFiles {
+    /// As the library takes them.
+    pub fn files(&self) -> crate::tls::TlsFiles {
         use crate::tls::{ClientAuth, TlsFiles};
         TlsFiles {
             client: match self.client {

@@ -11,11 +11,13 @@
 //! Always holds: one reload at a time, applied whole or refused whole. Never: a signal or a file that ends the server.
 
 mod ask;
+mod certificates;
 mod token;
 mod users;
 mod watch;
 
 pub(super) use ask::{Options, run};
+pub(super) use certificates::Certificates;
 pub(super) use token::Token;
 pub(super) use users::People;
 pub(super) use watch::{look_after, stamps};
