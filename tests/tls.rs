@@ -706,3 +706,45 @@ fn the_binary_speaks_tls_as_its_configuration_says() {
     let (code, _, errors) = run(Command::new(BINARY).args(["serve", "--config", text(&config)]));
     assert!(code == Some(2) && errors.contains("this key does not belong to the certificate in"), "{errors}");
 }
+
+/// The load generator checks each reply, so none that is wrong passes; and churn makes handshakes all the time.
+#[test]
+fn the_load_generator_speaks_tls() {
+    let rig = Rig::new();
+    let serving = rig.serving();
+    let address = serving.frames().to_string();
+    let ca = rig.folder.file("ca.pem");
+    let report = rig.folder.file("report.json");
+    let run_with = |more: &[&str]| {
+        let usual = [
+            "bench",
+            &address,
+            "--quiet",
+            "--tls",
+            "--tls-ca",
+            text(&ca),
+            "--warmup",
+            "0s",
+            "--duration",
+            "1s",
+        ];
+        run(Command::new(BINARY).args(usual).args(["--json", text(&report)]).args(more))
+    };
+    let runs: [&[&str]; 3] = [
+        &["-c", "4", "-i", "8", "--size", "1..3000"],
+        &["-c", "3", "--size", "200000", "--churn", "100ms"],
+        &["-c", "3", "--rate", "500", "--impair", "slow=0.4"],
+    ];
+    for more in runs {
+        let (_, out, errors) = run_with(more);
+        let told = std::fs::read_to_string(&report).unwrap_or_else(|_| panic!("no report: {out} {errors}"));
+        let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+        assert_eq!(told["troubles"], serde_json::json!({}), "{more:?}: {errors}");
+        assert_eq!(told["statuses"], serde_json::json!({}), "{more:?}: {errors}");
+        serving.wait_for_rest(0);
+    }
+    let now = serving.snapshot();
+    assert!(now.counter(Counter::Started) > 500 && now.counter(Counter::TlsResumed) > 10, "{now:?}");
+    assert_eq!(now.closes(CloseReason::TlsBroken), 0);
+    serving.end();
+}

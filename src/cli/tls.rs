@@ -6,24 +6,25 @@ use std::path::PathBuf;
 
 /// See the module.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "TLS")]
 pub(super) struct Tls {
     /// Speak TLS
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     tls: bool,
     /// Trust certificates of the authorities in this file (PEM)
-    #[arg(long, value_name = "FILE", requires = "tls")]
+    #[arg(long, hide_short_help = true, value_name = "FILE", requires = "tls")]
     tls_ca: Option<PathBuf>,
     /// The name that the server's certificate must have [default: the host]
-    #[arg(long, value_name = "NAME", requires = "tls")]
+    #[arg(long, hide_short_help = true, value_name = "NAME", requires = "tls")]
     tls_name: Option<String>,
     /// Show this certificate (PEM)
-    #[arg(long, value_name = "FILE", requires_all = ["tls", "tls_key"])]
+    #[arg(long, hide_short_help = true, value_name = "FILE", requires_all = ["tls", "tls_key"])]
     tls_cert: Option<PathBuf>,
     /// Its key (PEM)
-    #[arg(long, value_name = "FILE", requires_all = ["tls", "tls_cert"])]
+    #[arg(long, hide_short_help = true, value_name = "FILE", requires_all = ["tls", "tls_cert"])]
     tls_key: Option<PathBuf>,
     /// Take any certificate: whoever answers could be anybody
-    #[arg(long, requires = "tls", conflicts_with = "tls_ca")]
+    #[arg(long, hide_short_help = true, requires = "tls", conflicts_with = "tls_ca")]
     tls_insecure: bool,
 }
 
