@@ -4,6 +4,7 @@
 #![cfg(feature = "cli")]
 
 #[path = "support/authority.rs"]
+#[allow(dead_code, unreachable_pub, reason = "others use the rest")]
 mod authority;
 mod support;
 
@@ -436,7 +437,7 @@ fn a_slow_reader_is_bounded() {
     raw.stream.set_nonblocking(true).expect("an option");
     let all = request.repeat(REQUESTS);
     let (mut taken, mut got) = (0, Vec::new());
-    let mut write = |raw: &mut Raw, taken: &mut usize| {
+    let write = |raw: &mut Raw, taken: &mut usize| {
         while *taken < all.len() {
             match raw.secure.write(&mut raw.stream, &[IoSlice::new(&all[*taken..])]) {
                 Ok(count) => *taken += count,
@@ -616,7 +617,6 @@ fn an_idle_session_is_small() {
         kept.reserve(8);
         let measured = allocation_counter::measure(|| kept.push(one()));
         let bytes = measured.bytes_current;
-        println!("an idle session {name} a client's certificate: {bytes} bytes");
         assert!(
             (1000..=IDLE_BYTES_MAX as u64).contains(&u64::try_from(bytes).expect("it holds some")),
             "{name}: {bytes} bytes"
@@ -648,7 +648,6 @@ with context.wrap_socket(plain, server_hostname="localhost", suppress_ragged_eof
 #[test]
 fn openssl_is_understood() {
     if Command::new("python3").args(["-c", "import ssl"]).stdin(Stdio::null()).status().is_err() {
-        println!("no python3 here");
         return;
     }
     let rig = Rig::new();

@@ -44,7 +44,7 @@ pub(in crate::cli) struct Options {
     #[command(flatten)]
     pub(in crate::cli) connect: Connect,
     #[command(flatten)]
-    pub(in crate::cli) tls: crate::cli::tls::Tls,
+    pub(in crate::cli) tls: crate::cli::tls::RareTls,
     #[command(flatten)]
     pub(in crate::cli) request: Request,
     #[command(flatten)]
