@@ -4,6 +4,8 @@
 //! are measured together, and the server's alone; what a loop adds beside it must be the plain server's.
 //! Run: `cargo bench --features tls --bench secure`.
 
+#![allow(clippy::print_stdout, reason = "figures are for people")]
+
 #[path = "../tests/support/authority.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the tests use the rest")]
 mod authority;

@@ -211,7 +211,8 @@ fn the_guides_limits_exist() {
         GUIDE.split("## 7. Limits").nth(1).and_then(|rest| rest.split("## 8.").next()).expect("it is there");
     let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| ") && line.contains('`')).collect();
     assert!(rows.len() > 20, "only {} rows", rows.len());
-    let (limits, builder) = (read("src/base/limits/given.rs"), read("src/server/builder.rs"));
+    let (limits, builder) =
+        (read("src/base/limits/given.rs"), read("src/server/builder.rs") + &read("src/server/listener.rs"));
     let names = Counter::ALL.iter().map(|counter| counter.name());
     let names = names.chain(Outcome::ALL.iter().map(|outcome| outcome.name()));
     let names: BTreeSet<&str> = names.chain(CloseReason::ALL.iter().map(|why| why.name())).collect();

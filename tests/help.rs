@@ -15,11 +15,11 @@ const PAGE: &str = include_str!("../docs/CLI.md");
 
 /// A common terminal, and the most lines that help may take where 24 are too few.
 const COLUMNS: usize = 80;
-const LINES_MAX: usize = 40;
+const LINES_MAX: usize = 42;
 
 /// The load generator has more flags than a screen has lines. Its `-h` shows those that most runs want; its `--help`
 /// is for whoever looks for one of the others, and reads on.
-const BENCH_LINES_MAX: usize = 75;
+const BENCH_LINES_MAX: usize = 78;
 
 fn help_of(arguments: &[&str]) -> String {
     help_by("--help", arguments)

@@ -32,6 +32,7 @@ impl Observer for Silent {
 /// Closed loop, one request at a time on two connections, for half a second.
 fn plan(target: impl Into<Endpoint>) -> Plan {
     Plan {
+        tls: None,
         target: target.into(),
         talk: Talk {
             protocol: Protocol::Frames,

@@ -4,7 +4,7 @@
 
 #[cfg(feature = "tls")]
 #[path = "support/authority.rs"]
-#[allow(dead_code, reason = "a part of it is used")]
+#[allow(dead_code, unreachable_pub, reason = "others use the rest")]
 mod authority;
 mod support;
 

@@ -4,6 +4,7 @@
 #![cfg(feature = "cli")]
 
 #[path = "support/authority.rs"]
+#[allow(dead_code, unreachable_pub, reason = "others use the rest")]
 mod authority;
 mod support;
 
@@ -436,7 +437,7 @@ fn a_slow_reader_is_bounded() {
     raw.stream.set_nonblocking(true).expect("an option");
     let all = request.repeat(REQUESTS);
     let (mut taken, mut got) = (0, Vec::new());
-    let mut write = |raw: &mut Raw, taken: &mut usize| {
+    let write = |raw: &mut Raw, taken: &mut usize| {
         while *taken < all.len() {
             match raw.secure.write(&mut raw.stream, &[IoSlice::new(&all[*taken..])]) {
                 Ok(count) => *taken += count,
@@ -616,7 +617,6 @@ fn an_idle_session_is_small() {
         kept.reserve(8);
         let measured = allocation_counter::measure(|| kept.push(one()));
         let bytes = measured.bytes_current;
-        println!("an idle session {name} a client's certificate: {bytes} bytes");
         assert!(
             (1000..=IDLE_BYTES_MAX as u64).contains(&u64::try_from(bytes).expect("it holds some")),
             "{name}: {bytes} bytes"
@@ -648,7 +648,6 @@ with context.wrap_socket(plain, server_hostname="localhost", suppress_ragged_eof
 #[test]
 fn openssl_is_understood() {
     if Command::new("python3").args(["-c", "import ssl"]).stdin(Stdio::null()).status().is_err() {
-        println!("no python3 here");
         return;
     }
     let rig = Rig::new();
@@ -705,4 +704,46 @@ fn the_binary_speaks_tls_as_its_configuration_says() {
     rig.folder.write("server.key", rig.authority.issue(&Wanted::server()).key);
     let (code, _, errors) = run(Command::new(BINARY).args(["serve", "--config", text(&config)]));
     assert!(code == Some(2) && errors.contains("this key does not belong to the certificate in"), "{errors}");
+}
+
+/// The load generator checks each reply, so none that is wrong passes; and churn makes handshakes all the time.
+#[test]
+fn the_load_generator_speaks_tls() {
+    let rig = Rig::new();
+    let serving = rig.serving();
+    let address = serving.frames().to_string();
+    let ca = rig.folder.file("ca.pem");
+    let report = rig.folder.file("report.json");
+    let run_with = |more: &[&str]| {
+        let usual = [
+            "bench",
+            &address,
+            "--quiet",
+            "--tls",
+            "--tls-ca",
+            text(&ca),
+            "--warmup",
+            "0s",
+            "--duration",
+            "1s",
+        ];
+        run(Command::new(BINARY).args(usual).args(["--json", text(&report)]).args(more))
+    };
+    let runs: [&[&str]; 3] = [
+        &["-c", "4", "-i", "8", "--size", "1..3000"],
+        &["-c", "3", "--size", "200000", "--churn", "100ms"],
+        &["-c", "3", "--rate", "500", "--impair", "slow=0.4"],
+    ];
+    for more in runs {
+        let (_, out, errors) = run_with(more);
+        let told = std::fs::read_to_string(&report).unwrap_or_else(|_| panic!("no report: {out} {errors}"));
+        let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+        assert_eq!(told["troubles"], serde_json::json!({}), "{more:?}: {errors}");
+        assert_eq!(told["statuses"], serde_json::json!({}), "{more:?}: {errors}");
+        serving.wait_for_rest(0);
+    }
+    let now = serving.snapshot();
+    assert!(now.counter(Counter::Started) > 500 && now.counter(Counter::TlsResumed) > 10, "{now:?}");
+    assert_eq!(now.closes(CloseReason::TlsBroken), 0);
+    serving.end();
 }

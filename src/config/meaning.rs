@@ -145,10 +145,10 @@ fn check_tls(listener: &Part, mistakes: &mut Vec<Mistake>) {
     let client = listener.word("tls.client").unwrap_or("off");
     match (file("tls.cert"), file("tls.key")) {
         (Some(_), None) => {
-            tell("tls.cert", "a certificate without its key", "give `tls.key` the file that has it")
+            tell("tls.cert", "a certificate without its key", "give `tls.key` the file that has it");
         }
         (None, Some(_)) => {
-            tell("tls.key", "a key without its certificate", "give `tls.cert` the file that has it")
+            tell("tls.key", "a key without its certificate", "give `tls.cert` the file that has it");
         }
         (Some(_), Some(_)) if cfg!(not(feature = "tls")) => {
             tell("tls.cert", "this program was built without TLS", "build it with the feature `tls`");

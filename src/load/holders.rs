@@ -213,6 +213,7 @@ impl Job {
         let expect = expect.into_iter().find(|expect| expect.name() == self.expect);
         let timeout = Duration::from_millis(self.timeout_ms);
         Ok(Plan {
+            tls: None,
             talk: Talk {
                 protocol: self.protocol,
                 route: self.route,

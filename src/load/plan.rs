@@ -6,6 +6,7 @@ use super::report::{Arrival, Protocol};
 use super::size::Sizes;
 use super::sources::Sources;
 use crate::net::Endpoint;
+use crate::tls::Connector;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use std::time::Duration;
 pub struct Plan {
     /// Where the server listens.
     pub target: Endpoint,
+    /// Speaks TLS with it.
+    pub tls: Option<Connector>,
     /// What requests are and what replies must be.
     pub talk: Talk,
     /// When requests leave.

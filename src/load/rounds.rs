@@ -33,7 +33,7 @@ pub fn beside_floor(
     // The floor returns every byte as it came.
     let talk = Talk { expect: Expect::Same, ..plan.talk.clone() };
     let life = Life { token: None, ..plan.life.clone() };
-    let floor = Plan { target: address, talk, life, idle: 0, ..server.clone() };
+    let floor = Plan { target: address, tls: None, talk, life, idle: 0, ..server.clone() };
     let floor_setting = Setting { server_pid: Some(pid), ..setting.clone() };
     let (mut servers, mut floors) = (Vec::new(), Vec::new());
     for round in 1..=ROUNDS {

@@ -14,6 +14,7 @@ mod figures;
 mod handover;
 mod inspection;
 mod launch;
+mod listener;
 mod pool;
 mod quotas;
 mod report;
@@ -29,7 +30,7 @@ pub use crate::net::{Account, Endpoint, FileOptions, Inherited, Keepalive, Liste
 pub use crate::session::{Pause, Pauses};
 pub use crate::turn::{OTHER_ROUTES, RouteLabel};
 pub use crate::wire::{ClientId, Status};
-pub use builder::{Builder, Listener, shards_for};
+pub use builder::{Builder, shards_for};
 pub use change::{Applied, Change, ChangeFigures, Reloaded};
 pub use error::Error;
 pub use figures::{Capacity, LoopState};
@@ -38,6 +39,7 @@ pub use inspection::{
     By, Closed, Connection, Happened, Inspection, LoopEvent, NoReport, Only, Question, Report,
 };
 pub use launch::Prepared;
+pub use listener::Listener;
 pub use pool::WorkerFigures;
 pub use report::DrainReport;
 pub use running::{Handle, Running, Unreached};

@@ -89,6 +89,7 @@ pub(super) enum Looked {
     /// More must come, and an edge will tell.
     Waits,
     /// No edge will tell: it has to be looked at again.
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "only handshakes come in steps"))]
     Later,
     /// It is through.
     Enters,

@@ -160,10 +160,9 @@ impl<S: Service> Shard<S> {
     fn look_at_certificates(&mut self, now: Ms) {
         self.world.lobby.secured.begin_look(now);
         while let Some((token, why)) = self.world.lobby.secured.next_over() {
-            let text = match why {
-                CloseReason::CertificateRevoked => "your certificate was revoked",
-                _ => "your certificate has expired",
-            };
+            let is_revoked = why == CloseReason::CertificateRevoked;
+            let text =
+                if is_revoked { "your certificate was revoked" } else { "your certificate has expired" };
             self.turn.expel(&mut self.world, token, why, text);
         }
     }

@@ -159,7 +159,7 @@ impl Plan {
             };
             limits.messages_per_second = rate(150);
             limits.address_messages_per_second = rate(1_000);
-            limits.deliveries_per_second = rate(20);
+            limits.deliveries_per_second = rate(2);
             limits.bytes_per_second = rate(200_000).map(u64::from);
             limits.address_bytes_per_second = rate(2_000_000).map(u64::from);
         }

@@ -175,7 +175,7 @@ fn pass(rig: &mut Rig, text: &[u8], cuts: &[usize], room: &[usize]) -> Vec<u8> {
 }
 
 fn pattern(bytes: usize) -> Vec<u8> {
-    (0..bytes).map(|at| (at * 31 + at / 251) as u8).collect()
+    (0..bytes).map(|at| u8::try_from((at * 31 + at / 251) % 256).unwrap()).collect()
 }
 
 #[test]
@@ -229,6 +229,23 @@ fn a_large_reply_through_a_narrow_socket_is_never_far_ahead() {
         got.extend(rig.read(&[100_000]).expect("it is all there").0);
     }
     assert_eq!(got, text);
+}
+
+/// A queue may show less of its front than it did before: what is out is reported bit by bit.
+#[test]
+fn what_is_ahead_is_reported_as_it_is_offered() {
+    let (_files, mut rig) = shaken(usize::MAX);
+    let text = pattern(10_000);
+    rig.up.capacity = rig.up.bytes.len();
+    assert_eq!(rig.send(&[IoSlice::new(&text)]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    rig.up.capacity = 64 << 10;
+    let mut taken = 0;
+    for part in [100, 1, 4000] {
+        assert_eq!(rig.send(&[IoSlice::new(&text[taken..taken + part])]).unwrap(), part);
+        taken += part;
+    }
+    assert_eq!(rig.send(&[IoSlice::new(&text[taken..])]).unwrap(), text.len() - taken);
+    assert_eq!(rig.read(&[20_000]).expect("all of it, once").0, text);
 }
 
 #[test]

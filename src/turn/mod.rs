@@ -21,6 +21,7 @@ mod admission;
 mod balance;
 mod batch;
 mod change;
+mod config;
 mod drain;
 mod effects;
 mod entry;
@@ -43,6 +44,7 @@ mod wheel;
 
 pub use balance::{deals_away, wants_hand_off};
 pub use change::{Board, Form, News, Terms};
+pub use config::{ListenerConfig, TurnConfig};
 pub use history::HISTORY_BYTES;
 pub use io::{Accepted, Brought, Entered, Io, Readiness, SecurePeer};
 pub use journal::LogKind;
@@ -51,17 +53,16 @@ pub use quotas::Quotas;
 pub use seats::Seats;
 
 use crate::base::limits::{
-    BUDGET_BYTES_DEFAULT, CONNECTIONS_PER_SHARD_MAX, DIALED_PER_SHARD, HOT_PER_TURN, Limits,
-    PAYLOAD_BYTES_DEFAULT, SCRATCH_BYTES,
+    CONNECTIONS_PER_SHARD_MAX, DIALED_PER_SHARD, HOT_PER_TURN, PAYLOAD_BYTES_DEFAULT, SCRATCH_BYTES,
 };
 use crate::base::planted::{Bug, is_planted};
 use crate::base::time::whole_ms;
 use crate::base::{CloseReason, ConnId, Ms, Rate, Rng, Time, Token};
 use crate::buffer::{Side, Spares};
-use crate::identity::{People, Users};
+use crate::identity::People;
 use crate::mailbox::{Happened, Mailbox};
 use crate::metrics::{Counter, Gauge, Recorder, ShardMetrics, Timing};
-use crate::service::{AfterPanic, Desk, Effects, NoWorkers, Service, Workers};
+use crate::service::{AfterPanic, Desk, Effects, Service};
 use crate::session::{Framing, Phase};
 use accept::ListenerState;
 use change::{Changing, server_bytes_max};
@@ -78,86 +79,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use visit::{Verdict, Visit};
 use wheel::Wheel;
-
-/// One listener, as a loop sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListenerConfig {
-    /// How its streams are cut into messages.
-    pub framing: Framing,
-    /// Whether a peer's first message must be a HELLO that the service accepts.
-    pub wants_hello: bool,
-    /// The most connections that it may have, on all loops together; `None` for as many as the server has.
-    pub connections_max: Option<u32>,
-    /// Whether a peer must be one of the [users](TurnConfig::users); then `wants_hello` is set, too.
-    pub has_users: bool,
-    /// Whether its streams speak TLS.
-    pub is_secure: bool,
-}
-
-impl ListenerConfig {
-    /// Open to everybody.
-    pub const fn new(framing: Framing) -> ListenerConfig {
-        let (wants_hello, has_users) = (false, false);
-        ListenerConfig { framing, wants_hello, connections_max: None, has_users, is_secure: false }
-    }
-}
-
-/// What a loop is built with.
-#[derive(Clone, Debug)]
-pub struct TurnConfig {
-    /// Which loop it is.
-    pub shard: u16,
-    /// The most connections at once, `1..=`[`CONNECTIONS_PER_SHARD_MAX`].
-    pub connections_max: u32,
-    /// Bytes for all its buffers.
-    pub budget_bytes: usize,
-    /// Its listeners; a listener's token names its place here.
-    pub listeners: Vec<ListenerConfig>,
-    /// Which routes have handler times of their own, at most [`ROUTE_LABELS_MAX`](crate::base::limits::ROUTE_LABELS_MAX).
-    pub labels: Arc<[RouteLabel]>,
-    /// Bounds and deadlines.
-    pub limits: Limits,
-    /// For [`Cx::rng`](crate::service::Cx::rng).
-    pub seed: u64,
-    /// Where other threads leave letters for it.
-    pub mailbox: Arc<Mailbox>,
-    /// The mailboxes of all loops by their number, its own among them.
-    pub peers: Vec<Arc<Mailbox>>,
-    /// The connections that all loops together may have.
-    pub seats: Arc<Seats>,
-    /// What else they count together.
-    pub quotas: Arc<Quotas>,
-    /// Who does what handlers offload.
-    pub workers: Arc<dyn Workers>,
-    /// Where it finds what it is to go by from then on.
-    pub board: Arc<Board>,
-    /// Who may come in on listeners with users.
-    pub users: Arc<Users>,
-}
-
-impl TurnConfig {
-    /// A loop that is alone, with default limits and budget, and with a mailbox that wakes nobody: for whoever polls by
-    /// hand. The rest is filled in with `..`.
-    pub fn alone(connections_max: u32, listeners: Vec<ListenerConfig>) -> TurnConfig {
-        let mailbox = Arc::new(Mailbox::new(|| {}));
-        TurnConfig {
-            shard: 0,
-            connections_max,
-            budget_bytes: BUDGET_BYTES_DEFAULT,
-            quotas: Arc::new(Quotas::new(listeners.len())),
-            listeners,
-            labels: Arc::default(),
-            limits: Limits::default(),
-            seed: 0,
-            peers: vec![Arc::clone(&mailbox)],
-            mailbox,
-            seats: Arc::new(Seats::new(connections_max)),
-            workers: Arc::new(NoWorkers),
-            board: Arc::default(),
-            users: Arc::default(),
-        }
-    }
-}
 
 /// How long the owner may wait for events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -44,6 +44,8 @@ pub(in crate::cli) struct Options {
     #[command(flatten)]
     pub(in crate::cli) connect: Connect,
     #[command(flatten)]
+    pub(in crate::cli) tls: crate::cli::tls::RareTls,
+    #[command(flatten)]
     pub(in crate::cli) request: Request,
     #[command(flatten)]
     pub(in crate::cli) goal: Goal,

@@ -61,6 +61,7 @@ impl Options {
             time.map(|time| at_least(flag, time, Duration::from_millis(10))).transpose()
         };
         Ok(Plan {
+            tls: self.tls.connector()?,
             talk: self.talk()?,
             traffic,
             first: 0,
@@ -324,6 +325,9 @@ fn holders(plan: &Plan) -> anyhow::Result<u32> {
         return Ok(0);
     }
     let processes = descriptors::processes_for(plan.idle, limit).map_err(|why| anyhow!("{why}"))?;
+    if processes > 0 && plan.tls.is_some() {
+        bail!("--idle is {}: with TLS no more than one process can hold", plan.idle);
+    }
     if processes > HOLDERS_MAX {
         bail!(
             "--idle is {}, and with {limit} descriptors each that takes {processes} processes, more than {HOLDERS_MAX}; \

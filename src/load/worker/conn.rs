@@ -5,11 +5,12 @@ use super::super::plan::{Impairment, Plan};
 use super::super::schedule::stream;
 use crate::base::Rng;
 use crate::net::Stream;
+use crate::tls::Secure;
 use std::collections::VecDeque;
 
 /// Where a connection stands.
 ///
-/// `Absent -> Connecting -> Probing -> Ready -> Retiring -> Absent`, with `HalfClosed` instead of `Retiring` for those
+/// `Absent -> Connecting (-> Shaking, with TLS) -> Probing -> Ready -> Retiring -> Absent`, with `HalfClosed` instead of `Retiring` for those
 /// that end their sending side first, and a way back to `Absent` from everywhere. An idle one stays `Idle` instead of
 /// `Ready`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub(super) enum State {
     Absent,
     /// It is not decided whether there will be one.
     Connecting,
+    /// There is a socket, and no session yet.
+    Shaking,
     /// Its first request asks whether anybody answers.
     Probing,
     /// It sends what is due.
@@ -35,7 +38,7 @@ impl State {
     pub(super) const fn is_live(self) -> bool {
         match self {
             State::Ready | State::Retiring | State::HalfClosed => true,
-            State::Absent | State::Connecting | State::Probing | State::Idle => false,
+            State::Absent | State::Connecting | State::Shaking | State::Probing | State::Idle => false,
         }
     }
 
@@ -48,6 +51,8 @@ impl State {
 #[derive(Debug)]
 pub(super) struct Conn {
     pub(super) stream: Option<Stream>,
+    /// Its session, with TLS.
+    pub(super) secure: Option<Box<Secure>>,
     pub(super) state: State,
     pub(super) link: Link,
     /// Due times, in nanoseconds of the run, of requests that wait for room.
@@ -83,6 +88,7 @@ impl Conn {
         rng.fork();
         Conn {
             stream: None,
+            secure: None,
             state: State::Absent,
             link: Link::new(id, class),
             queue: VecDeque::new(),

@@ -8,9 +8,11 @@ use super::super::link::{End, Overdue};
 use super::super::plan::Impairment;
 use super::super::report::Trouble;
 use super::conn::State;
+use super::socket::Socket;
 use super::{Alarm, CONNECTING_MAX, NEVER, Timer, Worker, nanos};
 use crate::base::Rng;
 use crate::net;
+use crate::tls::{Failed, Progress};
 use mio::{Interest, Token};
 use std::cmp::Reverse;
 use std::io::{self, ErrorKind, Write};
@@ -18,6 +20,9 @@ use std::sync::atomic::Ordering;
 
 /// How long to wait after a failure to connect, at first and at most, in nanoseconds.
 const RETRY_NS: (u64, u64) = (10_000_000, 1_000_000_000);
+
+/// Steps of a handshake at one event: more than there are.
+const SHAKES_MAX: u32 = 64;
 
 /// Connects begun between two looks at the sockets.
 const CONNECTS_PER_TURN: usize = 16;
@@ -77,19 +82,15 @@ impl Worker<'_> {
         match net::finish_connect(stream) {
             Ok(false) => {}
             Ok(true) => {
-                let now = self.now();
-                let conn = &mut self.conns[at];
-                conn.state = State::Probing;
-                conn.failures = 0;
-                self.connecting -= 1;
-                self.record.tally.established += 1;
-                self.shared.established.fetch_add(1, Ordering::Relaxed);
-                self.record.tally.connect.record(now - conn.since, 1);
-                if self.greet(at) {
-                    self.probe(at, now);
-                } else {
-                    self.lose(at, now, Trouble::Closed);
+                if let Some(connector) = &self.plan.tls {
+                    match connector.start(&self.plan.target.to_string()) {
+                        Ok(secure) => self.conns[at].secure = Some(Box::new(secure)),
+                        Err(why) => return self.not_secure(at, &why),
+                    }
+                    self.conns[at].state = State::Shaking;
+                    return self.shake(at);
                 }
+                self.established(at);
             }
             Err(error) => {
                 self.connecting -= 1;
@@ -103,8 +104,52 @@ impl Worker<'_> {
     fn greet(&mut self, at: usize) -> bool {
         let Some(token) = &self.plan.life.token else { return true };
         let hello = token.hello();
-        let stream = self.conns[at].stream.as_mut();
-        stream.is_some_and(|stream| stream.write(&hello).is_ok_and(|bytes| bytes == hello.len()))
+        let conn = &mut self.conns[at];
+        let Some(stream) = conn.stream.as_ref() else { return false };
+        let secure = conn.secure.as_deref_mut();
+        let mut stream = Socket { stream, secure, cipher: &mut self.cipher, has_more: false };
+        stream.write(&hello).is_ok_and(|bytes| bytes == hello.len())
+    }
+
+    /// A step of a handshake, and others while there is something to read.
+    #[cold]
+    pub(super) fn shake(&mut self, at: usize) {
+        for _ in 0..SHAKES_MAX {
+            let conn = &mut self.conns[at];
+            let (Some(mut stream), Some(secure)) = (conn.stream.as_ref(), conn.secure.as_mut()) else {
+                return;
+            };
+            match secure.shake(&mut stream, &mut self.cipher) {
+                Ok(Progress::Done) => return self.established(at),
+                Ok(Progress::Again | Progress::Reads) => {}
+                Ok(Progress::Idle | Progress::Writes) => return,
+                Err(why) => return self.not_secure(at, &why),
+            }
+        }
+    }
+
+    #[cold]
+    fn not_secure(&mut self, at: usize, why: &Failed) {
+        self.connecting -= 1;
+        let now = self.now();
+        self.not_connected(at, &io::Error::other(format!("TLS: {why}")), now);
+    }
+
+    /// It is connected, and TLS is agreed on if there is to be any.
+    fn established(&mut self, at: usize) {
+        let now = self.now();
+        let conn = &mut self.conns[at];
+        conn.state = State::Probing;
+        conn.failures = 0;
+        self.connecting -= 1;
+        self.record.tally.established += 1;
+        self.shared.established.fetch_add(1, Ordering::Relaxed);
+        self.record.tally.connect.record(now - conn.since, 1);
+        if self.greet(at) {
+            self.probe(at, now);
+        } else {
+            self.lose(at, now, Trouble::Closed);
+        }
     }
 
     #[cold]
@@ -124,7 +169,7 @@ impl Worker<'_> {
             }
         }
         let conn = &mut self.conns[at];
-        conn.stream = None;
+        (conn.stream, conn.secure) = (None, None);
         conn.state = State::Absent;
         conn.life += 1;
         conn.failures += 1;
@@ -273,7 +318,7 @@ impl Worker<'_> {
             self.open -= 1;
             self.shared.ready.fetch_sub(1, Ordering::Relaxed);
         }
-        if conn.state == State::Connecting {
+        if matches!(conn.state, State::Connecting | State::Shaking) {
             self.connecting -= 1;
         }
         match how {
@@ -283,7 +328,7 @@ impl Worker<'_> {
         }
         conn.is_told_to_go = false;
         conn.link.end(now, &mut self.record, how);
-        conn.stream = None;
+        (conn.stream, conn.secure) = (None, None);
         conn.is_stalled = false;
         conn.life += 1;
         // One that is lost before it has answered counts as a failure to connect.
@@ -304,7 +349,8 @@ impl Worker<'_> {
         let timeout = nanos(self.plan.timeout);
         for at in 0..self.conns.len() {
             let conn = &mut self.conns[at];
-            if conn.state == State::Connecting && now - conn.since >= nanos(self.plan.life.connect_timeout) {
+            let is_on_its_way = matches!(conn.state, State::Connecting | State::Shaking);
+            if is_on_its_way && now - conn.since >= nanos(self.plan.life.connect_timeout) {
                 self.connecting -= 1;
                 self.not_connected(at, &ErrorKind::TimedOut.into(), now);
                 continue;

@@ -10,6 +10,7 @@
 
 mod conn;
 mod life;
+mod socket;
 mod visit;
 
 use super::link::End;
@@ -21,6 +22,7 @@ use super::schedule::{Agenda, Schedule};
 use super::talk::Talk;
 use conn::{Conn, State};
 use mio::{Events, Poll, Token};
+use socket::CIPHER_BYTES;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io;
@@ -127,6 +129,8 @@ pub(super) struct Worker<'a> {
     again: Vec<u32>,
     record: Record,
     scratch: Box<[u8]>,
+    /// Ciphertext of whoever is read; nothing without TLS.
+    cipher: Box<[u8]>,
     batch: Vec<u8>,
     pongs: Vec<u8>,
     times: Times,
@@ -213,6 +217,7 @@ impl<'a> Worker<'a> {
             again: Vec::new(),
             record: Record::new(1 + plan.impaired.len(), is_open_loop, plan.keeps_times),
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
+            cipher: vec![0; if plan.tls.is_some() { CIPHER_BYTES } else { 0 }].into_boxed_slice(),
             batch: Vec::new(),
             pongs: Vec::new(),
             times: Times { begin: NEVER, measure: NEVER, end: NEVER, give_up: NEVER, end_left: NEVER },

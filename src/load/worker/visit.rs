@@ -9,6 +9,7 @@ use super::super::plan::{Impairment, Traffic};
 use super::super::report::Trouble;
 use super::conn::{Conn, State};
 use super::life::SLOW_READ_NS;
+use super::socket::Socket;
 use super::{Alarm, SCRATCH_BYTES, Worker, nanos};
 use mio::event::Event;
 use std::io::{ErrorKind, Read, Write};
@@ -44,6 +45,9 @@ impl Worker<'_> {
                 return;
             }
         }
+        if self.conns[at].state == State::Shaking {
+            return self.shake(at);
+        }
         if event.is_writable() && self.conns[at].link.is_blocked() {
             self.drain(at);
         }
@@ -74,18 +78,21 @@ impl Worker<'_> {
     /// One read of at most so many bytes, and what follows from them.
     fn read_once(&mut self, at: usize, most: usize) -> (Look, u64) {
         let conn = &mut self.conns[at];
-        let Some(mut stream) = conn.stream.as_ref() else { return (Look::Empty, 0) };
+        let Some(stream) = conn.stream.as_ref() else { return (Look::Empty, 0) };
+        let secure = conn.secure.as_deref_mut();
+        let mut stream = Socket { stream, secure, cipher: &mut self.cipher, has_more: false };
         let (tail, need) = conn.link.tail();
         let kept = tail.len();
         let (got, wanted) = if kept > 0 && need >= LARGE_BYTES {
             let wanted = (need - kept).min(most);
-            (conn.link.read_tail(stream, wanted), wanted)
+            (conn.link.read_tail(&mut stream, wanted), wanted)
         } else {
             self.scratch[..kept].copy_from_slice(tail);
             let room = &mut self.scratch[kept..];
             let wanted = room.len().min(most);
             (stream.read(&mut room[..wanted]), wanted)
         };
+        let has_more = stream.has_more;
         let now = super::nanos(self.origin.elapsed());
         let got = match got {
             Ok(0) => return (Look::End, now),
@@ -106,7 +113,7 @@ impl Worker<'_> {
             Ok(taken) => self.heard(at, now, taken),
             Err(why) => return (Look::Gone(why), now),
         }
-        (if got < wanted { Look::Empty } else { Look::More }, now)
+        (if got < wanted && !has_more { Look::Empty } else { Look::More }, now)
     }
 
     fn heard(&mut self, at: usize, now: u64, taken: Taken) {
@@ -122,7 +129,7 @@ impl Worker<'_> {
             State::Ready if taken.answered > 0 => self.refill(at, now),
             State::Retiring | State::HalfClosed => self.retire_if_done(at, now),
             State::Ready | State::Probing | State::Idle => {}
-            State::Absent | State::Connecting => {}
+            State::Absent | State::Connecting | State::Shaking => {}
         }
         if !self.pongs.is_empty() {
             self.answer_pings(at);
@@ -230,12 +237,14 @@ impl Worker<'_> {
         let now = self.now();
         let conn = &mut self.conns[at];
         debug_assert!(!conn.link.is_blocked());
-        let Some(mut stream) = conn.stream.as_ref() else {
+        let Some(stream) = conn.stream.as_ref() else {
             return self.batch.clear();
         };
         let stall = stall_of(conn, now);
         let offered = if stall.is_some() { self.batch.len() / 2 } else { self.batch.len() };
         conn.link.begin_batch();
+        let secure = conn.secure.as_deref_mut();
+        let mut stream = Socket { stream, secure, cipher: &mut self.cipher, has_more: false };
         match stream.write(&self.batch[..offered]) {
             Ok(bytes) => {
                 self.record.moved(now, 0, bytes);
@@ -266,7 +275,9 @@ impl Worker<'_> {
     pub(super) fn drain(&mut self, at: usize) {
         let now = self.now();
         let conn = &mut self.conns[at];
-        let Some(mut stream) = conn.stream.as_ref().filter(|_| !conn.is_stalled) else { return };
+        let Some(stream) = conn.stream.as_ref().filter(|_| !conn.is_stalled) else { return };
+        let secure = conn.secure.as_deref_mut();
+        let mut stream = Socket { stream, secure, cipher: &mut self.cipher, has_more: false };
         while conn.link.is_blocked() {
             match stream.write(conn.link.waiting()) {
                 Ok(bytes) => {
@@ -306,6 +317,10 @@ impl Worker<'_> {
         }
         let Some(stream) = &conn.stream else { return };
         conn.state = State::HalfClosed;
+        if let Some(secure) = conn.secure.as_mut() {
+            // The socket has just taken a batch, so it takes a few bytes more; without them the end is not in order.
+            let _ = secure.close(&mut &*stream);
+        }
         if stream.shutdown(Shutdown::Write).is_err() {
             self.lose(at, now, Trouble::Reset);
         }

@@ -16,6 +16,7 @@ pub(in crate::shard) enum Refusal {
     /// Its first bytes were no PROXY header, and what they were instead.
     BadProxyHeader(ProxyError, Box<str>),
     /// Its handshake came to nothing.
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "there are no handshakes"))]
     Tls(HandshakeFailed),
     /// It was not through in time.
     TimedOut,

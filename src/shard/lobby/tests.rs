@@ -1,4 +1,9 @@
 use super::*;
+#[cfg(feature = "tls")]
+#[path = "../../../tests/support/authority.rs"]
+#[allow(dead_code, unreachable_pub, reason = "integration tests use the rest")]
+mod authority;
+
 use crate::metrics::ShardMetrics;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -84,10 +89,16 @@ fn the_oldest_is_the_first_to_go() {
 }
 
 #[test]
+#[cfg(feature = "tls")]
 fn an_eighth_is_for_one_source_unless_it_is_a_trusted_proxy() {
     // An entrance that asks nobody for a PROXY header: its newcomers speak for themselves.
+    let folder = authority::Folder::new();
+    let pair = authority::Authority::new("test").issue(&authority::Wanted::server());
+    let (cert, key) = pair.write(&folder, "server");
+    let acceptor = crate::tls::Acceptor::new(crate::tls::TlsFiles::new(cert, key)).unwrap();
+    let shakes_hands = Entrance { proxy: None, tls: Some(Arc::new(acceptor)) };
     let share = LOBBY_MAX / LOBBY_SHARE;
-    let mut rig = Rig::new(Entrance::default(), 5000);
+    let mut rig = Rig::new(shakes_hands, 5000);
     for _ in 0..share + 3 {
         rig.lobby.end_turn(NOW);
         rig.come("[2001:db8::1]:7", b"", NOW);
