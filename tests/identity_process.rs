@@ -113,16 +113,17 @@ fn a_server_lets_users_in_and_nobody_else() {
     };
     let in_a_file = TempFile::new(&format!("{bob}\n"));
     #[rustfmt::skip]
-    let table: &[(&str, &[&str], &str, Result<&str, &str>)] = &[
-        ("by flag",           &["--token", &alice],                        "",     Ok("hello\n")),
-        ("by file",           &["--token-file", in_a_file.name()],         "",     Ok("hello\n")),
-        ("by environment",    &[],                                         &alice, Ok("hello\n")),
-        ("flag above",        &["--token", &bob],                          "x",    Ok("hello\n")),
-        ("another route",     &["--token", &bob, "--route", "3"],          "",     Ok("iello\n")),
-        ("nobody",            &[],                                         "",     Err("UNAUTHENTICATED")),
-        ("wrong",             &["--token", "alice.wrong"],                 "",     Err("nobody's")),
-        ("no such file",      &["--token-file", "/nonexistent"],           "",     Err("/nonexistent cannot be read")),
-        ("forbidden",         &["--token", &alice, "--route", "3"],        "",     Err("user alice may not use route 3")),
+    type Row<'a> = (&'a str, &'a [&'a str], &'a str, Result<&'a str, &'a str>);
+    let table: &[Row<'_>] = &[
+        ("by flag", &["--token", &alice], "", Ok("hello\n")),
+        ("by file", &["--token-file", in_a_file.name()], "", Ok("hello\n")),
+        ("by environment", &[], &alice, Ok("hello\n")),
+        ("flag above", &["--token", &bob], "x", Ok("hello\n")),
+        ("another route", &["--token", &bob, "--route", "3"], "", Ok("iello\n")),
+        ("nobody", &[], "", Err("UNAUTHENTICATED")),
+        ("wrong", &["--token", "alice.wrong"], "", Err("nobody's")),
+        ("no such file", &["--token-file", "/nonexistent"], "", Err("/nonexistent cannot be read")),
+        ("forbidden", &["--token", &alice, "--route", "3"], "", Err("user alice may not use route 3")),
     ];
     for (name, more, of_environment, want) in table {
         let (code, out, errors) = ask(more, of_environment);

@@ -743,7 +743,7 @@ fn the_load_generator_speaks_tls() {
         serving.wait_for_rest(0);
     }
     let now = serving.snapshot();
-    assert!(now.counter(Counter::Started) > 500 && now.counter(Counter::TlsResumed) > 10, "{now:?}");
+    assert!(now.counter(Counter::Started) > 500 && now.counter(Counter::TlsResumed) > 0, "{now:?}");
     assert_eq!(now.closes(CloseReason::TlsBroken), 0);
     serving.end();
 }

@@ -123,7 +123,10 @@ impl<'a> Run<'a> {
                 idle,
                 ..Limits::default()
             },
-            ..TurnConfig::alone(CONNECTIONS_MAX, vec![ListenerConfig { wants_hello, ..ListenerConfig::new(framing) }])
+            ..TurnConfig::alone(
+                CONNECTIONS_MAX,
+                vec![ListenerConfig { wants_hello, ..ListenerConfig::new(framing) }],
+            )
         };
         // The clock starts shortly before its milliseconds wrap.
         let now = Time(u64::from(u32::MAX - 20_000) * 1000);

@@ -58,6 +58,7 @@ impl Secured {
         Secured
     }
 
+    #[expect(clippy::boxed_local, reason = "as with the feature")]
     pub(super) fn keep(&mut self, _: &Stream, session: Box<Session>) {
         match *session {}
     }

@@ -34,4 +34,4 @@ pub fn calendar() -> u64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -2,7 +2,7 @@
 
 #[path = "../../tests/support/authority.rs"]
 #[allow(dead_code, unreachable_pub, reason = "integration tests use the rest")]
-mod authority;
+pub(crate) mod authority;
 
 use super::*;
 use authority::{Authority, Folder, Wanted};

@@ -98,7 +98,7 @@ impl Io for Hand {
         match self.queue.pop() {
             Some(pipe) => {
                 let certificate = self.pipes[pipe].certificate.clone();
-                let secure = certificate.is_some().then(|| SecurePeer { certificate, holds_input: false });
+                let secure = certificate.is_some().then_some(SecurePeer { certificate, holds_input: false });
                 Accepted::Stream(pipe, Entered { secure, ..PEER.into() })
             }
             None => Accepted::Drained,

@@ -112,8 +112,9 @@ mod tests {
     fn a_file_is_read_when_it_was_the_same_twice_and_is_not_what_was_read() {
         let stamp = |number| vec![Stamp { path: PathBuf::from("a"), file: Some((None, 1, number)) }];
         let gone = || vec![Stamp { path: PathBuf::from("a"), file: None }];
+        type Row = (&'static str, Vec<Vec<Stamp>>, Vec<bool>);
         #[rustfmt::skip]
-        let table: &[(&str, Vec<Vec<Stamp>>, Vec<bool>)] = &[
+        let table: &[Row] = &[
             ("never changed",        vec![stamp(0), stamp(0), stamp(0)],                     vec![false, false, false]),
             ("changed once",         vec![stamp(0), stamp(1), stamp(1)],                     vec![false, false, true]),
             ("being written",        vec![stamp(1), stamp(2), stamp(3), stamp(3)],           vec![false, false, false, true]),

@@ -1,10 +1,9 @@
-use super::*;
-#[cfg(feature = "tls")]
-#[path = "../../../tests/support/authority.rs"]
-#[allow(dead_code, unreachable_pub, reason = "integration tests use the rest")]
-mod authority;
+//! Newcomers over real sockets.
 
+use super::*;
 use crate::metrics::ShardMetrics;
+#[cfg(feature = "tls")]
+use crate::tls::tests::authority;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
