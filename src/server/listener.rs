@@ -71,7 +71,7 @@ impl Listener {
         self
     }
 
-    /// Every peer must be one of the server's [users](Builder::users): its first frame must be a HELLO with the token of
+    /// Every peer must be one of the server's [users](super::Builder::users): its first frame must be a HELLO with the token of
     /// one, unless its client certificate is a user's. Who is nobody is told UNAUTHENTICATED. With lines and bare frames,
     /// which have no HELLO, there is only the certificate.
     #[must_use]

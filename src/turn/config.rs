@@ -36,7 +36,7 @@ impl ListenerConfig {
 pub struct TurnConfig {
     /// Which loop it is.
     pub shard: u16,
-    /// The most connections at once, `1..=`[`CONNECTIONS_PER_SHARD_MAX`].
+    /// The most connections at once, `1..=`[`CONNECTIONS_PER_SHARD_MAX`](crate::base::limits::CONNECTIONS_PER_SHARD_MAX).
     pub connections_max: u32,
     /// Bytes for all its buffers.
     pub budget_bytes: usize,
