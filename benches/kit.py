@@ -37,6 +37,7 @@ class Spec:
     command: str  # with {port}
     flips: bool = True
     loops: int = 1
+    environment: tuple = ()  # pairs of names and values, beside what this process has
 
     def argv(self, port):
         return shlex.split(self.command.replace("{port}", str(port)))
@@ -116,9 +117,9 @@ def tidegate_spec(name="tidegate", loops=1, program=None):
     command += " --route 16-23=flip" if "--route" in flags else ""
     command += " --pin" if loops > 1 and "--pin" in flags else ""
     command += " --admin off" if "--admin" in flags else ""
-    if "per_address" in output(program, "check", "--print-default"):
-        command = f"env TIDEGATE_LIMITS__PER_ADDRESS=off {command}"  # all clients are of one host
-    return Spec(name, command, loops=loops)
+    has_limit = "per_address" in output(program, "check", "--print-default")
+    environment = {"TIDEGATE_LIMITS__PER_ADDRESS": "off"} if has_limit else {}  # all clients are of one host
+    return Spec(name, command, loops=loops, environment=tuple(environment.items()))
 
 
 def free_port():
@@ -159,6 +160,7 @@ class Server:
             stdout=self.log,
             stderr=subprocess.STDOUT,
             preexec_fn=lambda: prepare(cpus),
+            env={**os.environ, **dict(spec.environment)},
         )
 
     def __enter__(self):
