@@ -159,10 +159,11 @@ impl Plan {
             };
             limits.messages_per_second = rate(150);
             limits.address_messages_per_second = rate(1_000);
-            limits.deliveries_per_second = rate(2);
             limits.bytes_per_second = rate(200_000).map(u64::from);
             limits.address_bytes_per_second = rate(2_000_000).map(u64::from);
         }
+        limits.deliveries_per_second =
+            rng.chance(250).then(|| u32::try_from(rng.between(5, 200)).unwrap_or(5));
     }
 
     /// A world without weather, with room for everything, as a base for tests of one thing.

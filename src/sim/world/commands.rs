@@ -15,9 +15,6 @@ use crate::wire::Status;
 /// The topic of these messages.
 pub(super) const TOPIC: &str = "world.command";
 
-/// Messages to one connection at once: more than any world's burst of deliveries.
-const DELIVERIES_AT_ONCE: usize = 25;
-
 impl<S: Service> World<S> {
     pub(super) fn next_command(&self) -> Option<Time> {
         self.commands.iter().min().copied()
@@ -38,31 +35,20 @@ impl<S: Service> World<S> {
             let id = ids[pick(&mut self.rng, ids.len())];
             let to = Token { generation: id.generation, slot: id.slot };
             let is_end = self.rng.chance(300);
-            // Where there is a rate of deliveries, more at once than it allows.
-            let has_rate = self.plan.limits.deliveries_per_second.is_some();
-            let times = if has_rate && !is_end { DELIVERIES_AT_ONCE } else { 1 };
-            let bytes = if is_end { 0 } else { pick(&mut self.rng, 500) };
-            for _ in 0..times {
-                let command = if is_end {
-                    Command::Close { to, status: Status::application(400), text: "by command".into() }
-                } else {
-                    Command::Send { to, bytes: message(bytes).into(), whom: Whom::Greeted }
-                };
-                self.io.troubles.note(Trouble::Command);
-                self.io.note(NOBODY, What::Command, u64::from(id.generation));
-                self.witness.with(|notes| notes.note_target(id, 600, is_end));
-                // A full mailbox refuses: nothing else is promised.
-                let _ = self.mailbox.post(command);
-            }
+            let command = if is_end {
+                Command::Close { to, status: Status::application(400), text: "by command".into() }
+            } else {
+                let topic = TOPIC.as_bytes();
+                let mut payload = vec![u8::try_from(topic.len()).unwrap_or(0)];
+                payload.extend_from_slice(topic);
+                payload.extend_from_slice(&vec![b'm'; pick(&mut self.rng, 500)]);
+                Command::Send { to, bytes: frame(MESSAGE, &payload).into(), whom: Whom::Greeted }
+            };
+            self.io.troubles.note(Trouble::Command);
+            self.io.note(NOBODY, What::Command, u64::from(id.generation));
+            self.witness.with(|notes| notes.note_target(id, 600, is_end));
+            // A full mailbox refuses: nothing else is promised.
+            let _ = self.mailbox.post(command);
         }
     }
-}
-
-/// So many bytes about the topic.
-fn message(bytes: usize) -> Vec<u8> {
-    let topic = TOPIC.as_bytes();
-    let mut payload = vec![u8::try_from(topic.len()).unwrap_or(0)];
-    payload.extend_from_slice(topic);
-    payload.resize(payload.len() + bytes, b'm');
-    frame(MESSAGE, &payload)
 }
