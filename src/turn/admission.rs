@@ -117,6 +117,7 @@ impl<S: Service, I: Io> Turn<S, I> {
     }
 
     /// When the first of them may go on.
+    #[cold]
     pub(super) fn next_metered(&self) -> Option<Ms> {
         self.shared.meters.as_ref().and_then(|meters| meters.next_due())
     }

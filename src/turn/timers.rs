@@ -236,7 +236,12 @@ impl<S: Service, I: Io> Turn<S, I> {
             let at = at.plus_us(999).ms();
             least = Some(least.map_or(at, |least| least.min(at)));
         }
-        for due in [self.trim_at, self.starved.retry_at(), self.next_metered()].into_iter().flatten() {
+        for due in [self.trim_at, self.starved.retry_at()].into_iter().flatten() {
+            least = Some(least.map_or(due, |least| least.min(due)));
+        }
+        if self.shared.meters.is_some()
+            && let Some(due) = self.next_metered()
+        {
             least = Some(least.map_or(due, |least| least.min(due)));
         }
         if self.accept_again {

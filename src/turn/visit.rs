@@ -20,7 +20,7 @@ mod reading;
 mod writing;
 
 use super::batch::{Batch, Counts, Room, State};
-use super::entry::{Entry, Flag, Flags};
+use super::entry::{Entry, Flag};
 use super::labels::Seen;
 use super::{Io, ListenerConfig, Shared, label_of};
 use crate::base::limits::{DRAIN_READS, INTERRUPTED_RETRIES, PAYLOAD_BYTES_MAX};
@@ -353,17 +353,15 @@ struct Wrote {
     is_full: bool,
 }
 
-/// Writes once.
+/// Writes once, to a stream with TLS or to one without: whoever calls it decides that, as early as it can.
 #[inline(always)]
-fn write_some<I: Io>(
+fn write_some<I: Io, const SECURE: bool>(
     io: &mut I,
     stream: &mut I::Stream,
-    flags: Flags,
     slices: &[IoSlice<'_>],
 ) -> Result<Wrote, CloseReason> {
     for _ in 0..INTERRUPTED_RETRIES {
-        let wrote =
-            if flags.has(Flag::Secure) { write_secure(io, stream, slices) } else { io.write(stream, slices) };
+        let wrote = if SECURE { io.write_secure(stream, slices) } else { io.write(stream, slices) };
         match wrote {
             Ok(bytes) => {
                 let offered: usize = slices.iter().map(|slice| slice.len()).sum();
@@ -378,13 +376,6 @@ fn write_some<I: Io>(
     }
     // Nothing was refused, so no edge will come: whoever waits must come back by itself.
     Ok(Wrote { bytes: 0, is_full: false })
-}
-
-/// Apart from the common path.
-#[cold]
-#[inline(never)]
-fn write_secure<I: Io>(io: &mut I, stream: &mut I::Stream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-    io.write_secure(stream, slices)
 }
 
 /// A connection that is gone is daily weather; anything else is this host's trouble.

@@ -13,7 +13,7 @@ use crate::metrics::{Counter, Gauge};
 use crate::service::Service;
 use crate::session::{Inputs, Pause, Phase, Role, Unwritten};
 use crate::turn::Io;
-use crate::turn::entry::{Flag, Flags, Outbound};
+use crate::turn::entry::{Flag, Outbound};
 use std::io::IoSlice;
 
 /// Vectored writes of one visit to a connection with queued output.
@@ -49,12 +49,26 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         if self.entry.output.is_some() && !is_planted(Bug::QueueBypassed) {
             return Ok(Wrote { bytes: 0, is_full: false });
         }
-        let (outbox, flags) = (&self.shared.desk.outbox, self.entry.flags);
+        if self.entry.flags.has(Flag::Secure) {
+            return self.write_outbox_secure(inputs);
+        }
+        self.write_outbox_as::<false>(inputs)
+    }
+
+    /// Apart from the common path.
+    #[cold]
+    #[inline(never)]
+    fn write_outbox_secure(&mut self, inputs: &Inputs<'_>) -> Result<Wrote, CloseReason> {
+        self.write_outbox_as::<true>(inputs)
+    }
+
+    #[inline(always)]
+    fn write_outbox_as<const SECURE: bool>(&mut self, inputs: &Inputs<'_>) -> Result<Wrote, CloseReason> {
+        let outbox = &self.shared.desk.outbox;
+        let stream = &mut self.entry.stream;
         let wrote = match outbox.single_slice() {
-            Some(slice) => write_some(self.io, &mut self.entry.stream, flags, &[IoSlice::new(slice)])?,
-            None => {
-                write_slices(self.io, &mut self.entry.stream, flags, |into| outbox.slices(*inputs, into))?
-            }
+            Some(slice) => write_some::<I, SECURE>(self.io, stream, &[IoSlice::new(slice)])?,
+            None => write_slices::<I, SECURE>(self.io, stream, |into| outbox.slices(*inputs, into))?,
         };
         self.shared.metrics.add(Counter::BytesOut, wrote.bytes as u64);
         self.entry.life.bytes_out.add(wrote.bytes as u64);
@@ -115,10 +129,11 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             if output.queue.is_empty() || !self.entry.flags.has(Flag::Writable) {
                 break;
             }
-            let (queue, flags) = (&output.queue, self.entry.flags);
-            let wrote = match queue.single_slice() {
-                Some(slice) => write_some(self.io, &mut self.entry.stream, flags, &[IoSlice::new(slice)])?,
-                None => write_slices(self.io, &mut self.entry.stream, flags, |into| queue.slices(into))?,
+            let (queue, stream) = (&output.queue, &mut self.entry.stream);
+            let wrote = match (self.entry.flags.has(Flag::Secure), queue.single_slice()) {
+                (true, _) => write_slices::<I, true>(self.io, stream, |into| queue.slices(into))?,
+                (false, Some(slice)) => write_some::<I, false>(self.io, stream, &[IoSlice::new(slice)])?,
+                (false, None) => write_slices::<I, false>(self.io, stream, |into| queue.slices(into))?,
             };
             output.queue.consume(&mut self.shared.desk.pool, wrote.bytes);
             self.shared.metrics.add(Counter::BytesOut, wrote.bytes as u64);
@@ -251,13 +266,12 @@ const fn happenings_of(pause: Pause) -> (Happened, Happened) {
 
 /// Apart from the common path, which has one slice and need not lay out an array of them.
 #[inline(never)]
-fn write_slices<'a, I: Io>(
+fn write_slices<'a, I: Io, const SECURE: bool>(
     io: &mut I,
     stream: &mut I::Stream,
-    flags: Flags,
     fill: impl FnOnce(&mut [IoSlice<'a>]) -> usize,
 ) -> Result<Wrote, CloseReason> {
     let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
     let count = fill(&mut slices);
-    write_some(io, stream, flags, &slices[..count])
+    write_some::<I, SECURE>(io, stream, &slices[..count])
 }
