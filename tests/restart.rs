@@ -258,10 +258,14 @@ fn a_signal_to_the_old_process_during_an_upgrade_ends_it_alone() {
         let mut line = Line::start(&[]);
         let mut command = line.upgrade_command();
         let asked = std::thread::spawn(move || run(&mut command));
-        std::thread::sleep(Duration::from_millis(round));
+        // Densely at first, and long after the last step of an upgrade at the end, however slow this machine is.
+        std::thread::sleep(Duration::from_millis(round * round));
         line.signal(line.pid, signal);
         let (code, out, errors) = asked.join().expect("no panic");
-        assert_eq!(line.ended(line.pid), want, "round {round}: {}", line.errors());
+        // A signal that came too late found it drained.
+        let ended = line.ended(line.pid);
+        let is_over = code == Some(0) && ended == Some(0);
+        assert!(ended == want || is_over, "round {round}: {ended:?}, {}", line.errors());
         let Some(next) = line.started() else {
             assert_ne!(code, Some(0), "{errors}");
             wait_until("nobody serves", || TcpStream::connect(line.frames).is_err());
