@@ -66,7 +66,7 @@ fn nothing_due(mut rig: Rig<Router>) -> Rig<Router> {
 
 // All of 1,000 deadlines in one turn, so that a round is 10 of them.
 #[library_benchmark]
-#[bench::of_1000(args = (), setup = due, teardown = all_are_there, config = at_most(2_628))]
+#[bench::of_1000(args = (), setup = due, teardown = all_are_there, config = at_most(2_724))]
 fn armed_anew(mut rig: Rig<Router>) -> Rig<Router> {
     rig.one_turn();
     rig
