@@ -113,7 +113,8 @@ pub const ENTRANCE: Duration = Duration::from_secs(5);
 pub const PROXY_STEPS_PER_TURN: u32 = 64;
 
 /// Steps of TLS handshakes in one turn: one with a signature takes some 100 to 1,000 µs, and live connections wait so long.
-pub const TLS_STEPS_PER_TURN: u32 = 4;
+/// There are as many as take the time that live connections took in the same turn, but at least one.
+pub const TLS_STEPS_PER_TURN: u32 = 16;
 
 /// What a step of a handshake reads at most, in bytes: a client's certificates come in two.
 pub const HANDSHAKE_BYTES: usize = 8 << 10;

@@ -20,7 +20,7 @@ mod refusal;
 
 use super::secured::{Acceptor, Secured, Session};
 use crate::base::limits::{
-    HANDSHAKE_BYTES, LISTENERS_MAX, LOBBY_MAX, LOBBY_SHARE, PROXY_STEPS_PER_TURN, TLS_STEPS_PER_TURN,
+    HANDSHAKE_BYTES, LISTENERS_MAX, LOBBY_MAX, LOBBY_SHARE, PROXY_STEPS_PER_TURN,
 };
 use crate::base::time::whole_ms;
 use crate::base::{Address, Ms, Network};
@@ -146,7 +146,8 @@ pub(super) struct Lobby {
     pending: VecDeque<u32>,
     sources: HashMap<IpAddr, usize>,
     looks_left: u32,
-    /// Steps of handshakes that this turn may still do: each may cost as much as a thousand messages.
+    /// Steps of handshakes that may be done now: each may cost as much as a thousand messages, so there are none before
+    /// live connections have had their part of the turn.
     handshakes_left: u32,
     deadline_ms: u32,
     /// A drain has begun: nobody waits any more.
@@ -172,7 +173,7 @@ impl Lobby {
             pending: VecDeque::new(),
             sources: HashMap::new(),
             looks_left: PROXY_STEPS_PER_TURN,
-            handshakes_left: TLS_STEPS_PER_TURN,
+            handshakes_left: 0,
             deadline_ms: whole_ms(deadline),
             is_closing: false,
             scratch: vec![0; if is_needed { HANDSHAKE_BYTES.max(HEADER_BYTES_MAX) } else { 0 }]
@@ -341,6 +342,11 @@ impl Lobby {
         }
     }
 
+    /// One more step of a handshake may be done in this turn. False if the last one was not needed.
+    pub(super) fn grant_step(&mut self) -> bool {
+        std::mem::replace(&mut self.handshakes_left, 1) == 0
+    }
+
     /// The name of one that has to be looked at without an edge, as long as this turn has looks left.
     pub(super) fn next_pending(&mut self) -> Option<u32> {
         while self.looks_left > 0 && self.handshakes_left > 0 {
@@ -360,7 +366,7 @@ impl Lobby {
         {
             self.refuse(member, Refusal::TimedOut, now);
         }
-        (self.looks_left, self.handshakes_left) = (PROXY_STEPS_PER_TURN, TLS_STEPS_PER_TURN);
+        (self.looks_left, self.handshakes_left) = (PROXY_STEPS_PER_TURN, 0);
     }
 
     /// A drain begins: gives the next one that is through, now, and closes all before it that are not. From here on

@@ -24,8 +24,8 @@ pub use group::Group;
 pub use lobby::Entrance;
 pub use pin::pin_thread;
 
-use crate::base::limits::{EVENTS_PER_POLL, LOBBY_MAX};
-use crate::base::{CloseReason, Ms, Token};
+use crate::base::limits::{EVENTS_PER_POLL, LOBBY_MAX, TLS_STEPS_PER_TURN};
+use crate::base::{CloseReason, Ms, Time, Token};
 use crate::mailbox::Mailbox;
 use crate::metrics::{Recorder, ShardMetrics};
 use crate::net::Listener;
@@ -130,7 +130,7 @@ impl<S: Service> Shard<S> {
                 }
             }
             if !self.world.lobby.is_idle() {
-                self.tend_lobby();
+                self.tend_lobby(now);
             }
             self.turn.end(&mut self.world);
         }
@@ -138,9 +138,17 @@ impl<S: Service> Shard<S> {
     }
 
     /// Newcomers that have to be looked at without an event, and those whose time is over.
+    ///
+    /// Live connections had the turn so far: handshakes get as much time, and one step at least.
     #[cold]
-    fn tend_lobby(&mut self) {
+    fn tend_lobby(&mut self, turn_began: Time) {
+        let began = self.world.now();
+        let live_us = began.since_us(turn_began);
+        let mut steps = 0;
         for _ in 0..LOBBY_MAX {
+            if steps == 0 || steps < TLS_STEPS_PER_TURN && self.world.now().since_us(began) < live_us {
+                steps += u32::from(self.world.lobby.grant_step());
+            }
             let Some(name) = self.world.lobby.next_pending() else { break };
             self.turn.handle_event(
                 &mut self.world,
