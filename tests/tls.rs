@@ -732,9 +732,10 @@ fn the_load_generator_speaks_tls() {
     let runs: [&[&str]; 3] = [
         &["-c", "4", "-i", "8", "--size", "1..3000"],
         &["-c", "3", "--size", "200000", "--churn", "100ms"],
-        &["-c", "3", "--rate", "500", "--impair", "slow=0.4"],
+        &["-c", "3", "--rate", "500", "--impair", "slow=40%"],
     ];
     for more in runs {
+        let _ = std::fs::remove_file(&report);
         let (_, out, errors) = run_with(more);
         let told = std::fs::read_to_string(&report).unwrap_or_else(|_| panic!("no report: {out} {errors}"));
         let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");

@@ -19,9 +19,7 @@ mod proxy;
 mod refusal;
 
 use super::secured::{Acceptor, Secured, Session};
-use crate::base::limits::{
-    HANDSHAKE_BYTES, LISTENERS_MAX, LOBBY_MAX, LOBBY_SHARE, PROXY_STEPS_PER_TURN,
-};
+use crate::base::limits::{HANDSHAKE_BYTES, LISTENERS_MAX, LOBBY_MAX, LOBBY_SHARE, PROXY_STEPS_PER_TURN};
 use crate::base::time::whole_ms;
 use crate::base::{Address, Ms, Network};
 use crate::metrics::{Counter, Gauge, Recorder};

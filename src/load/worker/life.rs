@@ -350,7 +350,8 @@ impl Worker<'_> {
         for at in 0..self.conns.len() {
             let conn = &mut self.conns[at];
             let is_on_its_way = matches!(conn.state, State::Connecting | State::Shaking);
-            if is_on_its_way && now - conn.since >= nanos(self.plan.life.connect_timeout) {
+            // One that was begun in this very turn is younger than the turn.
+            if is_on_its_way && now.saturating_sub(conn.since) >= nanos(self.plan.life.connect_timeout) {
                 self.connecting -= 1;
                 self.not_connected(at, &ErrorKind::TimedOut.into(), now);
                 continue;
