@@ -699,6 +699,11 @@ fn the_binary_speaks_tls_as_its_configuration_says() {
     assert!(code == Some(1) && errors.contains("not valid for name"), "{errors}");
     let (code, _, errors) = send(&["--tls"]);
     assert!(code == Some(2) && errors.contains("--tls-ca FILE"), "{errors}");
+    for plainly in [&[][..], &["--lines"]] {
+        let (code, _, errors) = send(plainly);
+        assert!(code == Some(1) && errors.contains("the server speaks TLS here"), "{errors}");
+        assert!(errors.contains("try --tls"), "{errors}");
+    }
     process.end();
     // A pair that does not fit is told before anything listens.
     rig.folder.write("server.key", rig.authority.issue(&Wanted::server()).key);

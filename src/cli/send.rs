@@ -184,6 +184,8 @@ fn explained(error: &Error, options: &Options) -> anyhow::Error {
         "; if this is a listener for frames, leave --lines out"
     } else if is_silence {
         "; a route that never replies wants --one-way, a listener for lines --lines"
+    } else if matches!(error, Error::SpeaksTls) {
+        "; try --tls"
     } else if matches!(error, Error::Frame(_)) {
         "; is this a listener of tidegate for frames?"
     } else {

@@ -131,6 +131,9 @@ pub enum Error {
         /// What came of it, in bytes.
         got_bytes: usize,
     },
+    /// What came is a TLS alert: the listener speaks TLS, and this client did not.
+    #[error("the server speaks TLS here, and this client did not")]
+    SpeaksTls,
     /// The server said why it ends the connection, or that the client should leave.
     #[error("the server sent GOAWAY: {}{}{}", .0.status, if .0.text.is_empty() { "" } else { ": " }, .0.text)]
     GoAway(GoAway),
@@ -184,6 +187,7 @@ impl Error {
             | Error::LineBreak { .. }
             | Error::NoReplyDue
             | Error::Tls { .. }
+            | Error::SpeaksTls
             | Error::ReplyTooLarge { .. }
             | Error::Frame(_)
             | Error::Control(_)
@@ -218,6 +222,7 @@ impl Error {
             | Error::Timeout { .. }
             | Error::Closed { .. }
             | Error::Cut { .. }
+            | Error::SpeaksTls
             | Error::GoAway(_)
             | Error::Io(_)
             | Error::ReplyTooLarge { .. }

@@ -18,6 +18,7 @@ use crate::wire::extension::TLV_BYTES_MAX;
 use crate::wire::frame::{PREFIX_BYTES, frame_bytes, prefix};
 use crate::wire::{
     Control, Crc, DecodeError, Decoded, Extension, FrameLimits, Header, Hello, TlvWriter, decode,
+    is_tls_alert,
 };
 use std::time::{Duration, Instant};
 
@@ -331,6 +332,7 @@ impl Client {
         match (self.goaway(), self.channel.input().len()) {
             (Some(goaway), _) => Error::GoAway(goaway.clone()),
             (None, 0) => Error::Closed { open: self.inbox.open() },
+            (None, _) if is_tls_alert(self.channel.input()) => Error::SpeaksTls,
             (None, got_bytes) => Error::Cut { got_bytes },
         }
     }

@@ -7,7 +7,7 @@ use super::channel::{Channel, Got};
 use super::{Error, Options, Reply};
 use crate::base::limits::{CLIENT_OPEN_MAX, PAYLOAD_BYTES_MAX};
 
-use crate::wire::{Line, LineError, Status, decode_line, error_line};
+use crate::wire::{Line, LineError, Status, decode_line, error_line, is_tls_alert};
 use std::time::Instant;
 
 /// A connection to a listener for lines. See [the module](super) for what it has in common with
@@ -166,6 +166,7 @@ impl LineClient {
     fn ended(&self) -> Error {
         match self.channel.input().len() {
             0 => Error::Closed { open: self.due },
+            _ if is_tls_alert(self.channel.input()) => Error::SpeaksTls,
             got_bytes => Error::Cut { got_bytes },
         }
     }

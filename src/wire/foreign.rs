@@ -13,6 +13,11 @@ use crate::wire::frame::PREFIX_BYTES;
 /// record for the sake of old peers.
 pub const TLS_ALERT: [u8; 7] = [0x15, 0x03, 0x01, 0x00, 0x02, 0x02, 0x46];
 
+/// Whether these bytes are a TLS alert, and all of it: what a client gets that speaks plainly to a port with TLS.
+pub fn is_tls_alert(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x15, 0x03, 0x00..=0x04, 0x00, 0x02, 0x01 | 0x02, _])
+}
+
 /// A protocol that isn't ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Foreign {
@@ -195,6 +200,22 @@ mod tests {
         for (name, first, frames, lines) in table {
             let got = (Foreign::on_frames(first), Foreign::on_lines(first));
             assert_eq!(got, (*frames, *lines), "case: {name}");
+        }
+    }
+
+    #[test]
+    fn an_alert_is_known_by_all_of_it() {
+        assert!(is_tls_alert(&TLS_ALERT));
+        assert!(is_tls_alert(b"\x15\x03\x03\0\x02\x01\0"), "close_notify, a warning");
+        let others: [&[u8]; 5] = [
+            b"",
+            &TLS_ALERT[..6],
+            b"\x15\x03\x01\0\x02\x02\x46\0",
+            b"\x15\x03\x01\0\x03\x02\x46",
+            b"\x16\x03\x01\0\x02\x02\x46",
+        ];
+        for other in others {
+            assert!(!is_tls_alert(other), "{other:?}");
         }
     }
 

@@ -36,7 +36,7 @@ pub mod tlv;
 pub use control::{ClientId, Control, ControlError, ControlFrame, Hello, Subscription, Welcome};
 pub use crc::{Crc, CrcStream};
 pub use extension::{CORRELATION_ALONE, Extension, ExtensionError, Trace, Unsupported};
-pub use foreign::{Foreign, TLS_ALERT};
+pub use foreign::{Foreign, TLS_ALERT, is_tls_alert};
 pub use frame::{DecodeError, Decoded, FrameLimits, RawFrame, decode, encode};
 pub use header::Header;
 pub use line::{Line, LineError, decode_line, encode_error_line, error_line, last_line};
