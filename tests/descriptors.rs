@@ -5,6 +5,7 @@
 
 mod support;
 
+use socket2::SockRef;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::Command;
@@ -96,6 +97,27 @@ fn without_descriptors_newcomers_are_told_and_the_others_served() {
     let ended = server.ended();
     assert_eq!(ended.code, Some(0), "{}", ended.errors);
     assert!(ended.errors.contains("raise the descriptor limit"), "{}", ended.errors);
+}
+
+#[test]
+fn who_resets_many_at_once_leaves_no_descriptor_and_makes_room() {
+    let server = Process::start(&mut limited(300, 0));
+    let open = || std::fs::read_dir(format!("/proc/{}/fd", server.id())).expect("its descriptors").count();
+    let before = open();
+    let served: Vec<_> = (0..200).map(|_| try_connect(server.frames).expect("there is room")).collect();
+    assert_eq!(open(), before + 200);
+    // All resets lie in one turn, and so do the newcomers of the same moment.
+    server.signal(rustix::process::Signal::STOP);
+    for client in served {
+        SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).expect("an option of its own");
+    }
+    let newcomers: Vec<_> = (0..100).map(|_| Client::connect(server.frames)).collect();
+    server.signal(rustix::process::Signal::CONT);
+    for mut newcomer in newcomers {
+        newcomer.echo(b"room?");
+    }
+    wait_until("every descriptor is back", || open() == before);
+    server.end();
 }
 
 #[test]

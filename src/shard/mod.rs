@@ -129,18 +129,24 @@ impl<S: Service> Shard<S> {
                     self.turn.handle_event(&mut self.world, token_of(event.token()), readiness_of(event));
                 }
             }
-            if !self.world.lobby.is_idle() {
-                self.tend_lobby(now);
+            if self.world.has_more {
+                self.tend_world(now);
             }
             self.turn.end(&mut self.world);
         }
         Ok(())
     }
 
-    /// Newcomers that have to be looked at without an event, and those whose time is over.
-    ///
-    /// Live connections had the turn so far: handshakes get as much time, and one step at least.
+    /// What comes without an event: newcomers that have to be looked at, those whose time is over, streams to be closed.
     #[cold]
+    fn tend_world(&mut self, turn_began: Time) {
+        if !self.world.lobby.is_idle() {
+            self.tend_lobby(turn_began);
+        }
+        self.world.close_some();
+    }
+
+    /// Live connections had the turn so far: handshakes get as much time, and one step at least.
     fn tend_lobby(&mut self, turn_began: Time) {
         let began = self.world.now();
         let live_us = began.since_us(turn_began);
@@ -175,10 +181,10 @@ impl<S: Service> Shard<S> {
         }
     }
 
-    /// No longer than the lobby may be left alone.
+    /// No longer than the world may be left alone.
     #[cold]
-    fn until_lobby(&self, timeout: Option<Duration>) -> Option<Duration> {
-        let wait = self.world.lobby.wait_ms(self.turn.ms()).map(|ms| Duration::from_millis(ms.into()));
+    fn until_more(&self, timeout: Option<Duration>) -> Option<Duration> {
+        let wait = self.world.wait_ms(self.turn.ms()).map(|ms| Duration::from_millis(ms.into()));
         match (timeout, wait) {
             (Some(timeout), Some(wait)) => Some(timeout.min(wait)),
             (one, None) | (None, one) => one,
@@ -192,8 +198,8 @@ impl<S: Service> Shard<S> {
             Wait::Forever => None,
             Wait::Until(due) => Some(Duration::from_millis(u64::from(due.since(self.turn.ms())))),
         };
-        if !self.world.lobby.is_idle() {
-            timeout = self.until_lobby(timeout);
+        if self.world.has_more {
+            timeout = self.until_more(timeout);
         }
         match self.poll.poll(events, timeout) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {

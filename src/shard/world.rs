@@ -3,11 +3,12 @@
 use super::clock::Clock;
 use super::lobby::Lobby;
 use super::{Entrance, Group};
-use crate::base::limits::HANDED_PER_SHARD;
+use crate::base::limits::{CLOSES_PER_TURN, HANDED_PER_SHARD};
 use crate::base::{Address, Ms, Time, Token};
 use crate::net::{self, Listener, Spare, Stream, Taken};
 use crate::turn::{Accepted, Brought, Entered, Io, Seats, deals_away, wants_hand_off};
 use mio::{Interest, Registry};
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
@@ -29,6 +30,12 @@ pub(super) struct World {
     seats: Arc<Seats>,
     /// Newcomers that are not through yet.
     pub(super) lobby: Lobby,
+    /// Streams without an owner, to be closed when their turn comes.
+    parting: VecDeque<Stream>,
+    /// Streams that this turn may still close.
+    closes_left: u32,
+    /// Whether a turn has anything to do here besides its events.
+    pub(super) has_more: bool,
 }
 
 impl World {
@@ -48,7 +55,19 @@ impl World {
         let seats = Arc::clone(group.seats(shard).expect("one for each loop"));
         let lobby = Lobby::new(entrances, deadline, Arc::clone(&seats));
         let clock = Clock::since(start);
-        Ok(World { registry, listeners, spare: Spare::new(), group, shard, clock, seats, lobby })
+        Ok(World {
+            registry,
+            listeners,
+            spare: Spare::new(),
+            group,
+            shard,
+            clock,
+            seats,
+            lobby,
+            parting: VecDeque::new(),
+            closes_left: CLOSES_PER_TURN,
+            has_more: false,
+        })
     }
 
     fn listener(&self, index: u32) -> Option<&Listener> {
@@ -60,9 +79,36 @@ impl World {
         self.clock.now().ms()
     }
 
+    /// Closes what earlier turns have left, as far as this one may. Whether anything is left besides events.
+    pub(super) fn close_some(&mut self) {
+        self.closes_left = CLOSES_PER_TURN;
+        while self.closes_left > 0
+            && let Some(stream) = self.parting.pop_front()
+        {
+            self.closes_left -= 1;
+            self.close_now(stream);
+        }
+        self.has_more = !self.lobby.is_idle() || !self.parting.is_empty();
+    }
+
+    /// How long the loop may be left alone without an event.
+    #[cold]
+    pub(super) fn wait_ms(&self, now: Ms) -> Option<u32> {
+        if self.parting.is_empty() { self.lobby.wait_ms(now) } else { Some(0) }
+    }
+
+    fn close_now(&mut self, stream: Stream) {
+        if self.lobby.secured.is_used() {
+            self.lobby.secured.forget(&stream);
+        }
+        // Nobody else holds this descriptor, so closing it takes it from the poller: no call for that.
+        drop(stream);
+    }
+
     /// A newcomer of a listener that wants something before the first message.
     #[cold]
     fn accept_to_lobby(&mut self, stream: Stream, address: Address, listener: u32) -> Accepted<Stream> {
+        self.has_more = true;
         let now = self.ms();
         // Who is silent at the entrance must not keep others out.
         let has_seat = self.seats.try_take() || self.lobby.evict(now) && self.seats.try_take();
@@ -164,6 +210,7 @@ impl Io for World {
             if !self.lobby.is_of(listener) {
                 return Some((stream, address.into(), listener));
             }
+            self.has_more = true;
             let through = self.lobby.enter(&self.registry, (stream, address, listener), self.ms());
             if through.is_some() {
                 return through;
@@ -206,12 +253,16 @@ impl Io for World {
         self.lobby.secured.shut_write(stream)
     }
 
+    /// So many a turn: closing a socket takes microseconds, more with a session, and whoever resets a thousand connections
+    /// at once must not hold up the others for so long.
     fn close(&mut self, stream: Stream) {
-        if self.lobby.secured.is_used() {
-            self.lobby.secured.forget(&stream);
+        self.has_more = true;
+        if self.closes_left == 0 {
+            self.parting.push_back(stream);
+            return;
         }
-        // Nobody else holds this descriptor, so closing it takes it from the poller: no call for that.
-        drop(stream);
+        self.closes_left -= 1;
+        self.close_now(stream);
     }
 }
 
