@@ -163,7 +163,7 @@ fn nothing_is_left_of_those_who_came_and_went() {
     let most = status(own, "VmHWM");
     assert!(most <= ceiling, "{most} bytes were resident, of {ceiling}");
     every_later_is_to_be_had(&serving, &parking);
-    rounds.end(&format!("{}; {}", said(own, &came, &residents, base), looks.text()));
+    rounds.end(&format!("{} of {ceiling} B; {}", said(own, &came, &residents, base), looks.text()));
     serving.end();
 }
 
@@ -248,7 +248,7 @@ fn the_binary_stays_below_what_it_prints() {
     check_growth(&residents);
     let (most, ceiling) = (status(process, "VmHWM"), base + (16 << 20) + connections * idle);
     assert!(most <= ceiling, "{most} bytes were resident, of {ceiling}");
-    rounds.end(&said(process, &came, &residents, base));
+    rounds.end(&format!("{} of {ceiling} B", said(process, &came, &residents, base)));
     server.end();
 }
 
