@@ -348,9 +348,9 @@ function Cursor:id(field, what, may_be_empty)
   return id
 end
 
--- `tag u8, len u8, value` up to the end; tag 0 is one byte of padding. The first critical one is given back.
+-- `tag u8, len u8, value` up to the end; tag 0 is one byte of padding. The first critical one, and how many there are.
 function Cursor:tags(names, sizes)
-  local critical, count
+  local critical, count = nil, 0
   while self:left() > 0 do
     local at = self.at
     local tag = self:range(1, "a tag"):uint()
@@ -364,9 +364,10 @@ function Cursor:tags(names, sizes)
         fail(self.reason, string.format("tag %d of %d bytes where it has %d", tag, length, sizes[tag]))
       end
       if tag >= 128 and not critical then critical = tag end
+      count = count + 1
     end
   end
-  return critical
+  return critical, count
 end
 
 -- The extension block at the front of a payload: what it says, and where the body begins.
@@ -409,9 +410,8 @@ local function read_block(tvb, at, stop, tree)
   if mask(flags, 0x70) ~= 0 then
     said.unsupported = string.format("reserved flags 0x%02x", mask(flags, 0x70))
   elseif mask(flags, 0x80) ~= 0 then
-    local tags = cursor:left()
-    local critical = cursor:tags(TAG, TAG_BYTES)
-    said.has_tags = item.text and tags > 0
+    local critical, count = cursor:tags(TAG, TAG_BYTES)
+    said.has_tags = count > 0
     said.unsupported = critical and "critical tag " .. critical
   elseif cursor:left() > 0 then
     fail("bad_extension", cursor:left() .. " bytes behind the last field")
