@@ -422,6 +422,10 @@ pub const PROFILE_S: u64 = 30;
 /// ... and the least and the most that it may be told.
 pub const PROFILE_S_RANGE: (u64, u64) = (1, 60);
 
+/// How long the answer with a CPU profile may take: the longest, and as much again to find its names, by a thread that lets
+/// the loops go first.
+pub const PROFILE_ANSWER_WITHIN: Duration = Duration::from_secs(120);
+
 /// Samples of a CPU profile in a second of processor time, if it is not told otherwise: not a round number, so that it does
 /// not keep step with what comes a hundred times a second ...
 pub const PROFILE_HZ: u32 = 99;
@@ -519,6 +523,7 @@ const _: () = {
     assert!(Duration::from_millis(HEALTH_WITHIN_MS_MAX).as_millis() < ADMIN_ANSWER_WITHIN.as_millis());
     assert!(ADMIN_ASK_WITHIN.as_millis() < ADMIN_ANSWER_WITHIN.as_millis());
     assert!(PROFILE_S_RANGE.0 <= PROFILE_S && PROFILE_S <= PROFILE_S_RANGE.1);
+    assert!(2 * PROFILE_S_RANGE.1 <= PROFILE_ANSWER_WITHIN.as_secs());
     assert!(0 < PROFILE_HZ_RANGE.0 && PROFILE_HZ_RANGE.0 <= PROFILE_HZ && PROFILE_HZ <= PROFILE_HZ_RANGE.1);
     assert!(ADMIN_BACKOFF_MS.0 < ADMIN_BACKOFF_MS.1);
     assert!(ADMIN_TOKEN_BYTES.1 < ADMIN_HEAD_BYTES_MAX, "a token fits the head of a request");

@@ -8,7 +8,7 @@
 //! too long or panics costs its asker an error, and nobody else anything. Never: a token in a log, a session, a cookie.
 
 use super::api::{COSTLY, Context, PATHS, PROFILE, Refusal, profile_is_off};
-use crate::base::limits::PROFILE_S_RANGE;
+use crate::base::limits::PROFILE_ANSWER_WITHIN;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{
     ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderName, ORIGIN, WWW_AUTHENTICATE,
@@ -65,8 +65,7 @@ pub(super) async fn answer(State(context): State<Arc<Context>>, request: Request
     // What is switched off is not there, whoever asks.
     let is_off = is_profile && !terms.profile;
     let allow = matched.as_deref().filter(|_| !is_off).map(|path| allow(&context, path));
-    let within = context.bounds.answer_within
-        + if is_profile { Duration::from_secs(PROFILE_S_RANGE.1) } else { Duration::ZERO };
+    let within = if is_profile { PROFILE_ANSWER_WITHIN } else { context.bounds.answer_within };
     let mut answer = match terms.guard.admit(&request, allow) {
         Ok(()) if is_off => profile_is_off().into_response(),
         Ok(()) => ended(within, next.run(request)).await,

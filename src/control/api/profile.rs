@@ -24,7 +24,6 @@ use std::pin::pin;
 use std::str::FromStr;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tracing::info;

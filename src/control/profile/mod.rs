@@ -12,8 +12,20 @@
 //! Always holds: a profile is bounded in time, rate and depth; when it is over its timer is off. Never: a byte of a message, or
 //! anything but names of functions, files and threads.
 
+// Nothing of the rest is called where nothing is sampled.
+#![cfg_attr(
+    not(all(
+        feature = "profiling",
+        target_os = "linux",
+        target_env = "gnu",
+        any(target_arch = "x86_64", target_arch = "aarch64")
+    )),
+    allow(dead_code)
+)]
+
 mod flame;
 mod folded;
+mod names;
 mod proto;
 mod stacks;
 #[cfg(all(
@@ -60,6 +72,15 @@ pub(super) enum Told {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoProfile {
     /// No sampler is compiled in.
+    #[cfg_attr(
+        all(
+            feature = "profiling",
+            target_os = "linux",
+            target_env = "gnu",
+            any(target_arch = "x86_64", target_arch = "aarch64")
+        ),
+        expect(dead_code, reason = "one is")
+    )]
     #[error(
         "this build makes no profiles: that takes the feature profiling, and Linux with glibc on x86-64 or ARM64"
     )]

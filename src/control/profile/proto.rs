@@ -94,11 +94,15 @@ fn plain(profile: &Profile) -> Vec<u8> {
     // One mapping that has its names already, so that no reader looks for them in a file.
     let mut mapping = Message::default();
     mapping.number(1, 1).number(5, strings.place("tidegate"));
-    (7..=9).for_each(|has| drop(mapping.number(has, 1)));
+    for has in [7, 8, 9] {
+        mapping.number(has, 1);
+    }
     out.bytes(3, &mapping.0);
     places(profile, &mut strings, &mut out);
     let comments = words.each_ref().map(|words| strings.place(words));
-    strings.all.iter().for_each(|text| drop(out.bytes(6, text.as_bytes())));
+    for text in &strings.all {
+        out.bytes(6, text.as_bytes());
+    }
     out.number(9, nanos(profile.began.duration_since(UNIX_EPOCH).unwrap_or_default()))
         .number(10, nanos(profile.lasted))
         .bytes(11, &value_type(cpu, nanoseconds).0)

@@ -7,11 +7,14 @@
 //! from then on, so that one that was on its way ends nothing. Never: on a thread that others wait for; names take a
 //! while.
 
+use super::names::readable;
 use super::stacks::{C_LIBRARY, Frame, KERNEL};
 use super::usage::Books;
 use super::{NoProfile, Plan, Profile, Told};
 use pprof::{Frames, ProfilerGuardBuilder, Symbol};
+use rustix::time::{ClockId, clock_getres};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
 
 /// Libraries that no sample is taken in.
 const LEFT_OUT: [&str; 4] = ["libc", "libgcc", "pthread", "vdso"];
@@ -35,7 +38,7 @@ pub(in crate::control) fn sample(plan: Plan, told: &Receiver<Told>) -> Result<Op
     let used = Books::now().since(&before);
     drop(guard);
     let report = report.map_err(refused)?;
-    let mut profile = Profile::new(report.timing.start_time, report.timing.duration, plan.hz);
+    let mut profile = Profile::new(report.timing.start_time, report.timing.duration, plan.hz.min(ticks_per_second()));
     for (stack, samples) in report.data {
         let stack = Frames::from(stack);
         profile.add(&stack.thread_name_or_id(), functions(&stack), u64::try_from(samples).unwrap_or_default());
@@ -45,6 +48,14 @@ pub(in crate::control) fn sample(plan: Plan, told: &Receiver<Told>) -> Result<Op
         profile.add_unsampled(&thread, KERNEL, used.kernel);
     }
     Ok(Some(profile))
+}
+
+/// How often a second the kernel looks at its timers of processor time, and so takes a sample at most: with the tick of
+/// its clock, which the coarse clocks show (clock_getres(2)).
+fn ticks_per_second() -> u32 {
+    let tick = Duration::try_from(clock_getres(ClockId::RealtimeCoarse)).unwrap_or_default();
+    let ticks = Duration::from_secs(1).as_nanos().checked_div(tick.as_nanos());
+    ticks.and_then(|ticks| u32::try_from(ticks).ok()).map_or(u32::MAX, |ticks| ticks.max(1))
 }
 
 fn refused(error: pprof::Error) -> NoProfile {
@@ -74,13 +85,18 @@ fn own_part(names: &[String]) -> std::ops::Range<usize> {
 }
 
 fn frame(symbol: &Symbol, name: &str) -> Frame {
-    let file = symbol.filename.as_ref().map(|path| path.to_string_lossy().into_owned());
-    Frame { name: name.to_owned(), file: file.unwrap_or_default(), line: symbol.lineno.unwrap_or_default() }
+    let file = symbol.filename.as_ref().map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
+    Frame { name: readable(name, &file), file, line: symbol.lineno.unwrap_or_default() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_kernel_has_a_clock() {
+        assert!((24..=10_000).contains(&ticks_per_second()), "{}", ticks_per_second());
+    }
 
     #[test]
     fn what_the_handler_and_the_start_of_a_thread_are_made_of_is_left_out() {
