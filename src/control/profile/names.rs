@@ -114,8 +114,8 @@ mod tests {
     fn a_bare_name_gets_its_module_from_its_file() {
         let own = |file: &str| format!("{OWN}/src/{file}");
         #[rustfmt::skip]
-        let table = [
-            ("visit<S>",  own("turn/mod.rs").as_str(),                       "tidegate::turn::visit"),
+        let table: [(&str, &str, &str); 11] = [
+            ("visit<S>",  &own("turn/mod.rs"),                               "tidegate::turn::visit"),
             ("run",       &own("turn/visit/reading.rs"),                      "tidegate::turn::visit::reading::run"),
             ("main",      &own("main.rs"),                                    "tidegate::main"),
             ("get",       "/rustc/59807616/library/core/src/slice/mod.rs",    "core::slice::get"),
