@@ -35,7 +35,8 @@ fn profiled(more: &[&str]) -> (Process, SocketAddr) {
     let server =
         Process::start(command.env("TIDEGATE_ADMIN__TOKEN", TOKEN).env("TIDEGATE_ADMIN__PROFILE", "true"));
     let banner = server.banner();
-    let line = banner.lines().find_map(|line| line.strip_prefix("  admin    http://")).expect("an admin port");
+    let line =
+        banner.lines().find_map(|line| line.strip_prefix("  admin    http://")).expect("an admin port");
     let at = line.split_whitespace().next().and_then(|at| at.parse().ok()).expect("an address");
     (server, at)
 }
@@ -44,7 +45,9 @@ fn profiled(more: &[&str]) -> (Process, SocketAddr) {
 fn asked(at: SocketAddr, query: &str) -> TcpStream {
     let mut stream = connect(at);
     let (name, token) = BEARER;
-    let head = format!("GET {PROFILE}?{query} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n{name}: {token}\r\n\r\n");
+    let head = format!(
+        "GET {PROFILE}?{query} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n{name}: {token}\r\n\r\n"
+    );
     stream.write_all(head.as_bytes()).expect("it is taken");
     stream
 }
@@ -140,11 +143,16 @@ fn read(packed: &[u8]) -> Stacks {
         messages(&plain, 6).iter().map(|text| String::from_utf8((*text).to_vec()).expect("UTF-8")).collect();
     assert_eq!(strings[0], "");
     let text = |at: &u64| strings[usize::try_from(*at).expect("a place")].clone();
-    let types: Vec<String> =
-        messages(&plain, 1).iter().flat_map(|kind| [numbers(kind, 1), numbers(kind, 2)].concat()).map(|at| text(&at)).collect();
+    let types: Vec<String> = messages(&plain, 1)
+        .iter()
+        .flat_map(|kind| [numbers(kind, 1), numbers(kind, 2)].concat())
+        .map(|at| text(&at))
+        .collect();
     assert_eq!(types, ["samples", "count", "cpu", "nanoseconds"]);
-    let functions: BTreeMap<u64, String> =
-        messages(&plain, 5).iter().map(|function| (numbers(function, 1)[0], text(&numbers(function, 2)[0]))).collect();
+    let functions: BTreeMap<u64, String> = messages(&plain, 5)
+        .iter()
+        .map(|function| (numbers(function, 1)[0], text(&numbers(function, 2)[0])))
+        .collect();
     let places: BTreeMap<u64, String> = messages(&plain, 4)
         .iter()
         .map(|place| {
@@ -223,9 +231,7 @@ fn burn_the_time(rounds: u32) -> u64 {
 #[test]
 fn a_handler_that_burns_time_is_named_to_every_reader() {
     let serving = Serving::of(
-        builder()
-            .start_fn(|_, reply| reply.send(&burn_the_time(200_000).to_be_bytes()))
-            .expect("a server"),
+        builder().start_fn(|_, reply| reply.send(&burn_the_time(200_000).to_be_bytes())).expect("a server"),
     );
     let (at, _control) = admin_with(&serving, |admin| admin.profile(true));
     let is_over = Arc::new(AtomicBool::new(false));
@@ -258,13 +264,19 @@ fn a_handler_that_burns_time_is_named_to_every_reader() {
         assert!(*nanos > 0 && (*samples > 0 || names[0].starts_with('[')), "{names:?}");
         if names.iter().any(|name| name == BURNS) {
             assert_eq!(thread, "tidegate-0");
-            assert!(names.iter().any(|name| name.contains("tidegate::turn::")), "its callers are there: {names:?}");
+            assert!(
+                names.iter().any(|name| name.contains("tidegate::turn::")),
+                "its callers are there: {names:?}"
+            );
             assert!(!names.iter().any(|name| name.contains("pprof::")), "the handler is not: {names:?}");
         }
     }
     let folded = String::from_utf8(folded).expect("text");
     let line = folded.lines().find(|line| line.contains("burn_the_time")).expect("it is there, too");
-    assert!(line.starts_with("tidegate-0;") && line.rsplit_once(' ').is_some_and(|(_, n)| n.parse::<u64>().is_ok()));
+    assert!(
+        line.starts_with("tidegate-0;")
+            && line.rsplit_once(' ').is_some_and(|(_, n)| n.parse::<u64>().is_ok())
+    );
     let svg = String::from_utf8(svg).expect("text");
     assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n") && svg.contains("burn_the_time"), "{svg}");
     told_by_go(&packed);
@@ -272,6 +284,7 @@ fn a_handler_that_burns_time_is_named_to_every_reader() {
 }
 
 /// What the tool says that most people read profiles with.
+#[expect(clippy::print_stderr, reason = "a test that tells less says so")]
 fn told_by_go(packed: &[u8]) {
     if !Command::new("go").arg("version").output().is_ok_and(|output| output.status.success()) {
         eprintln!("there is no go: what its reader says of a profile is not tested");
@@ -309,7 +322,8 @@ fn profiles_in_a_row_under_load_lose_nothing() {
         wait_for_profile(at, false);
     }
     let read = read(&profile(at, "seconds=1"));
-    let of_loops = read.stacks.iter().filter(|(_, thread, ..)| ["tidegate-0", "tidegate-1"].contains(&thread.as_str()));
+    let of_loops =
+        read.stacks.iter().filter(|(_, thread, ..)| ["tidegate-0", "tidegate-1"].contains(&thread.as_str()));
     assert!(of_loops.map(|(.., nanos)| nanos).sum::<u64>() > 10_000_000, "the loops have used time");
     assert!(traffic.end() > 100, "traffic went on");
     server.end();
@@ -318,7 +332,9 @@ fn profiles_in_a_row_under_load_lose_nothing() {
 /// Waits until a profile is under way, or none is any more.
 #[track_caller]
 fn wait_for_profile(at: SocketAddr, is_made: bool) {
-    wait_until("a profile's begin or end", || get(at, "/debug/pprof").body.contains("is being made") == is_made);
+    wait_until("a profile's begin or end", || {
+        get(at, "/debug/pprof").body.contains("is being made") == is_made
+    });
 }
 
 #[test]
@@ -341,6 +357,9 @@ fn one_is_made_at_a_time_and_who_goes_away_ends_it() {
     server.end();
 }
 
+/// Name, method, what stands behind the `?`, headers, status.
+type Row<'a> = (&'a str, &'a str, &'a str, &'a [(&'a str, &'a str)], u16);
+
 #[test]
 fn profiles_are_for_who_has_the_token_where_they_are_switched_on() {
     let serving = Serving::embedded();
@@ -348,7 +367,10 @@ fn profiles_are_for_who_has_the_token_where_they_are_switched_on() {
     for headers in [&[][..], &[BEARER][..]] {
         let off = ask(at, "GET", PROFILE, headers, "");
         assert_eq!(off.status, 404);
-        assert_eq!(off.body, "CPU profiles are off; set profile = true in [admin], and reload the configuration\n");
+        assert_eq!(
+            off.body,
+            "CPU profiles are off; set profile = true in [admin], and reload the configuration\n"
+        );
     }
     assert!(get(at, "/debug/pprof").body.contains("They are off: set profile = true in [admin]"));
     drop(control);
@@ -358,7 +380,7 @@ fn profiles_are_for_who_has_the_token_where_they_are_switched_on() {
     };
     let wrong = ("Authorization", "Bearer not-the-token-of-this-port");
     #[rustfmt::skip]
-    let table: &[(&str, &str, &str, &[(&str, &str)], u16)] = &[
+    let table: &[Row<'_>] = &[
         ("no token",        "GET",  "seconds=1",  &[],       401),
         ("a wrong one",     "GET",  "seconds=1",  &[wrong],  401),
         ("a page's",        "GET",  "seconds=1",  &[BEARER, ("Origin", "http://evil.example")], 403),

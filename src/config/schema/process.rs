@@ -131,7 +131,7 @@ pub(super) static ADMIN: &[Key] = &[
         default: Some(Value::Switch(false)),
         meaning: "Makes CPU profiles at /debug/pprof/profile, for who sends the token: which functions take the time. Linux \
                   with glibc only.",
-        why: "While one is made it costs about a percent of a processor, and the first takes some 70MiB for good.",
+        why: "Making one costs some time of the loops' processors, and the first takes up to 200MiB of memory for good.",
     },
 ];
 

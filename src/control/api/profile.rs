@@ -247,7 +247,8 @@ mod tests {
     #[test]
     fn one_at_a_time_and_the_second_is_told_by_whom() {
         let (profiles, first) = (Profiles::default(), SocketAddr::from(([192, 0, 2, 7], 4711)));
-        let making = profiles.begin(first, Duration::from_secs(30)).unwrap_or_else(|_| panic!("nobody is there"));
+        let making =
+            profiles.begin(first, Duration::from_secs(30)).unwrap_or_else(|_| panic!("nobody is there"));
         let refused = profiles.begin(first, Duration::from_secs(1)).err().expect("one is being made");
         assert_eq!(refused.status(), 409);
         assert!(format!("{refused:?}").contains("for 192.0.2.7:4711, for 30 s more"), "{refused:?}");

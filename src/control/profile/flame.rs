@@ -82,7 +82,7 @@ pub(in crate::control) fn flame(profile: &Profile) -> String {
     let height = HEAD + ROW * all.rows() as f64 + MARGIN;
     picture.head(profile, height);
     picture.draw("all threads", Origin::Thread, &all, MARGIN, HEAD, 0);
-    let _ = write!(picture.svg, "<script><![CDATA[{SCRIPT}]]></script></svg>\n");
+    let _ = writeln!(picture.svg, "<script><![CDATA[{SCRIPT}]]></script></svg>");
     picture.svg
 }
 
@@ -105,9 +105,12 @@ impl Picture {
         );
         let mut x = MARGIN;
         let legend = [Origin::Own, Origin::Standard, Origin::Other, Origin::Books];
-        for (origin, words) in
-            legend.into_iter().zip(["tidegate", "Rust's library", "other crates", "not sampled: the kernel's books"])
-        {
+        for (origin, words) in legend.into_iter().zip([
+            "tidegate",
+            "Rust's library",
+            "other crates",
+            "not sampled: the kernel's books",
+        ]) {
             let _ = write!(
                 self.svg,
                 "<rect class=\"{}\" x=\"{x}\" y=\"51\" width=\"11\" height=\"11\"/>\
@@ -166,7 +169,11 @@ const fn class(origin: Origin) -> &'static str {
 
 /// As much of a name as fits.
 fn name_in(name: &str, width: f64) -> String {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of the picture's width")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a part of the picture's width"
+    )]
     let most = ((width - 6.0) / CHARACTER).max(0.0) as usize;
     match name.chars().count() {
         _ if most < 3 => String::new(),
@@ -211,7 +218,10 @@ mod tests {
     fn a_frame_is_as_wide_as_its_time() {
         let svg = flame(&example());
         let spin = svg.split("<g class=\"f\">").find(|part| part.contains("Spin")).expect("it is there");
-        assert!(spin.starts_with("<title>&lt;my::Spin as tidegate::Service&gt;::spin\n0.600 s, 59.7 %</title>"), "{spin}");
+        assert!(
+            spin.starts_with("<title>&lt;my::Spin as tidegate::Service&gt;::spin\n0.600 s, 59.7 %</title>"),
+            "{spin}"
+        );
         assert!(spin.contains("width=\"704.48\""), "600 of 1005 ms, of 1180: {spin}");
         assert!(svg.contains("1.00 s: 0.75 s in sampled functions"), "{svg}");
         assert!(svg.contains("<rect class=\"books\""), "{svg}");

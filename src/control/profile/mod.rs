@@ -27,7 +27,6 @@ mod flame;
 mod folded;
 mod names;
 mod proto;
-mod stacks;
 #[cfg(all(
     feature = "profiling",
     target_os = "linux",
@@ -35,6 +34,7 @@ mod stacks;
     any(target_arch = "x86_64", target_arch = "aarch64")
 ))]
 mod sampler;
+mod stacks;
 #[cfg(target_os = "linux")]
 mod usage;
 
@@ -100,9 +100,6 @@ pub(super) enum NoProfile {
     target_env = "gnu",
     any(target_arch = "x86_64", target_arch = "aarch64")
 )))]
-pub(super) fn sample(
-    _: Plan,
-    _: &std::sync::mpsc::Receiver<Told>,
-) -> Result<Option<Profile>, NoProfile> {
+pub(super) fn sample(_: Plan, _: &std::sync::mpsc::Receiver<Told>) -> Result<Option<Profile>, NoProfile> {
     Err(NoProfile::Unsupported)
 }

@@ -28,7 +28,8 @@ const THREAD_BEGINS: &str = "__rust_begin_short_backtrace";
 /// A profile of so long, or until enough is told; `None` if nobody is there to be told of it any more.
 pub(in crate::control) fn sample(plan: Plan, told: &Receiver<Told>) -> Result<Option<Profile>, NoProfile> {
     let hz = i32::try_from(plan.hz).unwrap_or(i32::MAX);
-    let guard = ProfilerGuardBuilder::default().frequency(hz).blocklist(&LEFT_OUT).build().map_err(refused)?;
+    let guard =
+        ProfilerGuardBuilder::default().frequency(hz).blocklist(&LEFT_OUT).build().map_err(refused)?;
     let before = Books::now();
     match told.recv_timeout(plan.lasts) {
         Ok(Told::Enough) | Err(RecvTimeoutError::Timeout) => {}
@@ -38,10 +39,15 @@ pub(in crate::control) fn sample(plan: Plan, told: &Receiver<Told>) -> Result<Op
     let used = Books::now().since(&before);
     drop(guard);
     let report = report.map_err(refused)?;
-    let mut profile = Profile::new(report.timing.start_time, report.timing.duration, plan.hz.min(ticks_per_second()));
+    let mut profile =
+        Profile::new(report.timing.start_time, report.timing.duration, plan.hz.min(ticks_per_second()));
     for (stack, samples) in report.data {
         let stack = Frames::from(stack);
-        profile.add(&stack.thread_name_or_id(), functions(&stack), u64::try_from(samples).unwrap_or_default());
+        profile.add(
+            &stack.thread_name_or_id(),
+            functions(&stack),
+            u64::try_from(samples).unwrap_or_default(),
+        );
     }
     for (thread, used) in used {
         profile.add_unsampled(&thread, C_LIBRARY, used.user.saturating_sub(profile.time_of(&thread)));
@@ -65,7 +71,9 @@ fn refused(error: pprof::Error) -> NoProfile {
         pprof::Error::CreatingError => NoProfile::Refused(
             "it wants a directory for temporary files that it may write to; TMPDIR names one, when the server starts".to_owned(),
         ),
-        other => NoProfile::Refused(other.to_string()),
+        pprof::Error::NixError(_) | pprof::Error::IoError(_) | pprof::Error::NotRunning => {
+            NoProfile::Refused(error.to_string())
+        }
     }
 }
 
@@ -106,7 +114,8 @@ mod tests {
         };
         assert_eq!(own(&["a", "b"]), "a b");
         assert_eq!(own(&[]), "");
-        let start = ["std::sys::backtrace::__rust_begin_short_backtrace", "core::ops::FnOnce::call_once", "clone3"];
+        let start =
+            ["std::sys::backtrace::__rust_begin_short_backtrace", "core::ops::FnOnce::call_once", "clone3"];
         assert_eq!(own(&[&["a", "b"], &start[..]].concat()), "a b");
         let handler = ["backtrace::backtrace::libunwind::trace", "<pprof::backtrace::Trace>::trace"];
         assert_eq!(own(&[&handler[..], &["a", "b"], &start].concat()), "a b");

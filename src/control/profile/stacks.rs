@@ -50,7 +50,8 @@ pub(super) fn origin(name: &str) -> Origin {
         return Origin::Books;
     }
     let path = name.trim_start_matches(|c: char| !c.is_alphanumeric());
-    let path = ["mut ", "dyn ", "impl "].iter().fold(path, |path, word| path.strip_prefix(word).unwrap_or(path));
+    let path =
+        ["mut ", "dyn ", "impl "].iter().fold(path, |path, word| path.strip_prefix(word).unwrap_or(path));
     let root = path.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
     match root {
         "tidegate" => Origin::Own,
@@ -130,16 +131,25 @@ impl Profile {
 
     /// Time of a thread that is there so far.
     pub(super) fn time_of(&self, thread: &str) -> Duration {
-        self.stacks.iter().filter(|stack| self.frames[stack.frames[0]].name == thread).map(|stack| stack.time).sum()
+        self.stacks
+            .iter()
+            .filter(|stack| self.frames[stack.frames[0]].name == thread)
+            .map(|stack| stack.time)
+            .sum()
     }
 
     /// Time in functions, in the C library, and in the kernel.
     pub(in crate::control) fn times(&self) -> (Duration, Duration, Duration) {
         let of = |is_meant: &dyn Fn(&str) -> bool| {
-            let last = |stack: &&Stack| stack.frames.last().is_some_and(|at| is_meant(&self.frames[*at].name));
+            let last =
+                |stack: &&Stack| stack.frames.last().is_some_and(|at| is_meant(&self.frames[*at].name));
             self.stacks.iter().filter(last).map(|stack| stack.time).sum()
         };
-        (of(&|name| name != KERNEL && name != C_LIBRARY), of(&|name| name == C_LIBRARY), of(&|name| name == KERNEL))
+        (
+            of(&|name| name != KERNEL && name != C_LIBRARY),
+            of(&|name| name == C_LIBRARY),
+            of(&|name| name == KERNEL),
+        )
     }
 
     /// What it is of, in a line or two.
@@ -147,10 +157,19 @@ impl Profile {
         let (functions, library, kernel) = self.times();
         let s = |time: Duration| format!("{:.2} s", time.as_secs_f64());
         [
-            format!("tidegate {}: processor time of {:.1} s, {} samples a second of it", env!("CARGO_PKG_VERSION"),
-                self.lasted.as_secs_f64(), self.hz),
-            format!("{}: {} in sampled functions, {} in the C library, {} in the kernel", s(functions + library + kernel),
-                s(functions), s(library), s(kernel)),
+            format!(
+                "tidegate {}: processor time of {:.1} s, {} samples a second of it",
+                env!("CARGO_PKG_VERSION"),
+                self.lasted.as_secs_f64(),
+                self.hz
+            ),
+            format!(
+                "{}: {} in sampled functions, {} in the C library, {} in the kernel",
+                s(functions + library + kernel),
+                s(functions),
+                s(library),
+                s(kernel)
+            ),
         ]
     }
 }
@@ -163,7 +182,8 @@ pub(super) mod tests {
     pub(in crate::control::profile) fn example() -> Profile {
         let function = |name: &str, line| Frame { name: name.to_owned(), file: "src/a.rs".to_owned(), line };
         let mut profile = Profile::new(SystemTime::UNIX_EPOCH, Duration::from_secs(2), 100);
-        let (serve, spin) = (function("tidegate::serve", 7), function("<my::Spin as tidegate::Service>::spin", 9));
+        let (serve, spin) =
+            (function("tidegate::serve", 7), function("<my::Spin as tidegate::Service>::spin", 9));
         profile.add("tidegate-0", [serve.clone(), spin], 60);
         profile.add("tidegate-0", [serve.clone(), function("core::mem::swap", 1)], 5);
         profile.add("tidegate-1", [serve], 10);

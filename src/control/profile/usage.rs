@@ -67,7 +67,8 @@ mod tests {
 
     #[test]
     fn a_line_is_read_whatever_the_thread_is_called() {
-        let line = |name: &str| format!("17 ({name}) R 1 17 17 0 -1 4194560 33 0 0 0 153 27 0 0 20 0 5 0 88\n");
+        let line =
+            |name: &str| format!("17 ({name}) R 1 17 17 0 -1 4194560 33 0 0 0 153 27 0 0 20 0 5 0 88\n");
         for name in ["tidegate-0", "a b", ") R 1 (", "", "9"] {
             let want = (name.to_owned(), Used { user: MS(1530), kernel: MS(270) });
             assert_eq!(parse(&line(name), 100), Some(want), "case: {name:?}");
