@@ -215,7 +215,8 @@ impl Admin {
         self
     }
 
-    /// Whether `/debug/pprof/profile` makes CPU profiles, for who has the token. Default: no.
+    /// Whether `/debug/pprof/profile` makes CPU profiles, for who has the token; it takes the feature `profiling`, and Linux
+    /// with glibc. Default: no.
     pub fn profile(self, profile: bool) -> Admin {
         self.settings.apply(AdminChange::new().profile(profile));
         self
