@@ -1,7 +1,7 @@
 //! What can be looked at without asking a loop: the list of paths, the configuration, what is logged.
 
 use super::refusal::TEXT;
-use super::{BOTH, CHANGE, COSTLY, Context, PATHS, Refusal};
+use super::{BOTH, CHANGE, Context, PATHS, Refusal};
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -33,15 +33,14 @@ fn list_of_paths(context: &Context) -> String {
         let methods = match allow {
             CHANGE => "POST",
             BOTH => "GET, POST",
-            COSTLY => "GET +",
             _ => "GET",
         };
         let _ = writeln!(out, "  {methods:<10}{path:<24}{about}");
     }
     out.push_str(if context.settings.now().guard.takes_changes() {
-        "POST and GET + want Authorization: Bearer and the token\n"
+        "POST wants Authorization: Bearer and the token\n"
     } else {
-        "POST and GET + are refused: this server has no token\n"
+        "POST is refused: this server has no token\n"
     });
     out
 }

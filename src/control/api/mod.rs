@@ -67,7 +67,7 @@ pub(super) const PATHS: &[Path] = &[
     Path { path: "/closed",                 allow: READ,   about: "those that ended last, and why; ?reason &limit &id" },
     Path { path: "/config",                 allow: READ,   about: "the configuration in effect, its secrets hidden" },
     Path { path: "/debug/pprof",            allow: READ,   about: "CPU profiles: how to have one made, and to look at it" },
-    Path { path: profile::PROFILE,          allow: COSTLY, about: "makes one; ?seconds=30 &hz=99 &format=pprof|flamegraph|collapsed" },
+    Path { path: profile::PROFILE,          allow: COSTLY, about: "makes one, for the token; ?seconds=30 &hz=99 &format=pprof|flamegraph|collapsed" },
     Path { path: "/log",                    allow: BOTH,   about: "what is logged; POST a filter such as debug to change it" },
     Path { path: "/reload",                 allow: CHANGE, about: "reads the configuration anew; ?dry_run=true &json" },
     Path { path: "/drain",                  allow: CHANGE, about: "ends the server in order; ?grace=30s" },
