@@ -37,6 +37,7 @@
 //! - `accounts`: [`server::Account`] by name, for unix sockets that are another user's or group's.
 //! - `config`: [`config`], the program's configuration as a value.
 //! - `load`: [`load`], the load generator.
+//! - `profiling`: CPU profiles at the admin port, on Linux with glibc.
 //! - `upgrade`: [`upgrade`], a hot restart: the next process gets the listening sockets of this one.
 //! - `cli` (the default): the `tidegate` program, and all of the above.
 //!

@@ -63,6 +63,8 @@ const ONLY_IN: &[(&[&str], &[&str])] = &[
     (&["hyper"], &["control"]),
     (&["hyper_util"], &["control"]),
     (&["prometheus_client"], &["control"]),
+    (&["pprof"], &["control"]),
+    (&["flate2"], &["control"]),
     (&["clap"], &["cli"]),
     (&["toml"], &["config"]),
     (&["strsim"], &["config"]),

@@ -420,6 +420,26 @@ pub const ADMIN_TOKEN_BYTES: (usize, usize) = (16, 256);
 /// Names that the admin port may be asked by, at most.
 pub const ADMIN_HOSTS_MAX: usize = 16;
 
+/// How long a CPU profile takes, in seconds, if it is not told otherwise ...
+pub const PROFILE_S: u64 = 30;
+
+/// ... and the least and the most that it may be told.
+pub const PROFILE_S_RANGE: (u64, u64) = (1, 60);
+
+/// How long the answer with a CPU profile may take: the longest, and as much again to find its names, by a thread that lets
+/// the loops go first.
+pub const PROFILE_ANSWER_WITHIN: Duration = Duration::from_secs(120);
+
+/// Samples of a CPU profile in a second of processor time, if it is not told otherwise: not a round number, so that it does
+/// not keep step with what comes a hundred times a second ...
+pub const PROFILE_HZ: u32 = 99;
+
+/// ... and the least and the most that it may be told. Each costs some 20 us of the thread that it meets.
+pub const PROFILE_HZ_RANGE: (u32, u32) = (10, 999);
+
+/// Functions of one stack that a CPU profile keeps: those that were running, and called last.
+pub const PROFILE_FRAMES_MAX: usize = 256;
+
 /// How long a health check waits for the loops, in milliseconds, if it is not told otherwise ...
 pub const HEALTH_WITHIN_MS: u64 = 1_000;
 
@@ -506,6 +526,9 @@ const _: () = {
     assert!(HEALTH_WITHIN_MS_MIN <= HEALTH_WITHIN_MS && HEALTH_WITHIN_MS <= HEALTH_WITHIN_MS_MAX);
     assert!(Duration::from_millis(HEALTH_WITHIN_MS_MAX).as_millis() < ADMIN_ANSWER_WITHIN.as_millis());
     assert!(ADMIN_ASK_WITHIN.as_millis() < ADMIN_ANSWER_WITHIN.as_millis());
+    assert!(PROFILE_S_RANGE.0 <= PROFILE_S && PROFILE_S <= PROFILE_S_RANGE.1);
+    assert!(2 * PROFILE_S_RANGE.1 <= PROFILE_ANSWER_WITHIN.as_secs());
+    assert!(0 < PROFILE_HZ_RANGE.0 && PROFILE_HZ_RANGE.0 <= PROFILE_HZ && PROFILE_HZ <= PROFILE_HZ_RANGE.1);
     assert!(ADMIN_BACKOFF_MS.0 < ADMIN_BACKOFF_MS.1);
     assert!(ADMIN_TOKEN_BYTES.1 < ADMIN_HEAD_BYTES_MAX, "a token fits the head of a request");
     assert!(OPEN_REQUESTS_MAX as usize <= LATERS_PER_SHARD, "one connection's requests all fit the mailbox");

@@ -35,7 +35,8 @@ pub(super) fn bind(
         admin = admin.token(token)?;
     }
     let admin = admin.hosts(port.hosts.iter().cloned())?;
-    Ok(Some(admin.config(loaded.effective_text()).grace(loaded.config.grace).log(log)))
+    let admin = admin.config(loaded.effective_text()).grace(loaded.config.grace).profile(port.profile);
+    Ok(Some(admin.log(log)))
 }
 
 /// What can be had, but should not be left so: one line each.

@@ -109,6 +109,7 @@ pub const KEYS: &[(&str, &str, When)] = &[
     ("admin",     "token",           Now),
     ("admin",     "token_file",      Now),
     ("admin",     "hosts",           Now),
+    ("admin",     "profile",         Now),
     ("log",       "format",          Restart),
     ("log",       "level",           Now),
     ("log",       "stall",           Now),

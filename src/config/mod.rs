@@ -103,6 +103,8 @@ pub struct AdminPort {
     pub token_file: Option<PathBuf>,
     /// Names that it may be asked by.
     pub hosts: Vec<String>,
+    /// Whether it makes CPU profiles.
+    pub profile: bool,
 }
 
 /// One listener.
@@ -335,6 +337,7 @@ fn admin(part: &Part) -> Option<Option<AdminPort>> {
         token: (!token.reveal().is_empty()).then(|| token.clone()),
         token_file: (!file.is_empty()).then(|| PathBuf::from(file)),
         hosts: hosts.map(str::to_owned).collect(),
+        profile: part.is_on("profile"),
     }))
 }
 

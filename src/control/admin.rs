@@ -215,6 +215,13 @@ impl Admin {
         self
     }
 
+    /// Whether `/debug/pprof/profile` makes CPU profiles, for who has the token; it takes the feature `profiling`, and Linux
+    /// with glibc. Default: no.
+    pub fn profile(self, profile: bool) -> Admin {
+        self.settings.apply(AdminChange::new().profile(profile));
+        self
+    }
+
     /// What `/log` shows and changes. Without it that path answers 404.
     pub fn log(mut self, filter: Arc<dyn LogFilter>) -> Admin {
         self.log = Some(filter);
@@ -283,7 +290,8 @@ impl Admin {
         };
         let watchdog = Watchdog::new(handle.capacity().stall.max(WATCHDOG_TURN));
         let watching = watch(handle.clone(), watchdog);
-        let (knocks, drains, reloads, asks) = Default::default();
+        let (knocks, drains, reloads, asks, profiles) = Default::default();
+        let end = Arc::new(signal::Sender::new(false));
         let router = api::router(Arc::new(Context {
             handle,
             settings,
@@ -295,8 +303,9 @@ impl Admin {
             drains,
             reloads,
             asks,
+            profiles,
+            end: Arc::clone(&end),
         }));
-        let end = Arc::new(signal::Sender::new(false));
         let serving = serve(listener, router, bounds, Arc::clone(&end));
         let work = async move {
             tokio::spawn(watching);
@@ -339,11 +348,11 @@ impl Control {
     }
 }
 
-/// Lets the loops go first, where the system has priorities of threads.
-fn give_way() {
+/// Lets the loops go before this thread, where the system has priorities of threads.
+pub(super) fn give_way() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICER) {
-        tracing::warn!(%error, "the control thread has the same priority as the event loops");
+        tracing::warn!(%error, "a thread of the admin port has the same priority as the event loops");
     }
 }
 

@@ -7,7 +7,8 @@
 //! Always holds: no answer but a refusal leaves before all of that was checked, in this one place; an answer that takes
 //! too long or panics costs its asker an error, and nobody else anything. Never: a token in a log, a session, a cookie.
 
-use super::api::{Context, PATHS, Refusal};
+use super::api::{COSTLY, Context, PATHS, PROFILE, Refusal, profile_is_off};
+use crate::base::limits::PROFILE_ANSWER_WITHIN;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{
     ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderName, ORIGIN, WWW_AUTHENTICATE,
@@ -23,6 +24,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 use subtle::ConstantTimeEq;
 
 /// What all answers say to browsers: guess no type, keep nothing, load and run nothing, be in nobody's frame.
@@ -58,9 +60,15 @@ impl fmt::Debug for Guard {
 /// The only way to an answer.
 pub(super) async fn answer(State(context): State<Arc<Context>>, request: Request, next: Next) -> Response {
     let matched = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let allow = matched.as_deref().map(|path| allow(&context, path));
-    let mut answer = match context.settings.now().guard.admit(&request, allow) {
-        Ok(()) => ended(&context, next.run(request)).await,
+    let terms = context.settings.now();
+    let is_profile = matched.as_deref() == Some(PROFILE);
+    // What is switched off is not there, whoever asks.
+    let is_off = is_profile && !terms.profile;
+    let allow = matched.as_deref().filter(|_| !is_off).map(|path| allow(&context, path));
+    let within = if is_profile { PROFILE_ANSWER_WITHIN } else { context.bounds.answer_within };
+    let mut answer = match terms.guard.admit(&request, allow) {
+        Ok(()) if is_off => profile_is_off().into_response(),
+        Ok(()) => ended(within, next.run(request)).await,
         Err(refusal) => refusal.into_response(),
     };
     for (name, value) in SECURITY {
@@ -78,13 +86,12 @@ fn allow(context: &Context, path: &str) -> &'static str {
 }
 
 /// An answer, in time and without a panic.
-async fn ended(context: &Context, answer: impl Future<Output = Response>) -> Response {
+async fn ended(within: Duration, answer: impl Future<Output = Response>) -> Response {
     let mut answer = pin!(answer);
     let caught = poll_fn(|task| {
         catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(task)))
             .map_or(Poll::Ready(None), |polled| polled.map(Some))
     });
-    let within = context.bounds.answer_within;
     match tokio::time::timeout(within, caught).await {
         Ok(Some(answer)) => answer,
         Ok(None) => {
@@ -116,7 +123,11 @@ impl Guard {
             let text = format!("{method} is not for {}; it takes {allow}", request.uri().path());
             return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, text).with(ALLOW, allow));
         }
-        if [Method::GET, Method::HEAD].contains(method) { Ok(()) } else { self.check_token(headers) }
+        match *method {
+            Method::GET if allow == COSTLY => self.check_token(headers, "profile"),
+            Method::GET | Method::HEAD => Ok(()),
+            _ => self.check_token(headers, "change"),
+        }
     }
 
     /// The name that the port was asked by, if it is one of its own: a page that lets its name point here can't use it.
@@ -158,15 +169,17 @@ impl Guard {
         Err(Refusal::new(StatusCode::FORBIDDEN, text))
     }
 
-    fn check_token(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+    /// Whether the token is there, for a `what`.
+    fn check_token(&self, headers: &HeaderMap, what: &str) -> Result<(), Refusal> {
         let Some(token) = &self.token else {
-            let text = "this server takes no changes: it has no token; set token or token_file in [admin]";
+            let does = if what == "change" { "takes no changes" } else { "makes no profiles" };
+            let text = format!("this server {does}: it has no token; set token or token_file in [admin]");
             return Err(Refusal::new(StatusCode::FORBIDDEN, text));
         };
         let refused =
             |text: &str| Refusal::new(StatusCode::UNAUTHORIZED, text).with(WWW_AUTHENTICATE, "Bearer");
         let Some(given) = headers.get(AUTHORIZATION) else {
-            return Err(refused("a change wants the token: send Authorization: Bearer TOKEN"));
+            return Err(refused(&format!("a {what} wants the token: send Authorization: Bearer TOKEN")));
         };
         let given = given.to_str().ok().and_then(|text| text.split_once(' '));
         let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));

@@ -16,6 +16,7 @@ mod api;
 mod guard;
 mod metrics;
 mod places;
+mod profile;
 mod serve;
 mod settings;
 mod watchdog;

@@ -17,11 +17,13 @@ pub(super) struct Terms {
     pub(super) config: Option<Arc<str>>,
     /// How long a drain may take if its request does not say.
     pub(super) grace: Duration,
+    /// Whether CPU profiles are made.
+    pub(super) profile: bool,
 }
 
 impl Default for Terms {
     fn default() -> Terms {
-        Terms { guard: Arc::default(), config: None, grace: DRAIN_GRACE }
+        Terms { guard: Arc::default(), config: None, grace: DRAIN_GRACE, profile: false }
     }
 }
 
@@ -38,6 +40,7 @@ pub struct AdminChange {
     hosts: Option<Vec<String>>,
     config: Option<Arc<str>>,
     grace: Option<Duration>,
+    profile: Option<bool>,
 }
 
 impl AdminChange {
@@ -87,6 +90,13 @@ impl AdminChange {
         self.grace = Some(grace);
         self
     }
+
+    /// Whether CPU profiles are made, for who has the token.
+    #[must_use]
+    pub const fn profile(mut self, profile: bool) -> AdminChange {
+        self.profile = Some(profile);
+        self
+    }
 }
 
 fn check_token(token: &str) -> Result<(), AdminError> {
@@ -102,7 +112,7 @@ impl Settings {
     /// Changes it, whole and at once; requests that are being answered go on under what they began with.
     pub fn apply(&self, change: AdminChange) {
         let mut terms = self.terms.lock().unwrap_or_else(PoisonError::into_inner);
-        let AdminChange { token, hosts, config, grace } = change;
+        let AdminChange { token, hosts, config, grace, profile } = change;
         if token.is_some() || hosts.is_some() {
             let before = &terms.guard;
             let token = token.unwrap_or_else(|| before.token.clone());
@@ -113,6 +123,7 @@ impl Settings {
             terms.config = config;
         }
         terms.grace = grace.unwrap_or(terms.grace);
+        terms.profile = profile.unwrap_or(terms.profile);
     }
 
     pub(super) fn now(&self) -> Terms {

@@ -185,6 +185,7 @@ impl Engine {
         }
         if let Some(port) = &self.port {
             let change = AdminChange::new().config(plan.loaded.effective_text()).grace(config.grace);
+            let change = change.profile(config.admin.as_ref().is_some_and(|port| port.profile));
             let hosts = config.admin.iter().flat_map(|port| port.hosts.iter().cloned());
             // The schema has judged how many there are.
             if let Ok(change) = change.hosts(hosts) {

@@ -124,6 +124,15 @@ pub(super) static ADMIN: &[Key] = &[
         meaning: "Names by which the port may be asked, beside IP addresses and localhost, separated by commas.",
         why: "A page in a browser could reach the port by a name of its own.",
     },
+    Key {
+        name: "profile",
+        only: Only::All,
+        kind: Kind::Switch,
+        default: Some(Value::Switch(false)),
+        meaning: "Makes CPU profiles at /debug/pprof/profile, for who sends the token: which functions take the time. Linux \
+                  with glibc only.",
+        why: "Making one costs some time of the loops' processors, and the first takes up to 200MiB of memory for good.",
+    },
 ];
 
 pub(super) static LOG: &[Key] = &[

@@ -13,10 +13,12 @@ mod connections;
 mod health;
 mod look;
 mod metrics;
+mod profile;
 mod query;
 mod refusal;
 mod reload;
 
+pub(super) use profile::{PROFILE, is_off as profile_is_off};
 pub(super) use refusal::Refusal;
 pub use reload::{Reload, ReloadReport, ReloadedValue};
 
@@ -30,6 +32,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::get;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// A path, for the list of them, for who asks in another way, and for the guard.
 #[derive(Debug)]
@@ -46,6 +49,8 @@ pub(super) struct Path {
 const READ: &str = "GET, HEAD";
 /// Changes something: wants the token.
 const CHANGE: &str = "POST";
+/// Changes nothing, but costs so much that it wants the token, too.
+pub(super) const COSTLY: &str = "GET";
 /// Shows and changes.
 const BOTH: &str = "GET, HEAD, POST";
 
@@ -61,6 +66,8 @@ pub(super) const PATHS: &[Path] = &[
     Path { path: "/connections/{id}/close", allow: CHANGE, about: "ends it in order; the body is its last words" },
     Path { path: "/closed",                 allow: READ,   about: "those that ended last, and why; ?reason &limit &id" },
     Path { path: "/config",                 allow: READ,   about: "the configuration in effect, its secrets hidden" },
+    Path { path: "/debug/pprof",            allow: READ,   about: "CPU profiles: how to have one made, and to look at it" },
+    Path { path: profile::PROFILE,          allow: COSTLY, about: "makes one, for the token; ?seconds=30 &hz=99 &format=pprof|flamegraph|collapsed" },
     Path { path: "/log",                    allow: BOTH,   about: "what is logged; POST a filter such as debug to change it" },
     Path { path: "/reload",                 allow: CHANGE, about: "reads the configuration anew; ?dry_run=true &json" },
     Path { path: "/drain",                  allow: CHANGE, about: "ends the server in order; ?grace=30s" },
@@ -80,6 +87,9 @@ pub(super) struct Context {
     pub(super) drains: act::Drains,
     pub(super) reloads: reload::Reloads,
     pub(super) asks: connections::Asks,
+    pub(super) profiles: profile::Profiles,
+    /// Told when the port ends.
+    pub(super) end: Arc<watch::Sender<bool>>,
 }
 
 /// Who asked.
@@ -95,6 +105,7 @@ pub(super) fn router(context: Arc<Context>) -> Router {
         .merge(reload::paths())
         .merge(metrics::paths())
         .merge(connections::paths())
+        .merge(profile::paths())
         .fallback(look::nowhere);
     for own in &context.own {
         let answer = Arc::clone(&own.answer);
