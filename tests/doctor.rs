@@ -27,7 +27,10 @@ struct Host(PathBuf);
 impl Host {
     fn new(name: &str, descriptors: u64, kib: u64) -> Host {
         let host = Host(std::env::temp_dir().join(format!("tidegate-doctor-{}-{name}", std::process::id())));
-        host.write("proc/self/limits", &format!("Max open files            1024      {descriptors}      files\n"));
+        host.write(
+            "proc/self/limits",
+            &format!("Max open files            1024      {descriptors}      files\n"),
+        );
         host.write("proc/self/status", "Cpus_allowed_list:\t0-1\n");
         host.write("proc/meminfo", &format!("MemTotal: {kib} kB\nMemAvailable: {kib} kB\n"));
         host
@@ -62,7 +65,7 @@ fn the_exit_code_says_whether_what_is_wanted_can_be_had() {
         (&["--connections", "3M"],                     1, "3,000,000 connections (--connections): no, 1,999,888 can be carried"),
         (&["--config", config],                        0, "5,000 connections (max_connections): yes"),
         (&["--config", config, "--connections", "6k"], 1, "configuration is the first limit"),
-        (&[],                                          0, "max_connections is auto: 1,999,888,"),
+        (&[],                                          0, "max_connections is auto: 1,999,888 connections, by the descriptors: yes"),
     ];
     for (arguments, want, words) in table {
         let (code, out, errors) = doctor(&[*arguments, &["--root", host.path()]].concat());
@@ -112,7 +115,10 @@ fn a_configuration_that_wants_too_much_is_answered() {
     let descriptors = &said["limits"][2];
     let kept = said["kept_descriptors"].as_u64().expect("a number");
     let advice = format!("LimitNOFILE={}", 500_000 + kept);
-    assert!(descriptors["raise"][0].as_str().is_some_and(|line| line.starts_with(&advice)), "{descriptors:#}");
+    assert!(
+        descriptors["raise"][0].as_str().is_some_and(|line| line.starts_with(&advice)),
+        "{descriptors:#}"
+    );
 }
 
 /// This host, whatever it has: all files of it are read without a fault, and the answer is whole.
@@ -120,14 +126,23 @@ fn a_configuration_that_wants_too_much_is_answered() {
 fn this_host_is_answered_in_both_ways() {
     let (code, said) = json(&["--connections", "100"]);
     assert_eq!(code, Some(i32::from(said["met"] == false)));
-    let names: Vec<_> = said["limits"].as_array().expect("a list").iter().map(|one| one["name"].clone()).collect();
+    let names: Vec<_> =
+        said["limits"].as_array().expect("a list").iter().map(|one| one["name"].clone()).collect();
     for name in ["descriptors", "memory"] {
         assert!(names.contains(&Value::from(name)), "{names:?}");
     }
     let hard = fs::read_to_string("/proc/self/limits").expect("it is there");
-    let hard = hard.lines().find(|line| line.starts_with("Max open files")).and_then(|line| line.split_whitespace().nth(4));
+    let hard = hard
+        .lines()
+        .find(|line| line.starts_with("Max open files"))
+        .and_then(|line| line.split_whitespace().nth(4));
     let hard: Option<u64> = hard.and_then(|number| number.parse().ok());
-    let found = said["limits"].as_array().expect("a list").iter().find(|one| one["name"] == "descriptors").expect("it is");
+    let found = said["limits"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|one| one["name"] == "descriptors")
+        .expect("it is");
     let most = hard.map(|hard| hard.saturating_sub(said["kept_descriptors"].as_u64().expect("a number")));
     assert_eq!(found["connections"].as_u64(), most.map(|most| most.min((1 << 24) - 1024)));
     let (_, text, _) = doctor(&["--connections", "100"]);

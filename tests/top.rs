@@ -29,7 +29,8 @@ const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 fn served_at(admin: &str) -> (Process, SocketAddr) {
     let server = Process::start(Command::new(BINARY).args(SERVE).args(["--admin", admin, "--shards", "2"]));
     let banner = server.banner();
-    let line = banner.lines().find_map(|line| line.strip_prefix("  admin    http://")).expect("the banner names it");
+    let line =
+        banner.lines().find_map(|line| line.strip_prefix("  admin    http://")).expect("the banner names it");
     let at = line.split_whitespace().next().and_then(|at| at.parse().ok()).expect("an address");
     (server, at)
 }
@@ -193,12 +194,16 @@ fn figures_are_those_of_metrics() {
     });
     let seen = json(at, &["--by", "age"]);
     let server_seen = &seen["server"];
-    let of = |pointer: &str| server_seen.pointer(pointer).and_then(Value::as_f64).unwrap_or_else(|| panic!("{pointer}: {seen:#}"));
+    let of = |pointer: &str| {
+        server_seen.pointer(pointer).and_then(Value::as_f64).unwrap_or_else(|| panic!("{pointer}: {seen:#}"))
+    };
     assert_eq!(of("/connections/open"), exact.sum("tidegate_connections", &[]));
     assert_eq!(of("/requests/open"), 0.0);
     assert_eq!((of("/messages/in_per_s"), of("/bytes/out_per_s")), (0.0, 0.0), "it rests");
     let limits = server_seen["limits"].as_array().expect("a list");
-    let limit = |name: &str| limits.iter().find(|limit| limit["name"] == name).unwrap_or_else(|| panic!("{name}: {seen:#}"));
+    let limit = |name: &str| {
+        limits.iter().find(|limit| limit["name"] == name).unwrap_or_else(|| panic!("{name}: {seen:#}"))
+    };
     for (name, used, most) in [
         ("connections", "tidegate_connections_used", "tidegate_connections_limit"),
         ("output", "tidegate_buffer_bytes", "tidegate_buffer_limit_bytes"),
@@ -214,12 +219,16 @@ fn figures_are_those_of_metrics() {
         assert_eq!(of_loop["connections"].as_f64(), Some(exact.sum("tidegate_connections", &label)));
     }
     let closed = server_seen["closed"].as_array().expect("a list");
-    assert_eq!((closed.len(), &closed[0]["name"], closed[0]["total"].as_f64()), (1, &Value::from("bad_crc"), Some(1.0)));
+    assert_eq!(
+        (closed.len(), &closed[0]["name"], closed[0]["total"].as_f64()),
+        (1, &Value::from("bad_crc"), Some(1.0))
+    );
     let list = seen["list"].as_array().expect("a list");
     let sent: Vec<_> = list.iter().map(|one| one["bytes_in"].as_u64().expect("a number")).collect();
     assert_eq!(sent, [110, 220, 330, 440, 550], "the oldest first");
     // The same as text, which has no keys and no control characters.
-    let (code, text, _) = run(Command::new(BINARY).args(["top", &at.to_string(), "--once", "--every", "100ms"]));
+    let (code, text, _) =
+        run(Command::new(BINARY).args(["top", &at.to_string(), "--once", "--every", "100ms"]));
     assert_eq!(code, Some(0));
     assert!(text.starts_with("tidegate ") && !text.contains('\x1b') && !text.contains("q quit"), "{text}");
     for words in ["5 open", "bad_crc 1", "5 of ", "in 0/s", "550 B"] {
@@ -265,14 +274,18 @@ fn a_terminal_may_be_small_and_change() {
     let _clients: Vec<Client> = (0..30).map(|_| Client::connect(server.frames)).collect();
     let mut top = Top::start(&[&at.to_string()], (100, 50));
     top.wait_for("30 open");
-    wait_until("all are listed", || top.screen().iter().filter(|line| line.contains("127.0.0.1:")).count() > 20);
+    wait_until("all are listed", || {
+        top.screen().iter().filter(|line| line.contains("127.0.0.1:")).count() > 20
+    });
     for (columns, lines) in [(40, 10), (10, 3), (1, 1), (100, 50)] {
         resize(&top.end, (columns, lines));
         wait_until("it fits", || {
             let screen = top.screen();
             let widest = screen.iter().map(|line| line.chars().count()).max().unwrap_or(0);
             // As large as before it would have more lines and wider ones than a small terminal has.
-            screen.len() <= usize::from(lines) && widest <= usize::from(columns) && widest >= usize::from(columns).min(60)
+            screen.len() <= usize::from(lines)
+                && widest <= usize::from(columns)
+                && widest >= usize::from(columns).min(60)
         });
     }
     top.press(b"\x03");
@@ -314,7 +327,8 @@ fn signals_give_the_terminal_back() {
 
 #[test]
 fn without_a_server_or_a_terminal_it_says_so() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
+    let nobody =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
     let nobody = nobody.to_string();
     #[rustfmt::skip]
     let table: &[(&[&str], i32, &str)] = &[

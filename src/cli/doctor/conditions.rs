@@ -38,7 +38,11 @@ pub(super) fn all(facts: &Facts, wants: &Wants, goal: u64) -> Vec<Finding> {
 /// listen(2): a longer queue is cut without a word.
 fn accept_queue(facts: &Facts, wants: &Wants) -> Option<Finding> {
     let most = facts.somaxconn?;
-    let found = format!("{} newcomers may wait for each loop, {} are asked for", count(most.min(wants.backlog)), wants.backlog);
+    let found = format!(
+        "{} newcomers may wait for each loop, {} asked for",
+        count(most.min(wants.backlog)),
+        count(wants.backlog)
+    );
     if most >= wants.backlog {
         return Some(Finding::fine("accept queue", found));
     }
@@ -55,7 +59,10 @@ fn syn_queue(facts: &Facts, wants: &Wants) -> Option<Finding> {
     }
     let most = facts.syn_backlog?;
     let found = format!("syncookies are off, {} half-open connections may wait", count(most));
-    let raise = format!("sysctl -w net.ipv4.tcp_syncookies=1 net.ipv4.tcp_max_syn_backlog={}", most.max(wants.backlog));
+    let raise = format!(
+        "sysctl -w net.ipv4.tcp_syncookies=1 net.ipv4.tcp_max_syn_backlog={}",
+        most.max(wants.backlog)
+    );
     Some(Finding::warning(name, found, "a flood of SYNs shuts all newcomers out", [raise]))
 }
 
@@ -65,7 +72,7 @@ fn one_address(facts: &Facts, wants: &Wants, goal: u64) -> Option<Finding> {
     let ports = (last + 1).saturating_sub(first);
     let name = "one address";
     let limited = wants.per_address.map_or("any number".to_owned(), count);
-    let found = format!("{limited} let in (per_address); from here {} ports to each port elsewhere", count(ports));
+    let found = format!("{limited} let in (per_address), {} ports to go out", count(ports));
     // Half of them are found fast (docs/BENCH.md says how further addresses help).
     let is_enough = ports / 2 >= wants.per_address.unwrap_or(goal).min(goal);
     if is_enough {
@@ -79,7 +86,8 @@ fn one_address(facts: &Facts, wants: &Wants, goal: u64) -> Option<Finding> {
 /// A port that an outgoing connection may have at the moment when the server starts.
 fn listening_ports(facts: &Facts, wants: &Wants) -> Option<Finding> {
     let (first, last) = facts.ports?;
-    let inside = wants.ports.iter().find(|port| **port != 0 && (first..=last).contains(&u64::from(**port)))?;
+    let inside =
+        wants.ports.iter().find(|port| **port != 0 && (first..=last).contains(&u64::from(**port)))?;
     let found = format!("{inside} is one of the ports of outgoing connections, {first} to {last}");
     let so = "a connection of another program may have it when the server starts";
     let raise = format!("sysctl -w net.ipv4.ip_local_reserved_ports={inside}");
@@ -96,12 +104,13 @@ fn socket_queues(facts: &Facts, wants: &Wants) -> Option<Finding> {
     };
     let (input, output) = facts.asked_bytes_max?;
     let got = asked.min(input).min(output);
-    let found = format!("{} each way are asked for (kernel_buffer), {} given", bytes(asked), bytes(got));
+    let found = format!("{} each way, {} asked for (kernel_buffer)", bytes(got), bytes(asked));
     if got >= asked || got >= wants.largest_payload_bytes {
         return Some(Finding::fine(name, found));
     }
     let so = format!("messages of more than {} take several reads and writes", bytes(got));
-    let raise = format!("sysctl -w net.core.rmem_max={} net.core.wmem_max={}", asked.max(input), asked.max(output));
+    let raise =
+        format!("sysctl -w net.core.rmem_max={} net.core.wmem_max={}", asked.max(input), asked.max(output));
     Some(Finding::warning(name, found, so, [raise]))
 }
 
@@ -146,7 +155,9 @@ fn clock(facts: &Facts) -> Option<Finding> {
         Some(better) => {
             format!("echo {better} > /sys/devices/system/clocksource/clocksource0/current_clocksource")
         }
-        None => "clocksource=tsc tsc=reliable    on the kernel's command line, if its TSC is stable".to_owned(),
+        None => {
+            "clocksource=tsc tsc=reliable    on the kernel's command line, if its TSC is stable".to_owned()
+        }
     };
     let so = "each look at the clock is a slow call, and a turn of a loop looks at least twice";
     Some(Finding::warning(name, clock.to_owned(), so, [raise]))
@@ -155,11 +166,19 @@ fn clock(facts: &Facts) -> Option<Finding> {
 fn threads(facts: &Facts, wants: &Wants) -> Option<Finding> {
     let tasks = facts.tasks?;
     let name = "threads";
-    let found = format!("{} more of {} (pids.max), {} are needed", amount(tasks.left()), amount(tasks.most), wants.threads());
+    let found = format!(
+        "{} more of {} (pids.max), {} are needed",
+        amount(tasks.left()),
+        amount(tasks.most),
+        wants.threads()
+    );
     if tasks.left() >= wants.threads() {
         return Some(Finding::fine(name, found));
     }
-    let raise = format!("TasksMax={}    in [Service] of the systemd unit", tasks.used.saturating_add(wants.threads()));
+    let raise = format!(
+        "TasksMax={}    in [Service] of the systemd unit",
+        tasks.used.saturating_add(wants.threads())
+    );
     let stop = Finding::warning(name, found, "the server can't start", [raise]);
     Some(Finding { verdict: Verdict::Stops, ..stop })
 }
@@ -183,7 +202,7 @@ fn mappings(facts: &Facts, wants: &Wants) -> Option<Finding> {
     let most = facts.mappings?;
     let needed = MAPPINGS_KEPT.saturating_add(wants.budget_bytes / MAPPED_BYTES);
     let name = "mappings";
-    let found = format!("{} of a process; large buffers are one each, at most {}", amount(most), count(needed));
+    let found = format!("{} for a process, {} at most for large buffers", amount(most), count(needed));
     if most >= needed {
         return Some(Finding::fine(name, found));
     }

@@ -122,9 +122,7 @@ pub(super) fn read(root: &Path, page_bytes: u64) -> Facts {
         group_bytes: groups.memory_bytes,
         tasks: groups.tasks,
         quota_percent: groups.quota_percent,
-        processors: tree
-            .text("proc/self/status")
-            .and_then(|text| listed(line(&text, "Cpus_allowed_list:")?)),
+        processors: tree.text("proc/self/status").and_then(|text| listed(line(&text, "Cpus_allowed_list:")?)),
         processors_on: tree.text("sys/devices/system/cpu/online").and_then(|text| listed(&text)),
         overcommit: tree.number("proc/sys/vm/overcommit_memory"),
         promised_bytes: of_memory("Committed_AS:")
@@ -215,8 +213,10 @@ pub(super) fn of_others(page_bytes: u64) -> Facts {
     Facts {
         descriptors: Some(of_process.min(most.unwrap_or(UNLIMITED))),
         nr_open: most,
-        files: sysctl("kern.maxfiles")
-            .map(|most| Use { used: sysctl("kern.openfiles").or_else(|| sysctl("kern.num_files")).unwrap_or(0), most }),
+        files: sysctl("kern.maxfiles").map(|most| Use {
+            used: sysctl("kern.openfiles").or_else(|| sysctl("kern.num_files")).unwrap_or(0),
+            most,
+        }),
         somaxconn: sysctl("kern.ipc.soacceptqueue").or_else(|| sysctl("kern.ipc.somaxconn")),
         ports: sysctl("net.inet.ip.portrange.first").zip(sysctl("net.inet.ip.portrange.last")),
         page_bytes,

@@ -54,7 +54,7 @@ pub(super) struct Finding {
 
 impl Finding {
     /// One that is as it should be.
-    pub(super) const fn fine(name: &'static str, found: String) -> Finding {
+    pub(super) fn fine(name: &'static str, found: String) -> Finding {
         let (so, raise) = (String::new(), Vec::new());
         Finding { name, connections: None, verdict: Verdict::Ok, found, so, raise }
     }
@@ -189,10 +189,13 @@ fn files(facts: &Facts, wants: &Wants, goal: u64) -> Option<Limit> {
         name: "file-max",
         allows: less(files.left(), wants.kept()),
         worst: Verdict::Stops,
-        found: format!("{} open files of the whole system, {} are open", amount(files.most), count(files.used)),
+        found: format!("{} for the whole system, {} are open", amount(files.most), count(files.used)),
         so: "no program of this host can open anything beyond that".to_owned(),
         // A quarter for the others, whoever they are.
-        raise: vec![format!("sysctl -w fs.file-max={}", goal.saturating_add(goal / 4).saturating_add(others))],
+        raise: vec![format!(
+            "sysctl -w fs.file-max={}",
+            goal.saturating_add(goal / 4).saturating_add(others)
+        )],
     })
 }
 
@@ -204,7 +207,7 @@ fn watches(facts: &Facts, wants: &Wants, goal: u64) -> Option<Limit> {
         name: "epoll watches",
         allows: less(most, others),
         worst: Verdict::Stops,
-        found: format!("{} registrations with pollers, for all processes of a user", amount(most)),
+        found: format!("{} for all processes of a user", amount(most)),
         so: "the poller refuses connections beyond that, and they are closed".to_owned(),
         raise: vec![format!("sysctl -w fs.epoll.max_user_watches={}", goal.saturating_add(others))],
     })
@@ -214,13 +217,13 @@ fn tracked(facts: &Facts, goal: u64) -> Option<Limit> {
     let tracked = facts.tracked?;
     // The kernel has the module, but no rule of the firewall that wants it: nothing is counted.
     let is_used = tracked.used > 0;
-    let used = if is_used { format!("{} are there", count(tracked.used)) } else { "unused by now".to_owned() };
+    let used = if is_used { format!("{} now", count(tracked.used)) } else { "unused".to_owned() };
     let most = goal.saturating_add(goal / 4).saturating_add(tracked.used);
     Some(Limit {
         name: "conntrack",
         allows: tracked.left(),
         worst: if is_used { Verdict::Stops } else { Verdict::Warns },
-        found: format!("{} connections that the firewall remembers, {used}", amount(tracked.most)),
+        found: format!("{} for the firewall to remember, {used}", amount(tracked.most)),
         so: "packets of new connections are dropped without a word, if a rule tracks them".to_owned(),
         raise: vec![
             format!("sysctl -w net.netfilter.nf_conntrack_max={most}; or track none of these:"),
@@ -244,7 +247,7 @@ fn memory(name: &'static str, memory: Option<Use>, wants: &Wants, goal: u64) -> 
         allows: memory.left().saturating_sub(wants.fixed_bytes()) / each,
         worst: Verdict::Stops,
         found: format!(
-            "{} free; {} for the server, {} for each that is idle",
+            "{} free, {} for the server, {} for each",
             bytes(memory.left()),
             bytes(wants.fixed_bytes()),
             bytes(each)
@@ -263,7 +266,7 @@ fn busy_memory(facts: &Facts, wants: &Wants, goal: u64) -> Option<Limit> {
         name: "memory, busy",
         allows: least.saturating_sub(wants.fixed_bytes()) / each,
         worst: Verdict::Warns,
-        found: format!("the same, {} for each with a message on its way in and out", bytes(each)),
+        found: format!("the same, {} for each with messages on their way", bytes(each)),
         so: "it is enough as long as not all of them have something on its way at once".to_owned(),
         raise: vec![format!("{} of free memory would be enough for that", bytes(needed))],
     })
@@ -278,10 +281,7 @@ fn tcp_memory(facts: &Facts, goal: u64) -> Option<Limit> {
         name: "tcp memory, busy",
         allows: pressure / KERNEL_PAGES_BUSY,
         worst: Verdict::Warns,
-        found: format!(
-            "{} in queues of sockets before the kernel makes them smaller",
-            bytes(pressure.saturating_mul(facts.page_bytes))
-        ),
+        found: format!("{} for what waits in all sockets", bytes(pressure.saturating_mul(facts.page_bytes))),
         so: "with more at work at once the kernel slows them down, and later drops packets".to_owned(),
         raise: vec![format!(
             "sysctl -w net.ipv4.tcp_mem='{} {} {}'    pages of {} B",

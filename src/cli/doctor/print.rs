@@ -47,22 +47,21 @@ pub(super) fn text(found: &Diagnosis, wants: &Wants, page_bytes: u64, in_colour:
 
 fn head(found: &Diagnosis, wants: &Wants, paint: Paint) -> String {
     let carried = amount(found.carried);
-    let next = format!("{} {} the first limit", found.first, if found.first.ends_with('s') { "are" } else { "is" });
-    let Some(wanted) = wants.connections else {
-        let goal = count(found.goal);
-        let short = match found.is_met() {
-            false => paint.text(Ink::Bad, "no server of it starts here"),
-            true if found.carried < found.goal => format!("{carried} can be carried; {next}"),
-            true => "and they can be carried".to_owned(),
-        };
-        return format!("max_connections is auto: {goal}, as there are descriptors for; {short}\n");
+    let next =
+        format!("{} {} the first limit", found.first, if found.first.ends_with('s') { "are" } else { "is" });
+    let what = match wants.connections {
+        Some(wanted) => format!("{} connections ({})", count(wanted), wants.said_by),
+        None => format!("max_connections is auto: {} connections, by the descriptors", count(found.goal)),
     };
-    let (ink, answer) = match found.is_met() {
-        true => (Ink::Good, format!("yes; {next}, at {carried}")),
-        false if found.carried < found.goal => (Ink::Bad, format!("no, {carried} can be carried; {next}")),
-        false => (Ink::Bad, "no, something else stops the server, see below".to_owned()),
+    let is_short = found.carried < found.goal;
+    let (ink, answer) = match (found.is_met(), is_short) {
+        (true, false) => (Ink::Good, format!("yes; {next}, at {carried}")),
+        // Nobody has asked for so many.
+        (true, true) => (Ink::Strong, format!("{carried} can be carried; {next}")),
+        (false, true) => (Ink::Bad, format!("no, {carried} can be carried; {next}")),
+        (false, false) => (Ink::Bad, "no, the server can't start; see below".to_owned()),
     };
-    format!("{} connections ({}): {}\n", count(wanted), wants.said_by, paint.text(ink, &answer))
+    format!("{what}: {}\n", paint.text(ink, &answer))
 }
 
 fn row(out: &mut String, finding: &Finding, paint: Paint) {
@@ -86,9 +85,7 @@ const fn ink(verdict: Verdict) -> Ink {
 
 /// What is short, what follows, and the lines that change it, in the order of the table; what stops comes first.
 fn what_to_do(out: &mut String, found: &Diagnosis, paint: Paint) {
-    for (verdict, title) in
-        [(Verdict::Stops, "what stops it"), (Verdict::Warns, "what could be better")]
-    {
+    for (verdict, title) in [(Verdict::Stops, "what stops it"), (Verdict::Warns, "what could be better")] {
         let those: Vec<&Finding> = found.all().filter(|finding| finding.verdict == verdict).collect();
         if those.is_empty() {
             continue;

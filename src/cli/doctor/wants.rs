@@ -21,8 +21,8 @@ const ADDRESS_BYTES: u64 = 96;
 /// What a connection has of a server with rates (likewise).
 const RATES_BYTES: u64 = 32;
 
-/// The program itself with its log and its admin port: 13 MiB resident of a server that has just started, of which most is
-/// the program's text.
+/// The program itself with its log and its admin port: 8 MiB of its own for a server that has just started, and the part of
+/// its text that is used.
 const PROGRAM_BYTES: u64 = 16 << 20;
 
 /// A loop besides its scratch buffer and its cork: mailbox, history, stack.
@@ -65,12 +65,14 @@ impl Wants {
         let listeners = &config.listeners;
         let limits = &config.limits;
         let of_all = config.max_connections.map(u64::from);
-        let of_each = listeners.iter().map(|listen| listen.max_connections.map(u64::from)).sum::<Option<u64>>();
+        let of_each =
+            listeners.iter().map(|listen| listen.max_connections.map(u64::from)).sum::<Option<u64>>();
         let configured = [of_all, of_each].into_iter().flatten().min();
         let said_by = if asked.is_some() { "--connections" } else { "max_connections" };
         let buffers: Option<Vec<u64>> =
             listeners.iter().map(|listen| listen.kernel_buffer_bytes.map(|bytes| bytes as u64)).collect();
-        let rates = [limits.messages_per_second, limits.deliveries_per_second, limits.address_messages_per_second];
+        let rates =
+            [limits.messages_per_second, limits.deliveries_per_second, limits.address_messages_per_second];
         let byte_rates = [limits.bytes_per_second, limits.address_bytes_per_second];
         Wants {
             connections: asked.or(configured),
@@ -83,9 +85,17 @@ impl Wants {
             has_tls: listeners.iter().any(|listen| listen.tls.is_some()),
             has_rates: rates.iter().any(Option::is_some) || byte_rates.iter().any(Option::is_some),
             per_address: limits.per_address.map(u64::from),
-            backlog: listeners.iter().map(|listen| u64::from(listen.backlog.unsigned_abs())).max().unwrap_or(0),
+            backlog: listeners
+                .iter()
+                .map(|listen| u64::from(listen.backlog.unsigned_abs()))
+                .max()
+                .unwrap_or(0),
             kernel_buffer_bytes: buffers.and_then(|all| all.into_iter().max()),
-            largest_payload_bytes: listeners.iter().map(|listen| listen.max_payload.into()).max().unwrap_or(0),
+            largest_payload_bytes: listeners
+                .iter()
+                .map(|listen| listen.max_payload.into())
+                .max()
+                .unwrap_or(0),
             ports: listeners.iter().filter_map(port_of).collect(),
         }
     }

@@ -83,7 +83,10 @@ impl Head {
     fn read(from: &mut impl BufRead) -> io::Result<Head> {
         let mut line = String::new();
         from.read_line(&mut line)?;
-        let status = line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok()).ok_or_else(no_port)?;
+        let status = line
+            .strip_prefix("HTTP/1.1 ")
+            .and_then(|rest| rest.get(..3)?.parse().ok())
+            .ok_or_else(no_port)?;
         let (mut length, mut closes) = (None, false);
         loop {
             line.clear();
@@ -112,7 +115,9 @@ fn in_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "no answer in time".to_owned(),
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => "it closed the connection".to_owned(),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
+            "it closed the connection".to_owned()
+        }
         _ => error.to_string(),
     }
 }

@@ -185,7 +185,19 @@ d_info{version=\"0.1.0\"} 1
 
     #[test]
     fn what_is_no_metric_is_told_with_its_line() {
-        for line in ["a", "a ", "a x", "a{", "a{b=\"", "a{b=\"c\"", "a{b=c} 1", "{} 1", "<html> 5", "a{b=\"c\"}1", "a NaN"] {
+        for line in [
+            "a",
+            "a ",
+            "a x",
+            "a{",
+            "a{b=\"",
+            "a{b=\"c\"",
+            "a{b=c} 1",
+            "{} 1",
+            "<html> 5",
+            "a{b=\"c\"}1",
+            "a NaN",
+        ] {
             let told = Figures::read(&format!("b 1\n{line}\n"));
             assert_eq!(told, Err("line 2 is no metric".to_owned()), "case: {line}");
         }

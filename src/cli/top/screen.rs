@@ -5,7 +5,7 @@
 
 use super::view::{Count, Limit, Loop, Talker, View};
 use crate::cli::bench::paint::{Ink, Paint};
-use crate::load::words::{bytes, count, percent, rate, short, time};
+use crate::load::words::{self, bytes, count, percent, short, time};
 
 /// Columns of the names of rows.
 const NAMES: usize = 13;
@@ -86,7 +86,11 @@ pub(super) fn lines(scene: &Scene<'_>, (width, height): (usize, usize), in_colou
     out.push(String::new());
     // The head of a table, the last connections' head, and one of them.
     let room = height.saturating_sub(out.len() + 4).max(1);
-    out.push(line().add(Ink::Faint, "loop  busy                         connections    messages  open  no processor").text);
+    out.push(
+        line()
+            .add(Ink::Faint, "loop  busy                         connections    messages  open  no processor")
+            .text,
+    );
     let shown = if view.loops.len() <= room { view.loops.len() } else { room.saturating_sub(1) };
     out.extend(view.loops.iter().take(shown).map(|of_loop| loop_line(of_loop, line())));
     if shown < view.loops.len() {
@@ -111,7 +115,9 @@ fn first(mut lines: Vec<String>, height: usize) -> Vec<String> {
 
 fn head(scene: &Scene<'_>, line: Line) -> String {
     let version = scene.view.and_then(|view| view.version.as_deref()).unwrap_or("");
-    let mut line = line.add(Ink::Strong, &format!("tidegate {version}")).add(Ink::Plain, &format!(" at {}", scene.address));
+    let mut line = line
+        .add(Ink::Strong, &format!("tidegate {version}"))
+        .add(Ink::Plain, &format!(" at {}", scene.address));
     if let Some(uptime) = scene.view.and_then(|view| view.uptime_s) {
         line = line.add(Ink::Plain, &format!(", up {}", long_time(uptime)));
     }
@@ -150,7 +156,11 @@ fn figures(view: &View) -> Vec<(&'static str, Ink, String)> {
         open += &format!(", {} at the entrance", whole(connections.at_entrance));
     }
     let mut rows = vec![
-        ("messages", Ink::Strong, format!("in {:<12} out {}", a_second(messages.in_per_s), a_second(messages.out_per_s))),
+        (
+            "messages",
+            Ink::Strong,
+            format!("in {:<12} out {}", a_second(messages.in_per_s), a_second(messages.out_per_s)),
+        ),
         ("bytes", Ink::Plain, format!("in {:<12} out {}", size(bytes.in_per_s), size(bytes.out_per_s))),
         ("connections", Ink::Plain, open),
         (
@@ -262,6 +272,11 @@ fn bar(share: f64, cells: usize) -> String {
     format!("[{}{}]", "#".repeat(full), "-".repeat(cells - full))
 }
 
+/// `61,000/s`, and nothing is `0/s`.
+fn rate(a_second: f64) -> String {
+    if a_second == 0.0 { "0/s".to_owned() } else { words::rate(a_second) }
+}
+
 /// Whole ones with their thousands apart.
 fn number(figure: f64) -> String {
     count(crate::load::units::whole(figure))
@@ -275,7 +290,10 @@ fn size_of(figure: f64) -> String {
 fn age(seconds: f64) -> String {
     let table = [(86_400.0, "d"), (3_600.0, "h"), (60.0, "m")];
     let fitting = table.iter().find(|(unit, _)| seconds >= 2.0 * unit);
-    fitting.map_or_else(|| format!("{seconds:.0}s"), |(unit, name)| format!("{:.0}{name}", (seconds / unit).floor()))
+    fitting.map_or_else(
+        || format!("{seconds:.0}s"),
+        |(unit, name)| format!("{:.0}{name}", (seconds / unit).floor()),
+    )
 }
 
 /// `3 d 4 h`, `2 h 5 m`, `4 m 10 s`, `8 s`

@@ -57,7 +57,8 @@ impl Terminal {
         if let Some(before) = &modes {
             let mut modes = before.clone();
             // Keys as they come, and none of them shown, a signal or a stop.
-            modes.local_modes -= LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG | LocalModes::IEXTEN;
+            modes.local_modes -=
+                LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG | LocalModes::IEXTEN;
             tcsetattr(io::stdin(), OptionalActions::Now, &modes)?;
         }
         *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) = Some(Taken { modes });
@@ -81,7 +82,8 @@ impl Terminal {
     /// Columns and lines, as they are now.
     pub(super) fn size() -> (usize, usize) {
         let told = tcgetwinsize(io::stdout()).ok();
-        let (width, height) = told.map_or((0, 0), |size| (usize::from(size.ws_col), usize::from(size.ws_row)));
+        let (width, height) =
+            told.map_or((0, 0), |size| (usize::from(size.ws_col), usize::from(size.ws_row)));
         if width == 0 || height == 0 {
             return SIZE_UNKNOWN;
         }

@@ -154,7 +154,11 @@ impl Moments<'_> {
                 started_per_s: self.rate("tidegate_requests_started_total", &[]),
                 open: now("tidegate_requests_in_flight"),
                 failed_per_s: self.rate(ENDED, &[("outcome", "failed")]),
-                lost_per_s: self.sum_of_rates(ENDED, "outcome", &["panicked", "dropped", "timed_out", "abandoned"]),
+                lost_per_s: self.sum_of_rates(
+                    ENDED,
+                    "outcome",
+                    &["panicked", "dropped", "timed_out", "abandoned"],
+                ),
             },
             times: Times {
                 turn_p99_s: self.p99("tidegate_turn_duration_seconds"),
@@ -231,7 +235,10 @@ impl Moments<'_> {
             let of = move |name| (name, [("part", part)]);
             (of("tidegate_buffer_bytes"), of("tidegate_buffer_limit_bytes"))
         };
-        let of = |name: &'static str, (used, used_of): (&str, &[(&str, &str)]), (most, most_of): (&str, &[(&str, &str)]), is_bytes| {
+        let of = |name: &'static str,
+                  (used, used_of): (&str, &[(&str, &str)]),
+                  (most, most_of): (&str, &[(&str, &str)]),
+                  is_bytes| {
             let (used, most) = (self.now.sum(used, used_of)?, self.now.sum(most, most_of)?);
             (most > 0.0).then_some(Limit { name, used, most, is_bytes })
         };

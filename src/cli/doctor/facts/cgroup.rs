@@ -30,7 +30,8 @@ pub(super) fn read(tree: &Tree<'_>) -> Groups {
             continue;
         }
         for kind in kinds.split(',') {
-            above(path).for_each(|group| groups.add_first(tree, kind, &format!("sys/fs/cgroup/{kind}{group}")));
+            above(path)
+                .for_each(|group| groups.add_first(tree, kind, &format!("sys/fs/cgroup/{kind}{group}")));
         }
     }
     groups

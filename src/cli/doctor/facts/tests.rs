@@ -162,7 +162,10 @@ fn what_nobody_understands_is_no_fact() {
 #[cfg(target_os = "linux")]
 fn this_host_is_read() {
     let facts = read(Path::new("/"), 4096);
-    assert!(facts.descriptors.is_some() && facts.memory_bytes.is_some() && facts.processors.is_some(), "{facts:?}");
+    assert!(
+        facts.descriptors.is_some() && facts.memory_bytes.is_some() && facts.processors.is_some(),
+        "{facts:?}"
+    );
     let here = std::thread::available_parallelism().expect("it is known").get();
     assert_eq!(facts.usable_processors(), here, "as the server counts them");
 }

@@ -68,7 +68,11 @@ fn each_limit_in_turn_is_the_first() {
         assert_eq!((found.first, found.carried, found.is_met()), (*name, *carried, false), "{found:#?}");
         let first = &found.limits[0];
         assert_eq!((first.name, first.verdict), (*name, Verdict::Stops));
-        assert!(first.raise.iter().any(|line| line.contains(advice)), "{name}: {:?} has no {advice}", first.raise);
+        assert!(
+            first.raise.iter().any(|line| line.contains(advice)),
+            "{name}: {:?} has no {advice}",
+            first.raise
+        );
         // What is advised is enough: no more is said of it.
         assert_eq!(found.limits.iter().filter(|other| other.verdict == Verdict::Stops).count(), 1, "{name}");
     }
@@ -101,7 +105,8 @@ fn a_limit_is_met_to_the_last_connection() {
 #[test]
 fn without_a_number_descriptors_say_how_many() {
     let wants = wants(&[], None);
-    let host = Facts { descriptors: Some(100_112), memory_bytes: Some(Use { used: 0, most: GIB / 2 }), ..roomy() };
+    let host =
+        Facts { descriptors: Some(100_112), memory_bytes: Some(Use { used: 0, most: GIB / 2 }), ..roomy() };
     let found = diagnose(&host, &wants);
     assert_eq!((found.goal, found.first, found.is_met()), (100_000, "memory", true));
     assert_eq!(found.limits[0].verdict, Verdict::Warns);
@@ -116,7 +121,10 @@ fn a_configuration_may_want_less_than_is_asked_for() {
     let of = |asked| diagnose(&roomy(), &wants(&[("TIDEGATE_LIMITS__MAX_CONNECTIONS", "5000")], asked));
     let (own, asked) = (of(None), of(Some(6000)));
     assert_eq!((own.goal, own.is_met()), (5000, true));
-    assert_eq!((asked.goal, asked.first, asked.carried, asked.is_met()), (6000, "configuration", 5000, false));
+    assert_eq!(
+        (asked.goal, asked.first, asked.carried, asked.is_met()),
+        (6000, "configuration", 5000, false)
+    );
 }
 
 /// What of a host differs from the roomy one, which condition it is, what is said, and whether it stops a server.
@@ -149,7 +157,11 @@ fn each_condition_is_found() {
         let told: Vec<_> = found.all().filter(|finding| finding.verdict != Verdict::Ok).collect();
         assert_eq!(told.len(), 1, "{name}: {told:#?}");
         assert_eq!((told[0].name, told[0].verdict), (*name, *verdict));
-        assert!(!told[0].so.is_empty() && told[0].raise.iter().any(|line| line.contains(advice)), "{:?}", told[0]);
+        assert!(
+            !told[0].so.is_empty() && told[0].raise.iter().any(|line| line.contains(advice)),
+            "{:?}",
+            told[0]
+        );
         assert_eq!(found.is_met(), *verdict != Verdict::Stops, "{name}");
     }
 }
@@ -215,14 +227,19 @@ fn text_fits_a_terminal_and_says_what_json_says() {
             assert!(text.lines().all(|line| line == line.trim_end()), "{text}");
             assert!(!text.contains('\x1b') && !text.contains("\n\n\n"), "{text}");
             let coloured = print::text(&found, &wants, 4096, true);
-            assert_eq!(coloured.contains('\x1b'), found.all().any(|one| one.verdict > Verdict::Ok) || asked.is_some());
-            let json: serde_json::Value = serde_json::from_str(&print::json(&found, &wants)).expect("it is JSON");
+            assert!(coloured.contains('\x1b'), "the answer is in colour");
+            let json: serde_json::Value =
+                serde_json::from_str(&print::json(&found, &wants)).expect("it is JSON");
             assert_eq!(json["met"], found.is_met());
             let names = |list: &str| json[list].as_array().expect("a list").len();
             assert_eq!(names("limits") + names("conditions"), found.all().count());
             for finding in found.all() {
                 assert!(text.contains(&format!("  {}", finding.name)), "{} is not in\n{text}", finding.name);
-                assert!(finding.raise.iter().all(|line| text.contains(line)), "{:?} is not in\n{text}", finding.raise);
+                assert!(
+                    finding.raise.iter().all(|line| text.contains(line)),
+                    "{:?} is not in\n{text}",
+                    finding.raise
+                );
             }
         }
     }

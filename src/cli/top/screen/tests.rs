@@ -78,10 +78,19 @@ fn a_screen_is_never_larger_than_the_terminal() {
     let known = talkers(50);
     for view in [None, Some(&empty), Some(&full)] {
         for listed in [&unknown, &known] {
-            for alarm in [None, Some("no answer: connection refused; trying again; this is what it said last")] {
+            for alarm in
+                [None, Some("no answer: connection refused; trying again; this is what it said last")]
+            {
                 for size in [(1, 1), (2, 3), (20, 10), (79, 24), (100, 40), (400, 200)] {
-                    let scene =
-                        Scene { address: "127.0.0.1:7413", view, listed, by: "bytes", alarm, is_paused: true, has_keys: true };
+                    let scene = Scene {
+                        address: "127.0.0.1:7413",
+                        view,
+                        listed,
+                        by: "bytes",
+                        alarm,
+                        is_paused: true,
+                        has_keys: true,
+                    };
                     let lines = lines(&scene, size, false);
                     assert!(lines.len() <= size.1 && !lines.is_empty(), "{size:?}: {} lines", lines.len());
                     for line in &lines {

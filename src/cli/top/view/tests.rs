@@ -11,13 +11,15 @@ fn between(then: &str, now: &str, seconds: f64) -> View {
 
 #[test]
 fn rates_are_between_two_moments() {
-    let then = "tidegate_frames_received_total{shard=\"0\"} 10\ntidegate_frames_received_total{shard=\"1\"} 5\n";
+    let then =
+        "tidegate_frames_received_total{shard=\"0\"} 10\ntidegate_frames_received_total{shard=\"1\"} 5\n";
     let now = "tidegate_frames_received_total{shard=\"0\"} 30\ntidegate_frames_received_total{shard=\"1\"} 15\n\
                tidegate_turns_total{shard=\"1\"} 1\ntidegate_turns_total{shard=\"0\"} 1\ntidegate_turns_total{shard=\"10\"} 1\n\
                tidegate_turns_total{shard=\"9\"} 1\n";
     let view = between(then, now, 2.0);
     assert_eq!(view.messages, Flow { in_per_s: Some(15.0), out_per_s: None });
-    let shards: Vec<_> = view.loops.iter().map(|of_loop| (of_loop.shard.as_str(), of_loop.messages_per_s)).collect();
+    let shards: Vec<_> =
+        view.loops.iter().map(|of_loop| (of_loop.shard.as_str(), of_loop.messages_per_s)).collect();
     assert_eq!(shards, [("0", Some(10.0)), ("1", Some(5.0)), ("9", None), ("10", None)]);
     let alone = Moments { now: &figures(now), before: None }.view();
     assert_eq!((alone.messages.in_per_s, alone.interval_s), (None, None), "one moment has no rates");
@@ -57,7 +59,8 @@ fn what_happened_is_in_the_order_of_what_happens() {
         )
     };
     let view = between(&of(5, 90), &of(6, 90), 1.0);
-    let closed: Vec<_> = view.closed.iter().map(|count| (count.name.as_str(), count.total, count.per_s)).collect();
+    let closed: Vec<_> =
+        view.closed.iter().map(|count| (count.name.as_str(), count.total, count.per_s)).collect();
     assert_eq!(closed, [("reset", 6.0, Some(1.0)), ("idle", 90.0, Some(0.0)), ("bad_crc", 7.0, Some(0.0))]);
     assert_eq!(view.connections.ended_per_s, Some(1.0));
 }
@@ -71,7 +74,11 @@ fn limits_are_of_all_loops_and_only_where_there_is_one() {
                 tidegate_connections_used 3\ntidegate_connections_limit 4\n";
     let view = Moments { now: &figures(text), before: None }.view();
     let limits: Vec<_> = view.limits.iter().map(|limit| (limit.name, limit.used, limit.most)).collect();
-    assert_eq!(limits, [("connections", 3.0, 4.0), ("input", 15.0, 200.0)], "a server without workers has no jobs");
+    assert_eq!(
+        limits,
+        [("connections", 3.0, 4.0), ("input", 15.0, 200.0)],
+        "a server without workers has no jobs"
+    );
 }
 
 #[test]
