@@ -33,7 +33,8 @@ pub(super) fn text(found: &Diagnosis, wants: &Wants, page_bytes: u64, in_colour:
     );
     let _ = writeln!(
         out,
-        "  each    {own} B of the server and {} of the kernel when idle; {} with messages on their way\n",
+        "  each    {} of the server and {} of the kernel when idle, {} in all when busy\n",
+        bytes(own),
         bytes(KERNEL_BYTES),
         bytes(busy)
     );
@@ -55,6 +56,7 @@ fn head(found: &Diagnosis, wants: &Wants, paint: Paint) -> String {
     };
     let is_short = found.carried < found.goal;
     let (ink, answer) = match (found.is_met(), is_short) {
+        (true, false) if wants.connections.is_none() => (Ink::Good, "yes".to_owned()),
         (true, false) => (Ink::Good, format!("yes; {next}, at {carried}")),
         // Nobody has asked for so many.
         (true, true) => (Ink::Strong, format!("{carried} can be carried; {next}")),

@@ -241,18 +241,20 @@ fn loop_line(of_loop: &Loop, line: Line) -> String {
 
 /// The columns are those of the head.
 fn talker_line(talker: &Talker, line: Line) -> String {
-    let state = match talker.paused.as_slice() {
-        [] => talker.state.clone(),
-        why => format!("{}, not read: {}", talker.state, why.join(" ")),
+    let state = match (talker.state.as_str(), talker.paused.as_slice()) {
+        (state, []) => state.to_owned(),
+        // The usual place needs no word.
+        ("serving", why) => format!("paused: {}", why.join(" ")),
+        (state, why) => format!("{state}, paused: {}", why.join(" ")),
     };
     let name = talker.client_id.as_deref().unwrap_or("-");
     line.add(Ink::Plain, &column(&talker.peer, 23))
         .add(Ink::Plain, &column(name, 14))
         .add(if talker.paused.is_empty() { Ink::Plain } else { Ink::Bad }, &column(&state, 22))
         .add(Ink::Plain, &format!("{:>5}", age(talker.age_s)))
-        .add(Ink::Plain, &format!("{:>10}", size_of(talker.bytes_in as f64)))
-        .add(Ink::Plain, &format!("{:>10}", size_of(talker.bytes_out as f64)))
-        .add(Ink::Plain, &format!("{:>10}", size_of(talker.queued_bytes as f64)))
+        .add(Ink::Plain, &format!(" {:>9}", size_of(talker.bytes_in as f64)))
+        .add(Ink::Plain, &format!(" {:>9}", size_of(talker.bytes_out as f64)))
+        .add(Ink::Plain, &format!(" {:>9}", size_of(talker.queued_bytes as f64)))
         .add(Ink::Plain, &format!("{:>6}", short(talker.open_requests as f64)))
         .add(Ink::Faint, &format!("  {}", talker.id))
         .text

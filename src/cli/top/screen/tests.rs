@@ -120,7 +120,7 @@ fn a_screen_says_what_there_is() {
         "tidegate 0.1.0 at 127.0.0.1:7413, up 1 d 3 h  draining",
         "messages     in 123,456/s    out 99.4/s",
         "bytes        in 11.8 MiB/s   out -",
-        "connections  10,004 open, 12.0/s new, 0.500/s ended, 0/s refused, 7 at the entrance",
+        "connections  10,004 open, 12.0/s new, 0.50/s ended, 0/s refused, 7 at the entrance",
         "p99          turn ≤ 131 µs, wait -, handler longer than all bounds",
         "not read     output 3",
         "troubles     stalls 2",
@@ -130,7 +130,7 @@ fn a_screen_says_what_there_is() {
         "   0  [##############--------]  63 %       5,002    61,000/s    12          20 %",
         "in one turn for 4.30 s",
         "   2  dead: the server drains and ends",
-        "serving, not read: ou…",
+        "paused: output   ",
     ] {
         assert!(text.contains(words), "no {words:?} in\n{text}");
     }

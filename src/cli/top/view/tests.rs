@@ -41,7 +41,7 @@ fn the_p99_is_that_of_the_interval() {
              tidegate_turn_duration_seconds_bucket{{le=\"+Inf\"}} {all}\n"
         )
     };
-    let p99 = |then, now| between(then, now, 1.0).times.turn_p99_s;
+    let p99 = |then: &str, now: &str| between(then, now, 1.0).times.turn_p99_s;
     let before = text(1000, 5000, 5000);
     assert_eq!(p99(&before, &text(1099, 5100, 5100)), Some(0.001), "99 of 100 are enough");
     assert_eq!(p99(&before, &text(1098, 5100, 5100)), Some(0.002));
