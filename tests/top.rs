@@ -88,7 +88,7 @@ impl Top {
         let text = self.text();
         let Some((drawn, _)) = text.rsplit_once("\x1b[J") else { return Vec::new() };
         let last = drawn.rsplit_once("\x1b[H").map_or("", |(_, last)| last);
-        last.split("\r\n").map(|line| line.trim_end_matches("\x1b[K").to_owned()).collect()
+        last.lines().map(|line| line.trim_end_matches('\r').trim_end_matches("\x1b[K").to_owned()).collect()
     }
 
     #[track_caller]
@@ -192,7 +192,7 @@ fn figures_are_those_of_metrics() {
         exact = Exposition::parse(&scraper.text()).expect("it is right");
         exact.sum("tidegate_connections", &[]) == 5.0
     });
-    let seen = json(at, &["--by", "age"]);
+    let seen = json(at, &["--by", "bytes"]);
     let server_seen = &seen["server"];
     let of = |pointer: &str| {
         server_seen.pointer(pointer).and_then(Value::as_f64).unwrap_or_else(|| panic!("{pointer}: {seen:#}"))
@@ -225,7 +225,7 @@ fn figures_are_those_of_metrics() {
     );
     let list = seen["list"].as_array().expect("a list");
     let sent: Vec<_> = list.iter().map(|one| one["bytes_in"].as_u64().expect("a number")).collect();
-    assert_eq!(sent, [110, 220, 330, 440, 550], "the oldest first");
+    assert_eq!(sent, [550, 440, 330, 220, 110], "those with most first");
     // The same as text, which has no keys and no control characters.
     let (code, text, _) =
         run(Command::new(BINARY).args(["top", &at.to_string(), "--once", "--every", "100ms"]));

@@ -61,6 +61,9 @@ impl Port {
     }
 }
 
+/// What is said of an answer that is none, or no text.
+const NO_PORT: &str = "what is there is no admin port of tidegate";
+
 const ACCEPT: &str = "application/openmetrics-text; version=1.0.0, application/json, */*;q=0.1";
 
 fn connect(address: &str) -> io::Result<BufReader<TcpStream>> {
@@ -106,7 +109,7 @@ impl Head {
 }
 
 fn no_port() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "what is there is no admin port of tidegate")
+    io::Error::new(io::ErrorKind::InvalidData, NO_PORT)
 }
 
 /// Without the number that the system puts behind it.
@@ -115,6 +118,7 @@ fn in_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "no answer in time".to_owned(),
+        io::ErrorKind::InvalidData => NO_PORT.to_owned(),
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
             "it closed the connection".to_owned()
         }

@@ -38,6 +38,9 @@ Exit code: 0 it was ended, 2 asked for in a wrong way, 69 no answer (with --once
 /// Exit code where nobody answers.
 const NO_ANSWER: u8 = 69;
 
+/// Exit code of Ctrl-C: 128 + SIGINT, as shells have it.
+const INTERRUPTED: u8 = 130;
+
 /// Connections that are asked for.
 const TALKERS: usize = 50;
 
@@ -143,6 +146,26 @@ impl Shown {
         }
     }
 
+    /// Does what a key is for; the exit code if that is the end.
+    fn press(&mut self, key: Key, wishes: &Sender<String>) -> Option<ExitCode> {
+        let by = match key {
+            Key::Interrupt => return Some(ExitCode::from(INTERRUPTED)),
+            Key::Letter('q' | 'Q') => return Some(ExitCode::SUCCESS),
+            Key::Letter('p' | 'P' | ' ') => {
+                self.is_paused = !self.is_paused;
+                return None;
+            }
+            Key::Letter('b') => "bytes",
+            Key::Letter('u') => "queued",
+            Key::Letter('a') => "age",
+            Key::Letter(_) => return None,
+        };
+        by.clone_into(&mut self.by);
+        // The thread that looks lives as long as this one.
+        let _ = wishes.send(by.to_owned());
+        None
+    }
+
     fn lines(&self, size: (usize, usize), has_keys: bool) -> Vec<String> {
         let scene = Scene {
             address: &self.address,
@@ -178,25 +201,12 @@ fn live(
             drawn_size = size;
             terminal.draw(&shown.lines(size, terminal.has_keys))?;
         }
-        let by = match terminal.key(LOOK)? {
-            None => continue,
-            Some(Key::Interrupt) => return Ok(ExitCode::from(130)),
-            Some(Key::Letter('q' | 'Q')) => return Ok(ExitCode::SUCCESS),
-            Some(Key::Letter('p' | 'P' | ' ')) => {
-                shown.is_paused = !shown.is_paused;
-                None
+        for key in terminal.keys(LOOK)? {
+            if let Some(code) = shown.press(key, wishes) {
+                return Ok(code);
             }
-            Some(Key::Letter('b')) => Some("bytes"),
-            Some(Key::Letter('u')) => Some("queued"),
-            Some(Key::Letter('a')) => Some("age"),
-            Some(Key::Letter(_)) => continue,
-        };
-        if let Some(by) = by {
-            by.clone_into(&mut shown.by);
-            // The thread ends with this process.
-            let _ = wishes.send(by.to_owned());
+            terminal.draw(&shown.lines(size, terminal.has_keys))?;
         }
-        terminal.draw(&shown.lines(size, terminal.has_keys))?;
     }
 }
 

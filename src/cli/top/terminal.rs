@@ -112,29 +112,45 @@ impl Terminal {
     /// # Errors
     ///
     /// If it is gone.
-    pub(super) fn key(&self, within: Duration) -> io::Result<Option<Key>> {
+    pub(super) fn keys(&self, within: Duration) -> io::Result<Vec<Key>> {
         if !self.has_keys {
             std::thread::sleep(within);
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let stdin = io::stdin();
         let mut ready = [PollFd::new(&stdin, PollFlags::IN)];
         let time = within.try_into().map_err(|_| io::ErrorKind::InvalidInput)?;
         match poll(&mut ready, Some(&time)) {
-            Ok(0) | Err(rustix::io::Errno::INTR) => return Ok(None),
+            Ok(0) | Err(rustix::io::Errno::INTR) => return Ok(Vec::new()),
             Ok(_) => {}
             Err(error) => return Err(error.into()),
         }
         let mut typed = [0; 64];
-        let count = rustix::io::read(&stdin, &mut typed)?;
-        Ok(match &typed[..count] {
-            [] => Some(Key::Interrupt),
-            all if all.contains(&CONTROL_C) => Some(Key::Interrupt),
-            [letter] => Some(Key::Letter(char::from(*letter))),
-            // An arrow, a paste: nothing that is meant.
-            _ => None,
+        Ok(match rustix::io::read(&stdin, &mut typed)? {
+            0 => vec![Key::Interrupt],
+            count => keys_in(&typed[..count]),
         })
     }
+}
+
+/// Letters and Ctrl-C; what arrows and the like send (ECMA-48 5.4) is none of ours.
+fn keys_in(typed: &[u8]) -> Vec<Key> {
+    const ESCAPE: u8 = 0x1b;
+    let mut keys = Vec::new();
+    let mut rest = typed.iter().copied();
+    while let Some(byte) = rest.next() {
+        match byte {
+            CONTROL_C => keys.push(Key::Interrupt),
+            ESCAPE => {
+                if matches!(rest.next(), Some(b'[' | b'O')) {
+                    // Parameters, up to the final byte.
+                    rest.find(|byte| (0x40..=0x7e).contains(byte));
+                }
+            }
+            letter => keys.push(Key::Letter(char::from(letter))),
+        }
+    }
+    keys
 }
 
 impl Drop for Terminal {
@@ -150,5 +166,30 @@ fn give_back() {
     let _ = rustix::io::write(io::stdout(), LEAVE.as_bytes());
     if let Some(modes) = taken.modes {
         let _ = tcsetattr(io::stdin(), OptionalActions::Now, &modes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_are_told_from_what_other_keys_send() {
+        use Key::{Interrupt, Letter};
+        #[rustfmt::skip]
+        let table: &[(&[u8], &[Key])] = &[
+            (b"q",               &[Letter('q')]),
+            (b"\x1b[Ap",         &[Letter('p')]),
+            (b"\x1b[1;5Cub",     &[Letter('u'), Letter('b')]),
+            (b"\x1bOPq",         &[Letter('q')]),
+            (b"a\x03",           &[Letter('a'), Interrupt]),
+            (b"\x1b",            &[]),
+            (b"\x1b[",           &[]),
+            (b"\x1b[12",         &[]),
+            (b"\xff",            &[Letter('\u{ff}')]),
+        ];
+        for (typed, want) in table {
+            assert_eq!(keys_in(typed), *want, "case: {typed:?}");
+        }
     }
 }
