@@ -86,9 +86,10 @@ impl Top {
     /// The lines that were drawn last, whole.
     fn screen(&self) -> Vec<String> {
         let text = self.text();
-        let Some((drawn, _)) = text.rsplit_once("\x1b[J") else { return Vec::new() };
-        let last = drawn.rsplit_once("\x1b[H").map_or("", |(_, last)| last);
-        last.lines().map(|line| line.trim_end_matches('\r').trim_end_matches("\x1b[K").to_owned()).collect()
+        let Some((drawn, _)) = text.rsplit_once("\x1b[?2026l") else { return Vec::new() };
+        let last = drawn.rsplit_once("\x1b[?2026h\x1b[H").map_or("", |(_, last)| last);
+        let lines = last.trim_end_matches("\x1b[J").lines();
+        lines.map(|line| line.trim_end_matches('\r').trim_start_matches("\x1b[2K").to_owned()).collect()
     }
 
     #[track_caller]

@@ -199,13 +199,13 @@ fn live(
         let size = Terminal::size();
         if is_stale || size != drawn_size {
             drawn_size = size;
-            terminal.draw(&shown.lines(size, terminal.has_keys))?;
+            terminal.draw(&shown.lines(size, terminal.has_keys), size.1)?;
         }
         for key in terminal.keys(LOOK)? {
             if let Some(code) = shown.press(key, wishes) {
                 return Ok(code);
             }
-            terminal.draw(&shown.lines(size, terminal.has_keys))?;
+            terminal.draw(&shown.lines(size, terminal.has_keys), size.1)?;
         }
     }
 }

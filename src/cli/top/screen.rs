@@ -13,6 +13,9 @@ const NAMES: usize = 13;
 /// Cells of a bar of use.
 const BAR: usize = 24;
 
+/// Columns of how busy a loop is: a bar and its share.
+const BUSY: usize = BAR + 6;
+
 /// A limit with so much in use is told in another colour.
 const NEARLY_FULL: f64 = 0.9;
 
@@ -86,11 +89,11 @@ pub(super) fn lines(scene: &Scene<'_>, (width, height): (usize, usize), in_colou
     out.push(String::new());
     // The head of a table, the last connections' head, and one of them.
     let room = height.saturating_sub(out.len() + 4).max(1);
-    out.push(
-        line()
-            .add(Ink::Faint, "loop  busy                         connections    messages  open  no processor")
-            .text,
+    let head = format!(
+        "{:>4}  {:<BUSY$}{:>12}{:>12}{:>6}{:>14}",
+        "loop", "busy", "connections", "messages", "open", "no processor"
     );
+    out.push(line().add(Ink::Faint, &head).text);
     let shown = if view.loops.len() <= room { view.loops.len() } else { room.saturating_sub(1) };
     out.extend(view.loops.iter().take(shown).map(|of_loop| loop_line(of_loop, line())));
     if shown < view.loops.len() {
@@ -100,8 +103,11 @@ pub(super) fn lines(scene: &Scene<'_>, (width, height): (usize, usize), in_colou
     match scene.listed {
         Listed::Unknown(why) => out.push(named("by ").add(Ink::Plain, why).text),
         Listed::Known(talkers) => {
-            let head = "PEER                   CLIENT        STATE                   AGE      IN        OUT     QUEUED  OPEN  ID";
-            out.push(line().add(Ink::Faint, head).text);
+            let head = format!(
+                "{:<23}{:<14}{:<22}{:>5} {:>9} {:>9} {:>9}{:>6}  ID",
+                "PEER", "CLIENT", "STATE", "AGE", "IN", "OUT", "QUEUED", "OPEN"
+            );
+            out.push(line().add(Ink::Faint, &head).text);
             out.extend(talkers.iter().map(|talker| talker_line(talker, line())));
         }
     }

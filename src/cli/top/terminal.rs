@@ -14,6 +14,10 @@ use std::time::Duration;
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
 const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 
+/// Around what is drawn at once, from the first line on: terminals that know it show nothing of it before its end.
+const BEGIN: &str = "\x1b[?2026h\x1b[H";
+const END: &str = "\x1b[?2026l";
+
 /// What is taken where the terminal does not tell.
 const SIZE_UNKNOWN: (usize, usize) = (80, 24);
 
@@ -90,18 +94,21 @@ impl Terminal {
         (width.min(SIZE_MAX.0), height.min(SIZE_MAX.1))
     }
 
-    /// Puts these lines on it.
+    /// Puts these lines on it, of which it has at least as many.
     ///
     /// # Errors
     ///
     /// If it is gone.
-    pub(super) fn draw(&self, lines: &[String]) -> io::Result<()> {
-        let mut text = String::from("\x1b[H");
+    pub(super) fn draw(&self, lines: &[String], height: usize) -> io::Result<()> {
+        let mut text = String::from(BEGIN);
         for (at, line) in lines.iter().enumerate() {
-            // No end of line behind the last: it would move all of it up.
-            text.extend([if at > 0 { "\r\n" } else { "" }, line, "\x1b[K"]);
+            // Erased before and not behind: there the cursor may still be on the last column.
+            text.extend([if at > 0 { "\r\n" } else { "" }, "\x1b[2K", line]);
         }
-        text += "\x1b[J";
+        if lines.len() < height {
+            text += "\r\n\x1b[J";
+        }
+        text += END;
         let mut out = io::stdout().lock();
         out.write_all(text.as_bytes())?;
         out.flush()
