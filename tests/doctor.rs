@@ -62,10 +62,10 @@ fn the_exit_code_says_whether_what_is_wanted_can_be_had() {
     #[rustfmt::skip]
     let table: &[(&[&str], i32, &str)] = &[
         (&["--connections", "1M"],                     0, "1,000,000 connections (--connections): yes; descriptors are"),
-        (&["--connections", "3M"],                     1, "3,000,000 connections (--connections): no, 1,999,888 can be carried"),
+        (&["--connections", "3M"],                     1, "3,000,000 connections (--connections): no, 1,999,888 fit"),
         (&["--config", config],                        0, "5,000 connections (max_connections): yes"),
         (&["--config", config, "--connections", "6k"], 1, "configuration is the first limit"),
-        (&[],                                          0, "max_connections is auto: 1,999,888 connections, by the descriptors: yes"),
+        (&[],                                          0, "max_connections is auto, 1,999,888 here: yes"),
     ];
     for (arguments, want, words) in table {
         let (code, out, errors) = doctor(&[*arguments, &["--root", host.path()]].concat());

@@ -52,15 +52,15 @@ fn head(found: &Diagnosis, wants: &Wants, paint: Paint) -> String {
         format!("{} {} the first limit", found.first, if found.first.ends_with('s') { "are" } else { "is" });
     let what = match wants.connections {
         Some(wanted) => format!("{} connections ({})", count(wanted), wants.said_by),
-        None => format!("max_connections is auto: {} connections, by the descriptors", count(found.goal)),
+        None => format!("max_connections is auto, {} here", count(found.goal)),
     };
     let is_short = found.carried < found.goal;
     let (ink, answer) = match (found.is_met(), is_short) {
         (true, false) if wants.connections.is_none() => (Ink::Good, "yes".to_owned()),
         (true, false) => (Ink::Good, format!("yes; {next}, at {carried}")),
         // Nobody has asked for so many.
-        (true, true) => (Ink::Strong, format!("{carried} can be carried; {next}")),
-        (false, true) => (Ink::Bad, format!("no, {carried} can be carried; {next}")),
+        (true, true) => (Ink::Strong, format!("{carried} fit; {next}")),
+        (false, true) => (Ink::Bad, format!("no, {carried} fit; {next}")),
         (false, false) => (Ink::Bad, "no, the server can't start; see below".to_owned()),
     };
     format!("{what}: {}\n", paint.text(ink, &answer))
