@@ -23,8 +23,8 @@ fn limited(descriptors: u32, held: u32) -> Command {
     let script = format!(
         "ulimit -n {descriptors}; for ((n = 0; n < {held}; n++)); do exec {{fd}}</dev/null; done; exec \"$@\""
     );
-    command.args(["-c", &script, "bash", BINARY]).args(SERVE).args(["--shards", "1", "--log-format", "text"]);
-    command.env_remove("RUST_LOG").env(NO_ADMIN.0, NO_ADMIN.1);
+    command.args(["-c", &script, "bash", BINARY]).args(SERVE).args(["--log-format", "text"]);
+    command.env_remove("RUST_LOG").env(NO_ADMIN.0, NO_ADMIN.1).env("TIDEGATE_SERVER__SHARDS", "1");
     command
 }
 
@@ -130,6 +130,25 @@ fn a_server_knows_how_many_connections_its_descriptors_allow() {
     let ended = server.ended();
     assert_eq!(ended.code, Some(0), "{}", ended.errors);
     assert!(ended.errors.contains("connection limit is reached"), "{}", ended.errors);
+}
+
+/// What `tidegate doctor` says that there is room for is what the server takes, to the last connection.
+#[test]
+fn the_doctor_says_what_the_server_takes() {
+    for (shards, limit) in [("1", 96), ("2", 130)] {
+        let mut doctor = Command::new("bash");
+        doctor.args(["-c", &format!("ulimit -n {limit}; exec \"$@\""), "bash", BINARY, "doctor", "--json"]);
+        doctor.env(NO_ADMIN.0, NO_ADMIN.1).env("TIDEGATE_SERVER__SHARDS", shards);
+        let (code, said, errors) = run(&mut doctor);
+        assert_eq!((code, errors.as_str()), (Some(0), ""), "{said}");
+        let said: serde_json::Value = serde_json::from_str(&said).expect("it is JSON");
+        assert_eq!(said["first"], "descriptors", "{said:#}");
+        let server = Process::start(limited(limit, 0).env("TIDEGATE_SERVER__SHARDS", shards));
+        let served = fill(server.frames);
+        assert_eq!(said["carried"].as_u64(), Some(served.len() as u64), "{said:#}");
+        drop(served);
+        server.end();
+    }
 }
 
 #[test]

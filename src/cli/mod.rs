@@ -9,6 +9,7 @@ pub mod bench;
 mod check;
 mod colours;
 mod conform;
+mod doctor;
 mod floor;
 mod hold;
 mod host;
@@ -22,6 +23,7 @@ mod successor;
 mod systemd;
 mod tls;
 mod token;
+mod top;
 mod upgrade;
 mod users;
 
@@ -80,6 +82,9 @@ enum Command {
     /// Say whether a configuration is right, or everything that is wrong with it
     #[command(after_help = AFTER_CHECK)]
     Check(check::Options),
+    /// Say how many connections this host will really carry, what limits it first, and what raises that
+    #[command(after_help = doctor::AFTER)]
+    Doctor(doctor::Options),
     /// Have a running server read its configuration anew
     #[command(after_help = AFTER_RELOAD)]
     Reload(reload::Options),
@@ -102,6 +107,9 @@ enum Command {
     /// Hold idle connections for a benchmark that has not descriptors enough
     #[command(hide = true)]
     Hold,
+    /// Show a running server live in the terminal: loops, limits, closes, and who sends most
+    #[command(after_help = top::AFTER)]
+    Top(top::Options),
     /// Print what makes a shell complete the words of this command line
     Completions(shell::Completions),
     /// Print the manual page, of a command or of all
@@ -120,12 +128,14 @@ pub fn run() -> ExitCode {
     let ended = match args.command {
         Command::Serve(options) => serve::run(&options),
         Command::Check(options) => check::run(&options),
+        Command::Doctor(options) => doctor::run(&options),
         Command::Reload(options) => reload::run(&options),
         Command::Upgrade(options) => upgrade::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Send(options) => send::run(&options),
         Command::Conform(options) => conform::run(&options),
         Command::Token(options) => token::run(&options),
+        Command::Top(options) => top::run(&options),
         Command::Floor(options) => floor::run(&options),
         Command::Hold => hold::run(),
         Command::Completions(options) => shell::completions(&options, &Args::command()),

@@ -7,7 +7,7 @@ pub mod diff;
 mod flags;
 pub mod live;
 mod options;
-mod paint;
+pub(super) mod paint;
 pub mod table;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use crate::cli::send::print::one_line;
 
 /// How a piece of text looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ink {
+pub(in crate::cli) enum Ink {
     /// As all text.
     Plain,
     /// Names of rows and what matters less.
@@ -24,13 +24,13 @@ pub(super) enum Ink {
 
 /// Whether colours are used.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Paint {
-    pub(super) in_colour: bool,
+pub(in crate::cli) struct Paint {
+    pub(in crate::cli) in_colour: bool,
 }
 
 impl Paint {
     /// The text, in its colour if colours are wanted.
-    pub(super) fn text(self, ink: Ink, text: &str) -> String {
+    pub(in crate::cli) fn text(self, ink: Ink, text: &str) -> String {
         let text = one_line(text);
         let code = match ink {
             Ink::Plain => return text,
@@ -45,7 +45,7 @@ impl Paint {
 }
 
 /// Breaks a text between words into lines of at most `width` characters; a longer word is broken where it must.
-pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(in crate::cli) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     let mut line = String::new();
     for word in text.split_whitespace() {
