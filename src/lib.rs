@@ -72,6 +72,7 @@ pub mod shard;
 pub mod sim;
 #[cfg(feature = "tls")]
 pub mod tls;
+pub mod trace;
 pub mod turn;
 #[cfg(feature = "upgrade")]
 pub mod upgrade;

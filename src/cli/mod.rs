@@ -22,6 +22,7 @@ mod successor;
 mod systemd;
 mod tls;
 mod token;
+mod trace;
 mod upgrade;
 mod users;
 

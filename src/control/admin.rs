@@ -340,7 +340,7 @@ impl Control {
 }
 
 /// Lets the loops go first, where the system has priorities of threads.
-fn give_way() {
+pub(super) fn give_way() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICER) {
         tracing::warn!(%error, "the control thread has the same priority as the event loops");
@@ -348,9 +348,11 @@ fn give_way() {
 }
 
 /// The thread's life. Its death is told, and is nobody else's.
-fn live(runtime: Runtime, work: impl Future<Output = ()>) {
+pub(super) fn live(runtime: Runtime, work: impl Future<Output = ()>) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| runtime.block_on(work))) {
-        error!(why = panic_text(panic.as_ref()), "the control thread died: no admin port; traffic goes on");
+        let thread = std::thread::current();
+        let (thread, why) = (thread.name().unwrap_or_default(), panic_text(panic.as_ref()));
+        error!(thread, why, "a control thread died, and what it did is not done any more; traffic goes on");
     }
     // Not a wait for its tasks.
     runtime.shutdown_background();

@@ -18,8 +18,10 @@ mod metrics;
 mod places;
 mod serve;
 mod settings;
+mod trace;
 mod watchdog;
 
 pub use admin::{Admin, AdminError, Bounds, Control, LogFilter};
 pub use api::{Reload, ReloadReport, ReloadedValue};
 pub use settings::{AdminChange, Settings};
+pub use trace::{Sending, Traces, TracesError};
