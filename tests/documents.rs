@@ -17,7 +17,7 @@ const GUIDE: &str = include_str!("../docs/GUIDE.md");
 const ARCHITECTURE: &str = include_str!("../docs/ARCHITECTURE.md");
 
 /// Every document of the repository.
-const DOCUMENTS: [&str; 23] = [
+const DOCUMENTS: [&str; 24] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -40,6 +40,7 @@ const DOCUMENTS: [&str; 23] = [
     "docs/TESTING.md",
     "docs/SECURITY.md",
     "docs/TLS.md",
+    "docs/TRACING.md",
     "fuzz/README.md",
 ];
 

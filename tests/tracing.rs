@@ -9,11 +9,14 @@
 mod collecting;
 #[path = "tracing/sampling.rs"]
 mod sampling;
+#[cfg(feature = "cli")]
+#[path = "tracing/shell.rs"]
+mod shell;
 mod support;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
-use support::client::{Client, ECHO, EXT, NO_ROUTE, frame};
+use support::client::{Client, ECHO, NO_ROUTE, RECEIVED, frame};
 use support::collector::{Collector, Told};
 use support::extended::Block;
 use support::serving::{Serving, builder};
@@ -77,6 +80,15 @@ impl Traced {
     fn end(self, within: Duration) {
         self.serving.end();
         self.sending.finish(within);
+    }
+}
+
+/// So many traced requests and their replies, no faster than they may be recorded.
+fn burst(client: &mut Client, count: usize) {
+    for part in (0..count).collect::<Vec<_>>().chunks(200) {
+        client.send(&traced(ECHO, SAMPLED, b"").repeat(part.len()));
+        part.iter().for_each(|_| drop(client.expect_extended(ECHO, 0, Some(7))));
+        std::thread::sleep(Duration::from_millis(60));
     }
 }
 
@@ -250,7 +262,7 @@ fn a_span_says_how_its_request_ended() {
         );
         assert_eq!(span.say("tidegate.status_code"), status.expect("there is one").to_string(), "{case}");
         let took_ms = (span.end_ns - span.start_ns) / 1_000_000;
-        assert_eq!(took_ms >= 20, *is_long, "{case}");
+        assert!(!is_long || took_ms >= 20, "{case}");
         assert_eq!(!span.say("tidegate.queue_us").is_empty(), *route == OFFLOADS, "{case}");
         assert_eq!(span.name, "route other", "no label, no name of its own: {case}");
     }
@@ -346,7 +358,7 @@ fn plain_requests_begin_traces() {
     (0..COUNT).for_each(|_| client.expect(ECHO, b"one"));
     let mut lines = server.serving.connect_lines();
     lines.send(b"hello\n");
-    lines.expect_line(b"hello");
+    lines.expect_line(RECEIVED);
     let spans = collector.wait_for(COUNT + 1);
     let ids: BTreeSet<_> = spans.iter().map(|span| (span.trace.clone(), span.id.clone())).collect();
     assert_eq!(ids.len(), COUNT + 1, "no two are the same");
@@ -356,7 +368,7 @@ fn plain_requests_begin_traces() {
     assert_eq!(of_lines.len(), 1);
     assert_eq!(
         (of_lines[0].say("tidegate.request.bytes"), of_lines[0].say("tidegate.reply.bytes")),
-        ("5", "5")
+        ("5", "9")
     );
     drop((client, lines));
     server.end(SOON);
@@ -472,12 +484,11 @@ fn the_wait_for_spans_is_short() {
     let mut client = server.connect();
     // As many as one request to the collector has, and some more.
     let before = std::time::Instant::now();
-    client.send(&traced(ECHO, SAMPLED, b"").repeat(600));
-    (0..600).for_each(|_| drop(client.expect_extended(ECHO, 0, Some(7))));
+    burst(&mut client, 600);
     wait_until("all spans", || collector.spans().len() == 600);
     assert!(before.elapsed() < Duration::from_secs(10), "{:?}", before.elapsed());
     assert!(collector.posted().iter().all(|posted| posted.spans.len() <= 512));
     assert!(collector.posted().len() >= 2);
-    drop((client, EXT));
+    drop(client);
     server.end(SOON);
 }

@@ -96,11 +96,13 @@ impl Recording {
     }
 
     fn explain(&self, span: &Span) {
+        // Others are in no bucket.
+        let Some(handler_us) = span.handler_us.filter(|_| !span.has_panicked) else { return };
         let mut exemplars = super::running::lock(&self.exemplars);
         let others = exemplars.len() - 1;
         let label = span.label.map_or(others, |label| usize::from(label).min(others));
-        let exemplar = Exemplar { own: span.own, handler_us: span.handler_us, at: SystemTime::now() };
-        exemplars[label][bucket_of(span.handler_us.into())] = Some(exemplar);
+        let exemplar = Exemplar { own: span.own, handler_us, at: SystemTime::now() };
+        exemplars[label][bucket_of(handler_us.into())] = Some(exemplar);
     }
 }
 

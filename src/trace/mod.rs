@@ -20,6 +20,7 @@ use crossbeam_queue::ArrayQueue;
 
 /// One request, from its last byte to its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Span {
     /// What is passed on with everything that it causes: the trace, this span as the parent, the flags.
     pub own: Trace,
@@ -39,8 +40,8 @@ pub struct Span {
     pub received: Time,
     /// When it was handed to the service, or refused.
     pub started: Time,
-    /// How long the service had it in hand, in microseconds.
-    pub handler_us: u32,
+    /// How long the service had it in hand, in microseconds; `None` if the server refused it itself.
+    pub handler_us: Option<u32>,
     /// When its answer was made, if that was later.
     pub ended: Time,
     /// How long it waited for a worker, in microseconds, if it was offloaded.
@@ -55,7 +56,7 @@ pub struct Span {
     pub status: Status,
     /// Bytes of its payload, without an extension block.
     pub bytes_in: u32,
-    /// Bytes of its answer's payload.
+    /// Bytes of its answer's payload; 0 if it failed.
     pub bytes_out: u32,
 }
 

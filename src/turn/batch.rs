@@ -10,6 +10,7 @@ mod control;
 mod traced;
 mod user;
 
+use traced::Handled;
 pub(super) use user::REMOVED;
 
 use super::{Io, ListenerConfig, Shared, label_of};
@@ -279,7 +280,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
         self.begin_span(frame, to);
         let is_started = self.is_let_in(frame, to, used);
         if !is_started {
-            self.end_span(false);
+            self.end_span(Handled::Refused);
         }
         is_started
     }
@@ -325,11 +326,13 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
     #[inline(never)]
     fn end_unusual(&mut self) {
         self.shared.desk.deadline_ms = None;
+        let mut handled = Handled::Returned;
         if let Some((from, label)) = self.timed_from.take() {
             self.shared.metrics.handled(label, self.io.now().since_us(from));
             self.state.is_timed = false;
+            handled = Handled::Timed;
         }
-        self.end_span(false);
+        self.end_span(handled);
         let State { is_leaving, is_timed, is_metered, is_restricted, is_sampled, .. } = self.state;
         let is_dialed = self.framing.role == Role::Client;
         self.state.is_unusual =
@@ -406,7 +409,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
                 self.reply(to).fail(Status::INTERNAL, "the handler of this request panicked");
             self.counts.answered_for += 1;
         }
-        self.end_span(true);
+        self.end_span(Handled::Panicked);
         end
     }
 

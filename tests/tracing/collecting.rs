@@ -129,8 +129,7 @@ fn the_last_spans_leave_before_the_end() {
         let collector = Collector::new();
         let server = Traced::embedded(&collector, NONE);
         let mut client = server.connect();
-        client.send(&traced(ECHO, SAMPLED, b"").repeat(count));
-        (0..count).for_each(|_| drop(client.expect_extended(ECHO, 0, Some(7))));
+        crate::burst(&mut client, count);
         drop(client);
         server.end(SOON);
         assert_eq!(collector.spans().len(), count);

@@ -391,7 +391,7 @@ families! {
         "From the moment that the poller named a connection until the loop came to it: what the others cost it.");
     ROUND_TRIP = histogram("tidegate_round_trip", "From a heartbeat to its answer.");
     HANDLER_DURATION = histogram("tidegate_handler_duration",
-        "How long handlers took, by what answers and its routes. One request in 64 is measured.");
+        "How long handlers took, by what answers and its routes. One request in 64 is measured, and each that is recorded as a span.");
     STALLS = counter("tidegate_stalls",
         "Batches of one connection that held up their loop for longer than the stall limit, by what answered them. The log \
          names the connection.");

@@ -232,8 +232,8 @@ impl Common {
             number("tidegate.request.bytes", span.bytes_in),
             number("tidegate.reply.bytes", span.bytes_out),
             number("tidegate.wait_us", wait_us(span)),
-            number("tidegate.handler_us", span.handler_us),
         ]);
+        all.extend(span.handler_us.map(|us| number("tidegate.handler_us", us)));
         if span.is_deferred {
             all.push(number("tidegate.deferred", 1_u8));
         }

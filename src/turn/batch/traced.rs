@@ -14,6 +14,19 @@ use crate::turn::tracing::{Before, Recorded};
 use crate::turn::{Io, label_of};
 use crate::wire::Status;
 
+/// What the service has done with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Handled {
+    /// Nothing: it was refused before.
+    Refused,
+    /// It is done with it.
+    Returned,
+    /// The same, and its time was counted already.
+    Timed,
+    /// It panicked.
+    Panicked,
+}
+
 impl<S: Service, I: Io> Batch<'_, S, I> {
     /// Whether the next request is one that is sampled; else, when to look again.
     pub(super) fn look_for_sample(&mut self) -> Share {
@@ -62,7 +75,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
             label: label.and_then(|label| u8::try_from(label).ok()),
             received: Time(self.shared.batch_began.0.saturating_sub(waited_us)),
             started,
-            handler_us: 0,
+            handler_us: None,
             ended: started,
             queued_us: None,
             is_deferred: false,
@@ -78,7 +91,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
     }
 
     /// The request in hand was refused, its handler has returned, or panicked.
-    pub(super) fn end_span(&mut self, has_panicked: bool) {
+    pub(super) fn end_span(&mut self, how: Handled) {
         let Some(tracing) = self.shared.tracing.as_mut() else { return };
         let Some(mut recorded) = tracing.in_hand.take() else { return };
         self.shared.effects.trace = None;
@@ -86,23 +99,29 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
         let Recorded { span, before, to, .. } = &mut recorded;
         let desk = &self.shared.desk;
         let tally = desk.outbox.tally();
-        span.handler_us = u32::try_from(now.since_us(span.started)).unwrap_or(u32::MAX);
+        let took_us = now.since_us(span.started);
+        let has_panicked = how == Handled::Panicked;
         (span.ended, span.has_panicked) = (now, has_panicked);
-        self.shared.metrics.handled(span.label.map(usize::from), u64::from(span.handler_us));
+        if how != Handled::Refused {
+            span.handler_us = Some(u32::try_from(took_us).unwrap_or(u32::MAX));
+        }
+        if how == Handled::Returned {
+            self.shared.metrics.handled(span.label.map(usize::from), took_us);
+        }
         if tally.deferred > before.tally.deferred {
             recorded.serial = desk.last_serial();
             tracing.keep(recorded, &self.shared.metrics);
             return;
         }
-        let bytes = desk.outbox.bytes() + desk.held_bytes - before.bytes;
-        let envelope = reply_bytes(self.framing.protocol, *to, 0);
-        span.bytes_out = u32::try_from(bytes.saturating_sub(envelope)).unwrap_or(u32::MAX);
         (span.outcome, span.status) = if tally.failed > before.tally.failed {
             let is_answered_for = has_panicked && desk.failed_with == Status::INTERNAL;
             (if is_answered_for { Outcome::Panicked } else { Outcome::Failed }, desk.failed_with)
         } else if tally.silent > before.tally.silent {
             (Outcome::Silent, Status::OK)
         } else {
+            let bytes = desk.outbox.bytes() + desk.held_bytes - before.bytes;
+            let envelope = reply_bytes(self.framing.protocol, *to, 0);
+            span.bytes_out = u32::try_from(bytes.saturating_sub(envelope)).unwrap_or(u32::MAX);
             (Outcome::Answered, Status::OK)
         };
         tracing.finish(&recorded.span, &self.shared.metrics);
