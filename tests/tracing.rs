@@ -274,6 +274,8 @@ fn a_span_says_how_its_request_ended() {
     // One whose connection goes away.
     client.send(&traced(KEEPS, SAMPLED, b""));
     server.serving.wait_for("it is open", |now| now.gauge(tidegate::metrics::Gauge::InFlight) == 1);
+    // A reset: whoever only ends its side still waits for its replies.
+    socket2::SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).expect("an option");
     drop(client);
     let span = collector.wait_for(table.len() + 2).remove(table.len() + 1);
     assert_eq!((span.say("tidegate.outcome"), span.say("error.type")), ("abandoned", "abandoned"));

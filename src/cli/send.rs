@@ -57,7 +57,7 @@ pub(super) struct Options {
     /// No reply is wanted, or the route never replies
     #[arg(long)]
     one_way: bool,
-    /// Begin a trace that the server records, and say its id
+    /// Begin a sampled trace, and say its id
     #[arg(long, conflicts_with = "count")]
     trace: bool,
     /// Say HELLO first, with this token; it may be empty

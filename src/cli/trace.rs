@@ -5,7 +5,7 @@
 use crate::base::limits::EXPORT_HEADERS_BYTES_MAX;
 use crate::config::Config;
 use crate::control::Traces;
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -29,7 +29,7 @@ pub(super) fn of(config: &Config) -> anyhow::Result<Option<Traces>> {
             "the headers file {name} cannot be read: {error}; make it, or take headers_file out of [trace]"
         )
     })?;
-    traces.headers(&text).map(Some).with_context(|| format!("the headers file {name} is wrong"))
+    traces.headers(&text).map(Some).map_err(|error| anyhow!("the headers file {name}: {error}"))
 }
 
 /// One byte more than there may be, so that a longer file is refused and not cut.

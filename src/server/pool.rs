@@ -311,7 +311,7 @@ mod tests {
             self.deadline
         }
 
-        fn run(self) {
+        fn run(self, _now: Time) {
             if let Some(gate) = &self.gate {
                 let _ = gate.recv();
             }

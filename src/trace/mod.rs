@@ -15,7 +15,8 @@ pub use collector::{Collector, CollectorError};
 use crate::base::limits::{SPANS_PER_SECOND, SPANS_PER_SHARD};
 use crate::base::{Address, ConnId, Time};
 use crate::metrics::Outcome;
-use crate::wire::{Status, Trace};
+use crate::wire::Status;
+pub use crate::wire::Trace;
 use crossbeam_queue::ArrayQueue;
 
 /// One request, from its last byte to its answer.

@@ -328,9 +328,10 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
         self.shared.desk.deadline_ms = None;
         let mut handled = Handled::Returned;
         if let Some((from, label)) = self.timed_from.take() {
-            self.shared.metrics.handled(label, self.io.now().since_us(from));
+            let took_us = self.io.now().since_us(from);
+            self.shared.metrics.handled(label, took_us);
             self.state.is_timed = false;
-            handled = Handled::Timed;
+            handled = Handled::Timed { took_us };
         }
         self.end_span(handled);
         let State { is_leaving, is_timed, is_metered, is_restricted, is_sampled, .. } = self.state;
@@ -396,7 +397,8 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
         self.shared.desk.deadline_ms = None;
         self.timed_from = None;
         let (start, end) = self.hand;
-        if self.shared.desk.outbox.tally().total() < self.counts.started() {
+        let is_answered_for = self.shared.desk.outbox.tally().total() < self.counts.started();
+        if is_answered_for {
             let to = match self.framing.next(&input[start..], 0, self.shared.desk.outbox.crc()) {
                 Step::Message { to, .. } if self.is_one_way(to.header()) => to.on_one_way_route(),
                 Step::Message { to, .. } => to,
@@ -409,7 +411,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
                 self.reply(to).fail(Status::INTERNAL, "the handler of this request panicked");
             self.counts.answered_for += 1;
         }
-        self.end_span(Handled::Panicked);
+        self.end_span(Handled::Panicked { is_answered_for });
         end
     }
 

@@ -95,12 +95,15 @@ impl Tracer {
     }
 
     /// Messages that pass before the one that is sampled.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "cut at both ends")]
     fn gap(&mut self) -> u32 {
         match self.per_million {
             0 => u32::MAX,
             1_000_000.. => 0,
-            // Failures before the first success: the geometric distribution, by inversion.
-            per_million => (self.rng.unit().ln() / (-f64::from(per_million) / 1e6).ln_1p()) as u32,
+            per_million => {
+                // Failures before the first success: the geometric distribution, by inversion.
+                (self.rng.unit().ln() / (-f64::from(per_million) / 1e6).ln_1p()) as u32
+            }
         }
     }
 

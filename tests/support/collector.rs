@@ -167,9 +167,8 @@ fn serve(stream: TcpStream, state: &State) {
                 let until = Instant::now() + PATIENCE;
                 reader.get_ref().set_read_timeout(Some(Duration::from_millis(50))).expect("an option");
                 while Instant::now() < until && !state.is_over.load(Relaxed) {
-                    match reader.fill_buf() {
-                        Ok([]) => return,
-                        Ok(_) | Err(_) => {}
+                    if matches!(reader.fill_buf(), Ok([])) {
+                        return;
                     }
                 }
                 return;
@@ -285,8 +284,8 @@ fn read_request(body: &[u8]) -> (BTreeMap<String, String>, Vec<Told>) {
     for (number, field) in fields(of_request[0].1.bytes()) {
         match number {
             1 => {
-                resource =
-                    fields(field.bytes()).into_iter().map(|(_, pair)| key_value(pair.bytes())).collect()
+                let pairs = fields(field.bytes());
+                resource = pairs.into_iter().map(|(_, pair)| key_value(pair.bytes())).collect();
             }
             2 => {
                 for (number, field) in fields(field.bytes()) {

@@ -152,6 +152,19 @@ fn an_end_without_a_collector_is_an_end() {
     assert_eq!((handle.exports(Export::Lost), handle.exports(Export::Sent)), (1, 0));
 }
 
+/// Whoever does not wait for the end need not keep what waits for it.
+#[test]
+fn traces_are_sent_though_nobody_will_wait_for_them() {
+    let collector = Collector::new();
+    let Traced { serving, sending } = Traced::embedded(&collector, NONE);
+    drop(sending);
+    for count in 1..=2 {
+        ask(&mut serving.connect());
+        collector.wait_for(count);
+    }
+    serving.end();
+}
+
 #[test]
 fn headers_go_with_each_request_and_into_no_error() {
     let collector = Collector::new();

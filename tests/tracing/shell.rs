@@ -1,7 +1,8 @@
 //! Traces from the shell: what `serve` is told, what `send --trace` prints, what `check` says.
 
+use crate::support::client::{Client, nobody};
 use crate::support::collector::Collector;
-use crate::support::process::{BINARY, Process, SERVE, run};
+use crate::support::process::{BINARY, Process, SERVE, cpu_ticks, run};
 use rustix::process::Signal;
 use std::fs;
 use std::path::PathBuf;
@@ -59,6 +60,31 @@ fn a_request_from_the_shell_is_found_in_the_collector() {
     assert!(!ended.errors.contains("xyzzy"), "{}", ended.errors);
 }
 
+/// With nothing to send, and with a collector that is not there, the process rests.
+#[test]
+fn waiting_for_a_collector_takes_no_processor() {
+    let (_place, nobody) = nobody();
+    let mut command = Command::new(BINARY);
+    let url = format!("http://{nobody}");
+    command.args(SERVE).env("TIDEGATE_TRACE__ENDPOINT", &url).env("TIDEGATE_TRACE__RATIO", "1");
+    let server = Process::start(&mut command);
+    let mut used = Vec::new();
+    for is_asked in [false, true] {
+        if is_asked {
+            Client::connect(server.frames).echo(b"recorded");
+        }
+        let before = cpu_ticks(server.id());
+        std::thread::sleep(Duration::from_secs(2));
+        used.push(cpu_ticks(server.id()) - before);
+    }
+    // Hundredths of a second, of 200.
+    assert!(used.iter().all(|ticks| *ticks < 40), "{used:?}");
+    server.signal(Signal::TERM);
+    let ended = server.ended();
+    assert_eq!(ended.code, Some(0), "{}", ended.errors);
+    assert!(ended.errors.contains("the last traces were not sent"), "{}", ended.errors);
+}
+
 #[test]
 fn a_wrong_file_of_headers_is_told_by_its_line_and_not_by_its_words() {
     let wrong = Written::new("wrong-headers", "a: b\nBearer xyzzy\n");
@@ -68,7 +94,7 @@ fn a_wrong_file_of_headers_is_told_by_its_line_and_not_by_its_words() {
     );
     for arguments in [&["check"][..], &["serve", "--admin", "off", "--config"]] {
         let (code, out, errors) = run(Command::new(BINARY).args(arguments).arg(file.name()));
-        assert_eq!((code, out.as_str()), (Some(1), ""), "{arguments:?}: {errors}");
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{arguments:?}: {errors}");
         assert_eq!(errors.lines().count(), 1, "{arguments:?}: {errors}");
         assert!(errors.contains("line 2") && errors.contains(wrong.name()), "{arguments:?}: {errors}");
         assert!(!errors.contains("xyzzy"), "{arguments:?}: {errors}");

@@ -53,7 +53,7 @@ fn write(out: &mut String, exemplar: &Exemplar) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Trace;
+    use crate::trace::Trace;
     use std::time::Duration;
 
     #[test]

@@ -149,10 +149,10 @@ impl Traces {
     pub fn start(self, handle: Handle) -> Result<Sending, TracesError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(TracesError::Thread)?;
-        let (end, told) = signal::channel(None);
+        let end = Arc::new(signal::Sender::new(None));
         let (living, ended) = channel::<()>();
         let to = self.collector.to_string();
-        let sender = Sender::new(self, handle, told);
+        let sender = Sender::new(self, handle, Arc::clone(&end));
         let thread = std::thread::Builder::new().name("tidegate-traces".to_owned());
         let thread = thread.spawn(move || {
             let _living = living;
@@ -168,7 +168,7 @@ impl Traces {
 /// Traces being sent. Dropping this lets the thread run on, for as long as the process lives.
 #[derive(Debug)]
 pub struct Sending {
-    end: signal::Sender<Option<Instant>>,
+    end: Arc<signal::Sender<Option<Instant>>>,
     /// Closed when the thread is over, in whatever way.
     ended: Receiver<()>,
 }
@@ -185,6 +185,15 @@ impl Sending {
 /// What the thread may take behind the end of its time, to count and to log.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
+/// The system's number of this process.
+fn process_id() -> u32 {
+    rustix::process::getpid().as_raw_nonzero().get().unsigned_abs()
+}
+
+fn whole_ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// The time since the Unix epoch.
 fn unix_now() -> Duration {
     SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default()
@@ -195,7 +204,8 @@ struct Sender {
     shelf: Arc<Shelf>,
     common: Common,
     poster: Poster,
-    end: signal::Receiver<Option<Instant>>,
+    /// Here, too, so that it is not taken for told when [`Sending`] was dropped.
+    end: Arc<signal::Sender<Option<Instant>>>,
     rng: Rng,
     was_partial: bool,
 }
@@ -247,7 +257,7 @@ enum Fate {
 }
 
 impl Sender {
-    fn new(traces: Traces, handle: Handle, end: signal::Receiver<Option<Instant>>) -> Sender {
+    fn new(traces: Traces, handle: Handle, end: Arc<signal::Sender<Option<Instant>>>) -> Sender {
         let Traces { collector, service_name, headers } = traces;
         let common = Common::new(&handle, &service_name);
         let now = unix_now();
@@ -257,7 +267,7 @@ impl Sender {
             common,
             poster: Poster::new(collector, headers),
             end,
-            rng: Rng::new(u64::from(now.subsec_nanos()) ^ u64::from(std::process::id())),
+            rng: Rng::new(u64::from(now.subsec_nanos()) ^ u64::from(process_id())),
             was_partial: false,
         }
     }
@@ -283,7 +293,7 @@ impl Sender {
         if self.shelf.queue().has_batch() {
             return;
         }
-        let mut end = self.end.clone();
+        let mut end = self.end.subscribe();
         let ended = pin!(end.wait_for(Option::is_some));
         let filled = pin!(self.shelf.has_batch.notified());
         let either = super::serve::first_of(ended, filled);
@@ -302,16 +312,17 @@ impl Sender {
             match posted {
                 Posted::Later(after, trouble) if tries < EXPORT_TRIES => {
                     self.shelf.handle.count_export(Export::Retried, 1);
-                    let by_chance = self.rng.below(pause.as_millis() as u64 / 2 + 1);
+                    let by_chance = self.rng.below(whole_ms(pause / 2) + 1);
                     let wait = after.unwrap_or(pause - Duration::from_millis(by_chance));
-                    warn!(%trouble, spans = batch.len(), again_in_ms = wait.as_millis() as u64, "traces wait for the collector");
+                    let (spans, again_in_ms) = (batch.len(), whole_ms(wait));
+                    warn!(%trouble, spans, again_in_ms, "traces wait for the collector");
                     pause = (pause * 2).min(EXPORT_PAUSE.1);
-                    let mut end = self.end.clone();
+                    let mut end = self.end.subscribe();
                     if tokio::time::timeout(wait, end.wait_for(Option::is_some)).await.is_ok() {
                         return Fate::Untold(batch);
                     }
                 }
-                over => {
+                over @ (Posted::Taken(_) | Posted::Later(..) | Posted::Never(_)) => {
                     self.book(over, batch.len());
                     return Fate::Over;
                 }
@@ -327,7 +338,7 @@ impl Sender {
 
     /// One try. `None`: the end, and its time is over.
     async fn until_end(&mut self, body: Vec<u8>) -> Option<Posted> {
-        let mut end = self.end.clone();
+        let mut end = self.end.subscribe();
         let over = async move {
             let until = end.wait_for(Option::is_some).await.ok().and_then(|end| *end);
             tokio::time::sleep_until(until.unwrap_or_else(Instant::now)).await;

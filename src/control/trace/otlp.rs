@@ -149,7 +149,7 @@ impl Common {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let began = super::unix_now().saturating_sub(handle.uptime());
         // Of all processes, this is the only one that had this number on this host then.
-        let instance = format!("{host}-{}-{}", std::process::id(), began.as_millis());
+        let instance = format!("{host}-{}-{}", super::process_id(), began.as_millis());
         let attributes = vec![
             text("service.name", service),
             text("service.version", env!("CARGO_PKG_VERSION")),

@@ -22,9 +22,15 @@ pub(super) enum Handled {
     /// It is done with it.
     Returned,
     /// The same, and its time was counted already.
-    Timed,
+    Timed {
+        /// In microseconds.
+        took_us: u64,
+    },
     /// It panicked.
-    Panicked,
+    Panicked {
+        /// Without an answer, so that the server gave one.
+        is_answered_for: bool,
+    },
 }
 
 impl<S: Service, I: Io> Batch<'_, S, I> {
@@ -99,13 +105,14 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
         let Recorded { span, before, to, .. } = &mut recorded;
         let desk = &self.shared.desk;
         let tally = desk.outbox.tally();
-        let took_us = now.since_us(span.started);
-        let has_panicked = how == Handled::Panicked;
-        (span.ended, span.has_panicked) = (now, has_panicked);
-        if how != Handled::Refused {
-            span.handler_us = Some(u32::try_from(took_us).unwrap_or(u32::MAX));
-        }
-        if how == Handled::Returned {
+        (span.ended, span.has_panicked) = (now, matches!(how, Handled::Panicked { .. }));
+        let took_us = match how {
+            Handled::Refused => None,
+            Handled::Timed { took_us } => Some(took_us),
+            Handled::Returned | Handled::Panicked { .. } => Some(now.since_us(span.started)),
+        };
+        span.handler_us = took_us.map(|us| u32::try_from(us).unwrap_or(u32::MAX));
+        if let (Handled::Returned, Some(took_us)) = (how, took_us) {
             self.shared.metrics.handled(span.label.map(usize::from), took_us);
         }
         if tally.deferred > before.tally.deferred {
@@ -114,7 +121,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
             return;
         }
         (span.outcome, span.status) = if tally.failed > before.tally.failed {
-            let is_answered_for = has_panicked && desk.failed_with == Status::INTERNAL;
+            let is_answered_for = how == Handled::Panicked { is_answered_for: true };
             (if is_answered_for { Outcome::Panicked } else { Outcome::Failed }, desk.failed_with)
         } else if tally.silent > before.tally.silent {
             (Outcome::Silent, Status::OK)

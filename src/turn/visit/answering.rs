@@ -338,8 +338,11 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     pub(in crate::turn) fn abandon(&mut self) {
         let Some(mut slots) = self.entry.slots.take() else { return };
         let open = u64::from(slots.open_count());
-        for serial in slots.open_serials() {
-            self.end_recorded(serial, Outcome::Abandoned, &Said::Copy(&[]), None);
+        if self.shared.tracing.as_ref().is_some_and(|tracing| tracing.has_open()) {
+            let nothing = Said::Copy(&[]);
+            slots
+                .open_serials()
+                .for_each(|serial| self.end_recorded(serial, Outcome::Abandoned, &nothing, None));
         }
         self.shared.desk.open -= open;
         self.shared.metrics.ended(Outcome::Abandoned, open);
