@@ -209,3 +209,96 @@ fn spans_of_a_lost_connection_end_with_it() {
     assert_eq!(ended.len(), 2);
     assert!(ended.iter().all(|span| span.outcome == Outcome::Answered));
 }
+
+fn below(rng: &mut Rng, count: usize) -> usize {
+    usize::try_from(rng.below(count as u64)).expect("less than a size")
+}
+
+/// Ends some requests at once, and others by whim.
+#[derive(Default)]
+struct Whims {
+    kept: Vec<Later>,
+}
+
+impl Service for Whims {
+    type Conn = ();
+
+    fn on_open(&mut self, _peer: &Peer, _cx: &mut Cx<'_>) {}
+
+    fn on_frame(&mut self, _: &mut (), frame: Frame<'_>, reply: Reply<'_>, cx: &mut Cx<'_>) -> Replied {
+        let at = below(cx.rng(), self.kept.len().max(1));
+        let old = if at < self.kept.len() { Some(self.kept.swap_remove(at)) } else { None };
+        let was_there = cx.trace(&frame).is_some();
+        assert!(was_there, "each brings a trace");
+        match (frame.payload().first(), old) {
+            (Some(0), Some(old)) => cx.answer(old, b"later"),
+            (Some(1), Some(old)) => cx.fail(old, tidegate::Status::UNAVAILABLE, "no"),
+            (Some(2), Some(old)) => drop(old),
+            (_, old) => self.kept.extend(old),
+        }
+        match frame.payload().get(1) {
+            Some(0) => reply.send(frame.payload()),
+            Some(1) => reply.fail(tidegate::Status::application(300), "no"),
+            Some(2) => reply.none(),
+            _ => {
+                let (later, replied) = reply.defer();
+                self.kept.extend(later);
+                replied
+            }
+        }
+    }
+}
+
+/// Whatever becomes of requests and connections, each that was to be recorded has one span, or is counted as dropped.
+#[test]
+fn every_request_that_is_recorded_ends_once() {
+    use crate::support::extended::Block;
+    use crate::{PARENT, TRACE, context};
+    for seed in 0..60 {
+        let (config, spans) = config(Sampling { per_million: 0, spans_per_second: 2_000 }, seed);
+        let mut rig = Rig::at(Clock::new(), config, PIPE_BYTES, Whims::default);
+        let mut rng = Rng::new(seed);
+        let (mut alive, mut ended) = (Vec::new(), Vec::new());
+        for _ in 0..300 {
+            if alive.len() < 4 {
+                alive.push(rig.connect(usize::MAX));
+            }
+            let at = below(&mut rng, alive.len());
+            let pipe = alive[at];
+            match rng.below(20) {
+                0 => rig.reset(alive.swap_remove(at)),
+                1 => rig.end(alive.swap_remove(at)),
+                // Some deadlines pass.
+                2 => rig.pass(rng.between(1, 2_000), 100),
+                _ => {
+                    let mut burst = Vec::new();
+                    for _ in 0..rng.between(1, 20) {
+                        let correlation = rng.chance(500).then_some(7);
+                        let deadline_ms =
+                            rng.chance(200).then(|| u32::try_from(rng.below(500)).expect("small"));
+                        let trace = Some(context(TRACE, PARENT, SAMPLED));
+                        let one_way = rng.chance(100);
+                        let block = Block { correlation, deadline_ms, trace, one_way, ..Block::default() };
+                        let whim = |rng: &mut Rng, below| u8::try_from(rng.below(below)).expect("small");
+                        burst.extend(block.frame(ECHO, &[whim(&mut rng, 4), whim(&mut rng, 5)]));
+                    }
+                    rig.send(pipe, &burst);
+                    rig.taken(pipe);
+                }
+            }
+            rig.pass(5, 5);
+            ended.extend(all_of(&spans));
+        }
+        alive.into_iter().for_each(|pipe| rig.reset(pipe));
+        rig.pass(100_000, 1_000);
+        ended.extend(all_of(&spans));
+        let figures = rig.figures();
+        let of = |counter| figures.counter(counter);
+        assert_eq!((rig.turn.open(), of(Counter::Spans)), (0, ended.len() as u64), "seed {seed}");
+        let dropped = of(Counter::SpansOverRate) + of(Counter::SpansOverOpen) + of(Counter::SpansOverRing);
+        assert_eq!(of(Counter::Started), of(Counter::Spans) + dropped, "seed {seed}");
+        assert!(ended.iter().all(|span| span.received <= span.started && span.started <= span.ended));
+        let kinds: std::collections::BTreeSet<_> = ended.iter().map(|span| span.outcome.name()).collect();
+        assert!(kinds.len() >= 5, "seed {seed}: only {kinds:?}");
+    }
+}
