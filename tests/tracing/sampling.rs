@@ -4,6 +4,7 @@ use crate::support::client::{ECHO, FLIP, PING, frame};
 use crate::support::extended::correlated;
 use crate::support::hand::{Clock, Rig};
 use crate::{SAMPLED, traced};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tidegate::Router;
 use tidegate::base::Rng;
@@ -254,8 +255,10 @@ impl Service for Whims {
 fn every_request_that_is_recorded_ends_once() {
     use crate::support::extended::Block;
     use crate::{PARENT, TRACE, context};
+    let (mut seen, mut is_dropping) = (BTreeSet::new(), BTreeSet::new());
     for seed in 0..60 {
-        let (config, spans) = config(Sampling { per_million: 0, spans_per_second: 2_000 }, seed);
+        let spans_per_second = if seed % 4 == 0 { 500 } else { 10_000 };
+        let (config, spans) = config(Sampling { per_million: 0, spans_per_second }, seed);
         let mut rig = Rig::at(Clock::new(), config, PIPE_BYTES, Whims::default);
         let mut rng = Rng::new(seed);
         let (mut alive, mut ended) = (Vec::new(), Vec::new());
@@ -298,7 +301,17 @@ fn every_request_that_is_recorded_ends_once() {
         let dropped = of(Counter::SpansOverRate) + of(Counter::SpansOverOpen) + of(Counter::SpansOverRing);
         assert_eq!(of(Counter::Started), of(Counter::Spans) + dropped, "seed {seed}");
         assert!(ended.iter().all(|span| span.received <= span.started && span.started <= span.ended));
-        let kinds: std::collections::BTreeSet<_> = ended.iter().map(|span| span.outcome.name()).collect();
-        assert!(kinds.len() >= 5, "seed {seed}: only {kinds:?}");
+        for outcome in Outcome::ALL {
+            let told = ended.iter().filter(|span| span.outcome == *outcome).count() as u64;
+            let counted = figures.outcome(*outcome);
+            assert!(told == counted || told < counted && dropped > 0, "seed {seed}: {outcome:?}");
+            if told > 0 {
+                seen.insert(outcome.name());
+            }
+        }
+        is_dropping.insert(dropped > 0);
     }
+    // Nobody panicked here.
+    assert_eq!(seen.len(), Outcome::COUNT - 1, "{seen:?}");
+    assert_eq!(is_dropping.len(), 2, "some had too many, some had not");
 }
