@@ -23,6 +23,7 @@
 //! | look at one that runs | [`Handle`], [`metrics`], [`CloseReason`] |
 //! | test a service | [`sim`] |
 //! | ask a server something, from a test or a tool | [`client`] |
+//! | record requests as spans of distributed traces | [`trace`], [`Builder::tracing`], [`Cx::trace`] |
 //! | let in users only, each to its routes | [`identity`] |
 //! | write a client or a tool of another kind | [`wire`] |
 //!
@@ -33,7 +34,7 @@
 //!
 //! - `signals`: `Builder::serve` and `server::drain_on_signals`, which take SIGINT and SIGTERM.
 //! - `pin`: [`Builder::pin`], on Linux.
-//! - `admin`: [`control`], the admin port: figures, health, and why connections were closed.
+//! - `admin`: [`control`], the admin port: figures, health, and why connections were closed; and traces on their way out.
 //! - `accounts`: [`server::Account`] by name, for unix sockets that are another user's or group's.
 //! - `config`: [`config`], the program's configuration as a value.
 //! - `load`: [`load`], the load generator.
@@ -73,6 +74,7 @@ pub mod shard;
 pub mod sim;
 #[cfg(feature = "tls")]
 pub mod tls;
+pub mod trace;
 pub mod turn;
 #[cfg(feature = "upgrade")]
 pub mod upgrade;
@@ -100,6 +102,11 @@ pub struct Readme;
 #[cfg(all(doctest, feature = "signals"))]
 #[doc = include_str!("../docs/IDENTITY.md")]
 pub struct Identity;
+
+/// The page's code compiles.
+#[cfg(all(doctest, feature = "signals"))]
+#[doc = include_str!("../docs/TRACING.md")]
+pub struct Tracing;
 
 /// The guide's code compiles and runs.
 #[cfg(all(doctest, feature = "signals"))]

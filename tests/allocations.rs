@@ -13,9 +13,11 @@ use support::hand::Rig;
 use tidegate::CloseReason;
 use tidegate::base::limits::PAYLOAD_BYTES_DEFAULT;
 use tidegate::metrics::Counter;
+use tidegate::server::Sampling;
 use tidegate::service::Router;
 use tidegate::session::{Framing, Protocol};
-use tidegate::turn::{ListenerConfig, TurnConfig};
+use tidegate::trace::Spans;
+use tidegate::turn::{ListenerConfig, Tracing, TurnConfig};
 
 const NOBODYS: u16 = 100;
 const PIPE_BYTES: usize = 4 << 20;
@@ -135,6 +137,46 @@ fn extension_blocks_allocate_nothing() {
                 rig.send(0, &burst);
                 assert_eq!(rig.taken(0), depth * reply_bytes, "{name} at depth {depth}");
             });
+        }
+    }
+}
+
+/// Requests that are recorded as spans, because of what they bring or by chance, while somebody takes them or nobody does.
+#[test]
+fn recording_allocates_nothing() {
+    let mut context = [7; 28];
+    context[24..].copy_from_slice(&[1, 0, 0, 0]);
+    let traced = Block { correlation: Some(7), trace: Some(context), ..Block::default() };
+    #[rustfmt::skip]
+    let table = [
+        ("brought",          traced.frame(FLIP, &[7; 64]),    0),
+        ("refused",          traced.frame(NOBODYS, &[7; 64]), 0),
+        ("by chance",        frame(FLIP, &[7; 64]),           1_000_000),
+        ("by less of it",    frame(FLIP, &[7; 64]),           100_000),
+        ("brought for none", traced.frame(FLIP, &[7; 64]),    1),
+    ];
+    for (name, request, per_million) in table {
+        for is_taken in [true, false] {
+            let spans = std::sync::Arc::<Spans>::default();
+            let sampling = Sampling { per_million, spans_per_second: 10_000 };
+            let tracing = Some(Tracing { spans: spans.clone(), sampling });
+            let config = TurnConfig { tracing, ..config(Protocol::Frame, 0) };
+            let mut rig = Rig::new(config, PIPE_BYTES, Router::embedded);
+            rig.connect(usize::MAX);
+            let burst = request.repeat(16);
+            counted(&format!("recorded: {name}, taken: {is_taken}"), 300, || {
+                rig.io.clock.advance_us(10_000);
+                rig.send(0, &burst);
+                assert!(rig.taken(0) > 0);
+                while is_taken && spans.pop().is_some() {}
+            });
+            let figures = rig.figures();
+            assert!(figures.counter(Counter::Spans) > 300, "{name}: {}", figures.counter(Counter::Spans));
+            assert_eq!(
+                figures.counter(Counter::SpansOverRing) > 0,
+                !is_taken && per_million != 100_000,
+                "{name}"
+            );
         }
     }
 }

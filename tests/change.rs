@@ -290,6 +290,7 @@ fn deadlines_that_begin_to_count_are_armed_some_a_turn() {
         later: Vec::new(),
         current: vec![0],
         labels: std::sync::Arc::default(),
+        sampling: tidegate::server::Sampling::default(),
         news: None,
     };
     board.put(std::sync::Arc::new(terms(1, Some(Duration::from_secs(60)))));

@@ -167,6 +167,7 @@ fn the_ends_of_every_range_are_taken_and_what_is_beyond_is_not() {
                 Kind::Time { least, most, step, .. } => {
                     (Value::Time(least), Value::Time(most), Value::Time(most + step))
                 }
+                Kind::Ratio => (Value::Ratio(0), Value::Ratio(1_000_000), Value::Ratio(1_000_001)),
                 Kind::Switch
                 | Kind::Choice(_)
                 | Kind::Address
@@ -292,8 +293,9 @@ fn every_key_has_its_variable() {
             let name = variable(section, key, section.is_list.then_some(0));
             let mistakes = load(variables(Sources::default(), &[(&name, "?")]), &host()).err();
             let told = mistakes.map_or(String::new(), |mistakes| mistakes.render(false));
-            // A file may have any name, and a certificate.
-            if [Kind::Path, Kind::Form(Form::Certificate)].contains(&key.kind) {
+            // A file may have any name, and a certificate, and a service.
+            let any = [Kind::Path, Kind::Form(Form::Certificate), Kind::Form(Form::ServiceName)];
+            if any.contains(&key.kind) {
                 continue;
             }
             let is_hidden = matches!(key.kind, Kind::Secret { .. } | Kind::Form(Form::TokenHash));

@@ -17,7 +17,7 @@ const GUIDE: &str = include_str!("../docs/GUIDE.md");
 const ARCHITECTURE: &str = include_str!("../docs/ARCHITECTURE.md");
 
 /// Every document of the repository.
-const DOCUMENTS: [&str; 25] = [
+const DOCUMENTS: [&str; 26] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -42,6 +42,7 @@ const DOCUMENTS: [&str; 25] = [
     "docs/TLS.md",
     "docs/operate/README.md",
     "docs/operate/RUNBOOK.md",
+    "docs/TRACING.md",
     "fuzz/README.md",
 ];
 

@@ -15,10 +15,11 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("buffer", &["base"]),
     ("metrics", &["base"]),
     ("identity", &["base", "wire"]),
+    ("trace", &["base", "wire", "metrics"]),
     ("session", &["base", "wire", "buffer", "metrics"]),
     ("mailbox", &["base", "wire", "metrics", "identity", "session"]),
     ("service", &["base", "wire", "buffer", "metrics", "identity", "session", "mailbox"]),
-    ("turn", &["base", "wire", "buffer", "metrics", "identity", "session", "mailbox", "service"]),
+    ("turn", &["base", "wire", "buffer", "metrics", "identity", "trace", "session", "mailbox", "service"]),
     ("sim", &["base", "wire", "buffer", "metrics", "session", "mailbox", "service", "turn"]),
     ("net", &["base", "buffer"]),
     ("tls", &["base"]),
@@ -26,14 +27,14 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "base", "wire", "buffer", "metrics", "identity", "session", "mailbox", "service", "turn", "net",
-            "tls", "shard",
+            "base", "wire", "buffer", "metrics", "identity", "trace", "session", "mailbox", "service",
+            "turn", "net", "tls", "shard",
         ],
     ),
-    ("control", &["base", "metrics", "server"]),
+    ("control", &["base", "metrics", "trace", "server"]),
     ("upgrade", &["base", "net", "server"]),
     ("load", &["base", "wire", "buffer", "net", "tls"]),
-    ("config", &["base", "wire", "identity", "net", "service", "tls", "server"]),
+    ("config", &["base", "wire", "identity", "trace", "net", "service", "tls", "server"]),
     ("client", &["base", "wire", "tls"]),
     ("conform", &["base", "wire", "client"]),
     (
@@ -46,8 +47,9 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
 ];
 
 /// Below the line where sockets, clocks and threads begin.
-const PURE: &[&str] =
-    &["base", "wire", "buffer", "metrics", "identity", "session", "mailbox", "service", "turn", "sim"];
+const PURE: &[&str] = &[
+    "base", "wire", "buffer", "metrics", "identity", "trace", "session", "mailbox", "service", "turn", "sim",
+];
 
 /// What a path may begin with, and the only layers where it may.
 const ONLY_IN: &[(&[&str], &[&str])] = &[
@@ -65,6 +67,7 @@ const ONLY_IN: &[(&[&str], &[&str])] = &[
     (&["prometheus_client"], &["control"]),
     (&["pprof"], &["control"]),
     (&["flate2"], &["control"]),
+    (&["prost"], &["control"]),
     (&["clap"], &["cli"]),
     (&["toml"], &["config"]),
     (&["strsim"], &["config"]),

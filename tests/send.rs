@@ -63,6 +63,7 @@ fn a_reply_goes_to_one_stream_and_what_is_said_about_it_to_the_other() {
         (&[frames, "x", "--deadline", "0"],                     1, "",               "8 DEADLINE_EXCEEDED"),
         (&[frames, "x", "--route", "2", "--one-way"],           0, "",               "sent; no reply was asked for"),
         (&[frames, "x", "--route", "9", "--one-way", "--token", ""], 1, "",          "tidegate: the server replied 4 NO_ROUTE"),
+        (&[frames, "x", "--trace", "--quiet"],                  0, "x\n",            ""),
         (&[lines, "--lines", "hello"],                          0, "已接收\n",        "0 OK, 9 bytes in "),
     ];
     for (arguments, code, want, about) in table {

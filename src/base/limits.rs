@@ -5,9 +5,11 @@
 
 mod given;
 mod quotas;
+mod traces;
 
 pub use given::{Limits, WhenOver};
 pub use quotas::*;
+pub use traces::*;
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 
 use super::banner::{routes_in_words, words_of};
 use super::sources::{configuration, count_line, tell};
-use super::{admin, users};
+use super::{admin, trace, users};
 use crate::config::{Config, Host, default_text, reference, size_text};
 use clap::Args;
 use std::fmt::Write as _;
@@ -48,6 +48,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
                 admin::token(port)?;
                 admin::warnings(port).iter().for_each(|warning| tell(&format!("warning: {warning}\n")));
             }
+            trace::of(&loaded.config)?;
             users::warnings(&loaded.config).iter().for_each(|warning| tell(&format!("warning: {warning}\n")));
             let name = options
                 .file
@@ -68,6 +69,9 @@ fn summary(name: &str, config: &Config, host: &Host) -> String {
     let _ = writeln!(out, "  routes     {}", routes_in_words(&config.routes));
     if !config.users.is_empty() {
         let _ = writeln!(out, "  users      {}", config.users.len());
+    }
+    if let Some(traces) = &config.traces {
+        let _ = writeln!(out, "  traces     {}", traces.collector);
     }
     let shards = config.shards_on(host);
     let chosen = if config.shards.is_none() { " (auto, on this host)" } else { "" };

@@ -24,6 +24,7 @@ mod systemd;
 mod tls;
 mod token;
 mod top;
+mod trace;
 mod upgrade;
 mod users;
 

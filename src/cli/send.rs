@@ -13,6 +13,7 @@ pub(super) mod print;
 use super::{complain, seconds, token};
 use crate::base::limits::{CLIENT_OPEN_MAX, DEADLINE_MS_MAX, PAYLOAD_BYTES_MAX};
 use crate::client::{self, Error, Identity, Reply, Request};
+use crate::wire::Trace;
 use anyhow::{anyhow, bail};
 use ask::Asked;
 use clap::Args;
@@ -56,6 +57,9 @@ pub(super) struct Options {
     /// No reply is wanted, or the route never replies
     #[arg(long)]
     one_way: bool,
+    /// Begin a sampled trace, and say its id
+    #[arg(long, conflicts_with = "count")]
+    trace: bool,
     /// Say HELLO first, with this token; it may be empty
     #[arg(long, value_name = "TEXT")]
     token: Option<String>,
@@ -63,7 +67,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "PATH", conflicts_with = "token")]
     token_file: Option<PathBuf>,
     /// The payload is a line, for a listener for lines
-    #[arg(long, conflicts_with_all = ["route", "correlation", "deadline", "one_way", "token", "token_file"])]
+    #[arg(long, conflicts_with_all = ["route", "correlation", "deadline", "one_way", "trace", "token", "token_file"])]
     lines: bool,
     /// Send it so often, and print a summary
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=i64::from(COUNT_MAX)))]
@@ -87,11 +91,12 @@ pub(super) struct Options {
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let payload = payload::read(options)?;
-    let request = request(options, &payload)?;
+    let trace = if options.trace { Some(new_trace()?) } else { None };
+    let request = request(options, &payload, trace)?;
     let settings = settings(options)?;
     let sent = Asked::connect(options, settings).and_then(|asked| match options.count {
         Some(count) => many::run(asked, &request, count, options),
-        None => one(asked, &request, options),
+        None => one(asked, &request, options, trace),
     });
     match sent {
         Ok(code) => Ok(code),
@@ -103,18 +108,25 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn one(mut asked: Asked, request: &Request<'_>, options: &Options) -> Result<ExitCode, Error> {
+fn one(
+    mut asked: Asked,
+    request: &Request<'_>,
+    options: &Options,
+    trace: Option<Trace>,
+) -> Result<ExitCode, Error> {
+    let traced =
+        trace.map_or_else(String::new, |trace| format!("; trace {:032x}", u128::from_be_bytes(trace.id)));
     let begun = Instant::now();
     asked.send(request)?;
     if options.one_way {
         asked.confirm()?;
-        print::about(options, format_args!("sent; no reply was asked for"));
+        print::about(options, format_args!("sent; no reply was asked for{traced}"));
         return Ok(ExitCode::SUCCESS);
     }
     let reply = asked.receive()?;
     let taken = begun.elapsed();
     let is_printed = print::reply(&reply, options.raw);
-    print::about(options, format_args!("{}", outcome(&reply, taken)));
+    print::about(options, format_args!("{}{traced}", outcome(&reply, taken)));
     if let Err(error) = is_printed {
         complain(&anyhow!("cannot write the reply: {error}"));
         return Ok(ExitCode::FAILURE);
@@ -135,8 +147,22 @@ fn outcome(reply: &Reply, taken: Duration) -> String {
     format!("{status}{correlation}{colon}{text} (in {time}){again}")
 }
 
-fn request<'a>(options: &Options, payload: &'a [u8]) -> anyhow::Result<Request<'a>> {
+/// A trace that begins here, with ids of the system's chance.
+fn new_trace() -> anyhow::Result<Trace> {
+    let mut trace = Trace { id: [0; 16], parent: [0; 8], flags: Trace::SAMPLED };
+    while !trace.is_valid() {
+        getrandom::fill(&mut trace.id)
+            .and_then(|()| getrandom::fill(&mut trace.parent))
+            .map_err(|error| anyhow!("the system gives no random bytes: {error}"))?;
+    }
+    Ok(trace)
+}
+
+fn request<'a>(options: &Options, payload: &'a [u8], trace: Option<Trace>) -> anyhow::Result<Request<'a>> {
     let mut request = Request::new(options.route, payload);
+    if let Some(trace) = trace {
+        request = request.trace(trace);
+    }
     if let Some(id) = options.correlation {
         request = request.correlation(id);
     }

@@ -3,7 +3,7 @@
 use super::reload::{self, Certificates, Engine, People, Reloadable, Token};
 use super::sources::{configuration, count_line, tell};
 use super::successor::{self, Predecessor};
-use super::{admin, banner, logs, seconds, systemd, users};
+use super::{admin, banner, logs, seconds, systemd, trace, users};
 use crate::base::limits::DRAIN_GRACE;
 use crate::config::{Changes, Config, Flag, Host, Loaded, time_text};
 use crate::control::{Admin, Control};
@@ -102,6 +102,7 @@ fn serve(loaded: &Loaded, host: &Host, options: &Options, flags: Vec<Flag>) -> a
     // Addresses first: that somebody else is there is told even on a host that has too little.
     let builder = Server::builder().rehearsal(rehearses).inherit(inherited);
     let mut builder = config.builder_over(host, builder).map_err(in_words)?;
+    let traces = trace::of(config)?;
     let token = config.admin.as_ref().map_or(Ok(None), admin::token)?;
     let admin = admin::bind(loaded, token.clone(), Arc::clone(&filter), builder.inherited(), rehearses)?;
     let from = (options.config.clone(), flags);
@@ -127,6 +128,7 @@ fn serve(loaded: &Loaded, host: &Host, options: &Options, flags: Vec<Flag>) -> a
         .map(|(admin, port)| admin.lend().map(|fd| successor::extra(fd, &port.address)));
     let lent = lent.transpose()?;
     let control = admin.map(|admin| admin.start(running.handle())).transpose()?;
+    let sending = traces.map(|traces| traces.start(running.handle())).transpose()?;
     predecessor.tell();
     let (manager, generation) = (systemd::Manager::default(), predecessor.generation());
     let upgrades = Upgrades { generation, manager: manager.clone(), admin: lent };
@@ -139,6 +141,9 @@ fn serve(loaded: &Loaded, host: &Host, options: &Options, flags: Vec<Flag>) -> a
     manager.ready(running.handle(), generation);
     let report = running.join();
     manager.ended();
+    if let Some(sending) = sending {
+        sending.finish(trace::LAST_TRACES);
+    }
     if let Some(control) = control {
         control.finish(LAST_ANSWERS);
     }

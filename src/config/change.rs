@@ -110,6 +110,11 @@ pub const KEYS: &[(&str, &str, When)] = &[
     ("admin",     "token_file",      Now),
     ("admin",     "hosts",           Now),
     ("admin",     "profile",         Now),
+    ("trace",     "endpoint",        Restart),
+    ("trace",     "ratio",           Now),
+    ("trace",     "spans_per_second", Now),
+    ("trace",     "service_name",    Restart),
+    ("trace",     "headers_file",    Restart),
     ("log",       "format",          Restart),
     ("log",       "level",           Now),
     ("log",       "stall",           Now),
@@ -357,6 +362,10 @@ impl Config {
             .keepalive(self.keepalive)
             .labels(routes)
             .news(self.router());
+        let change = match &self.traces {
+            Some(traces) => change.sampling(traces.sampling),
+            None => change,
+        };
         listeners.fold(change, |change, (place, listen)| change.listener(place, self.listener(listen)))
     }
 }

@@ -18,6 +18,8 @@ pub(super) enum Raw {
     Text(String),
     /// A whole number of TOML; `None` if it is beyond all ranges.
     Integer(Option<i128>),
+    /// A number of TOML with a fraction or an exponent.
+    Float(String),
     /// `true` or `false` of TOML.
     Switch(bool),
     /// From the environment or a flag, which know no types.
@@ -45,6 +47,7 @@ impl Key {
             Kind::Time { least, most, word, .. } => {
                 (format!("a duration from {} to {}", time_text(least), time_text(most)), word)
             }
+            Kind::Ratio => ("a number from 0 to 1".to_owned(), None),
             Kind::Switch => ("true or false".to_owned(), None),
             Kind::Choice(words) => (one_of(words), None),
             Kind::Address => ("IP:PORT, HOST:PORT or unix:PATH".to_owned(), None),
@@ -71,6 +74,8 @@ impl Key {
         let text = match raw {
             Raw::Text(text) | Raw::Bare(text) => text.as_str(),
             Raw::Integer(number) => return self.judge_number(*number),
+            Raw::Float(text) if self.kind == Kind::Ratio => return self.judge_ratio(text),
+            Raw::Float(_) => return Err(self.wrong_type("a number with a fraction")),
             Raw::Switch(on) if self.kind == Kind::Switch => return Ok(Value::Switch(*on)),
             Raw::Switch(on) => return Err(self.wrong_type(&format!("the boolean {on}"))),
             Raw::Other(name) => return Err(self.wrong_type(name)),
@@ -89,6 +94,8 @@ impl Key {
                 Some(number) => self.judge_number(Some(number)),
                 None => Err(self.refuse(format!("{} is no whole number", shown(text)))),
             },
+            Kind::Ratio if is_typed => Err(self.ratio_in_quotes(text)),
+            Kind::Ratio => self.judge_ratio(text),
             Kind::Switch => self.judge_switch(text, is_typed),
             Kind::Size { .. } => self.judge_size(text),
             Kind::Time { .. } => self.judge_time(text),
@@ -150,6 +157,7 @@ impl Key {
                 natural.map(|seconds| time_text(Duration::from_secs(seconds.min(1 << 40)))),
             )),
             Kind::Secret { .. } => Err(self.wrong_type("a number")),
+            Kind::Ratio => self.judge_ratio(&in_words(number)),
             Kind::Account if natural.is_some_and(|id| u32::try_from(id).is_ok()) => {
                 Ok(Value::Text(in_words(number).into()))
             }
@@ -167,6 +175,33 @@ impl Key {
             | Kind::Mode
             | Kind::Account => Err(self.wrong_type(&format!("the number {}", in_words(number)))),
         }
+    }
+
+    fn judge_ratio(&self, text: &str) -> Result<Value, Refusal> {
+        const MILLION: f64 = 1e6;
+        let Ok(ratio) = text.parse::<f64>() else {
+            return Err(self.refuse(format!("{} is no number", shown(text))));
+        };
+        let millionths = ratio * MILLION;
+        if !(0.0..=MILLION).contains(&millionths) {
+            return Err(self.out_of_range(text, ratio < 0.0, "0", "1"));
+        }
+        if ratio > 0.0 && millionths < 1.0 {
+            let title = format!("`{}` is {text}, but the least above 0 is 0.000001", self.name);
+            return Err(Refusal { title, advice: "give it 0, or at least 0.000001".to_owned() });
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to a million")]
+        let whole = millionths.round() as u32;
+        Ok(Value::Ratio(whole))
+    }
+
+    fn ratio_in_quotes(&self, text: &str) -> Refusal {
+        let title = format!("`{}` is a string, but must be {}", self.name, self.takes());
+        let advice = match self.judge_ratio(text) {
+            Ok(value) => format!("write it without quotes: {value}"),
+            Err(_) => self.advice(None),
+        };
+        Refusal { title, advice }
     }
 
     fn judge_switch(&self, text: &str, is_typed: bool) -> Result<Value, Refusal> {
@@ -257,6 +292,7 @@ impl Key {
             Kind::Count { .. }
             | Kind::Size { .. }
             | Kind::Time { .. }
+            | Kind::Ratio
             | Kind::Switch
             | Kind::Choice(_)
             | Kind::Address
@@ -309,6 +345,7 @@ impl Key {
             | Kind::Secret { .. }
             | Kind::Path
             | Kind::Count { .. }
+            | Kind::Ratio
             | Kind::Switch
             | Kind::Choice(_) => {
                 format!("give it {}", self.takes())

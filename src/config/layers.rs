@@ -244,7 +244,7 @@ fn raw(value: &DeValue<'_>) -> Raw {
         DeValue::String(text) => Raw::Text(text.clone().into_owned()),
         DeValue::Integer(number) => Raw::Integer(i128::from_str_radix(number.as_str(), number.radix()).ok()),
         DeValue::Boolean(on) => Raw::Switch(*on),
-        DeValue::Float(_) => Raw::Other("a number with a fraction"),
+        DeValue::Float(number) => Raw::Float(number.as_str().to_owned()),
         DeValue::Datetime(_) => Raw::Other("a date or a time"),
         DeValue::Array(_) => Raw::Other("a list"),
         DeValue::Table(_) => Raw::Other("a table"),

@@ -41,6 +41,7 @@ use crate::identity::Users;
 use crate::net::{Account, Endpoint, FileOptions, Keepalive, ListenOptions};
 use crate::server;
 use crate::service::{BuiltIn, Router};
+use crate::trace::{Collector, Sampling};
 use layers::Written;
 use report::{Mistake, Origin};
 use settings::Part;
@@ -86,6 +87,9 @@ pub struct Config {
     pub user_timeout: Option<Duration>,
     /// The admin port; `None`: there is none. Whoever builds a server of this starts it, with `tidegate::control`.
     pub admin: Option<AdminPort>,
+    /// Where traces are sent; `None`: nothing is recorded. Whoever builds a server of this sends them, with
+    /// `tidegate::control`.
+    pub traces: Option<TraceExport>,
     /// How the log is written: auto, text or json.
     pub log_format: &'static str,
     /// From which level on.
@@ -105,6 +109,19 @@ pub struct AdminPort {
     pub hosts: Vec<String>,
     /// Whether it makes CPU profiles.
     pub profile: bool,
+}
+
+/// Traces that are sent somewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceExport {
+    /// Where.
+    pub collector: Collector,
+    /// Which requests are recorded.
+    pub sampling: Sampling,
+    /// What the server is called in them.
+    pub service_name: String,
+    /// A file with headers for the collector.
+    pub headers_file: Option<PathBuf>,
 }
 
 /// One listener.
@@ -291,6 +308,7 @@ fn config(parts: &[Part], users: Users) -> Option<Config> {
         keepalive: keepalive(of("keepalive")?)?,
         user_timeout: of("keepalive")?.time("user_timeout"),
         admin: admin(of("admin")?)?,
+        traces: traces(of("trace")?)?,
         log_format: log.word("format")?,
         log_level: log.word("level")?,
     })
@@ -338,6 +356,23 @@ fn admin(part: &Part) -> Option<Option<AdminPort>> {
         token_file: (!file.is_empty()).then(|| PathBuf::from(file)),
         hosts: hosts.map(str::to_owned).collect(),
         profile: part.is_on("profile"),
+    }))
+}
+
+fn traces(part: &Part) -> Option<Option<TraceExport>> {
+    let endpoint = part.text("endpoint")?;
+    if endpoint.is_empty() {
+        return Some(None);
+    }
+    let headers_file = part.text("headers_file")?;
+    Some(Some(TraceExport {
+        collector: endpoint.parse().ok()?,
+        sampling: Sampling {
+            per_million: part.ratio("ratio")?,
+            spans_per_second: u32::try_from(part.count("spans_per_second")?).ok()?,
+        },
+        service_name: part.text("service_name")?.to_owned(),
+        headers_file: (!headers_file.is_empty()).then(|| PathBuf::from(headers_file)),
     }))
 }
 
@@ -450,6 +485,9 @@ impl Config {
             .shards(self.shards_on(host))
             .max_connections(self.connections_on(host))
             .room_for(self.room_on(host));
+        if let Some(traces) = &self.traces {
+            builder = builder.tracing(traces.sampling);
+        }
         for listen in &self.listeners {
             builder = builder.listen(self.listener(listen))?;
         }

@@ -182,7 +182,7 @@ pub(super) fn overlay_flags(flags: &[Flag], written: &mut Written, mistakes: &mu
 fn has_protocol(listener: &RawTable, protocol: &str) -> bool {
     match listener.entries.get("protocol") {
         Some((Raw::Text(text) | Raw::Bare(text), _)) => text == protocol,
-        Some((Raw::Integer(_) | Raw::Switch(_) | Raw::Other(_), _)) => false,
+        Some((Raw::Integer(_) | Raw::Float(_) | Raw::Switch(_) | Raw::Other(_), _)) => false,
         None => protocol == "frame",
     }
 }

@@ -41,6 +41,10 @@ impl Part {
         if let Value::Count(number) = self.find(name)?.1 { Some(*number) } else { None }
     }
 
+    pub(super) fn ratio(&self, name: &str) -> Option<u32> {
+        if let Value::Ratio(millionths) = self.find(name)?.1 { Some(*millionths) } else { None }
+    }
+
     pub(super) fn size(&self, name: &str) -> Option<u64> {
         if let Value::Size(bytes) = self.find(name)?.1 { Some(*bytes) } else { None }
     }
@@ -154,7 +158,7 @@ fn kind_of_listener(table: &RawTable) -> Option<Only> {
             "line" => Some(Only::Lines),
             _ => None,
         },
-        Some((Raw::Integer(_) | Raw::Switch(_) | Raw::Other(_), _)) => None,
+        Some((Raw::Integer(_) | Raw::Float(_) | Raw::Switch(_) | Raw::Other(_), _)) => None,
     }
 }
 

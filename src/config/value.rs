@@ -18,6 +18,8 @@ pub enum Value {
     Size(u64),
     /// Of [`Kind::Time`](super::schema::Kind::Time).
     Time(Duration),
+    /// Of [`Kind::Ratio`](super::schema::Kind::Ratio), in millionths.
+    Ratio(u32),
     /// Of [`Kind::Switch`](super::schema::Kind::Switch).
     Switch(bool),
     /// Of [`Kind::Choice`](super::schema::Kind::Choice), or the word of another kind.
@@ -61,6 +63,7 @@ impl fmt::Display for Value {
             Value::Count(number) => number.fmt(f),
             Value::Size(bytes) => write!(f, "\"{}\"", size_text(*bytes)),
             Value::Time(time) => write!(f, "\"{}\"", time_text(*time)),
+            Value::Ratio(millionths) => f.write_str(&ratio_text(*millionths)),
             Value::Switch(on) => on.fmt(f),
             Value::Word(word) => write!(f, "\"{word}\""),
             Value::Address(text) | Value::Text(text) => f.write_str(&quoted(text)),
@@ -71,6 +74,13 @@ impl fmt::Display for Value {
             Value::Headers(routes) => write!(f, "\"{:#06x}-{:#06x}\"", routes.start(), routes.end()),
         }
     }
+}
+
+/// As few digits as it takes.
+fn ratio_text(millionths: u32) -> String {
+    let text = format!("{}.{:06}", millionths / 1_000_000, millionths % 1_000_000);
+    let short = text.trim_end_matches('0');
+    if short.ends_with('.') { format!("{short}0") } else { short.to_owned() }
 }
 
 /// A basic string of TOML.

@@ -357,9 +357,11 @@ pub(super) fn give_way() {
 }
 
 /// The thread's life. Its death is told, and is nobody else's.
-fn live(runtime: Runtime, work: impl Future<Output = ()>) {
+pub(super) fn live(runtime: Runtime, work: impl Future<Output = ()>) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| runtime.block_on(work))) {
-        error!(why = panic_text(panic.as_ref()), "the control thread died: no admin port; traffic goes on");
+        let thread = std::thread::current();
+        let (thread, why) = (thread.name().unwrap_or_default(), panic_text(panic.as_ref()));
+        error!(thread, why, "a control thread died, and what it did is not done any more; traffic goes on");
     }
     // Not a wait for its tasks.
     runtime.shutdown_background();

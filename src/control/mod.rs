@@ -19,8 +19,10 @@ mod places;
 mod profile;
 mod serve;
 mod settings;
+mod trace;
 mod watchdog;
 
 pub use admin::{Admin, AdminError, Bounds, Control, LogFilter};
 pub use api::{Reload, ReloadReport, ReloadedValue};
 pub use settings::{AdminChange, Settings};
+pub use trace::{Sending, Traces, TracesError};

@@ -128,7 +128,7 @@ impl Connection {
 }
 
 /// Waits for the first of two to be done, and drops the other.
-async fn first_of(one: impl Future, other: impl Future) {
+pub(super) async fn first_of(one: impl Future, other: impl Future) {
     let (mut one, mut other) = (pin!(one), pin!(other));
     poll_fn(|task| {
         if one.as_mut().poll(task).is_ready() || other.as_mut().poll(task).is_ready() {

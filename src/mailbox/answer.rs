@@ -17,6 +17,8 @@ pub struct Ticket {
     pub token: Token,
     /// Tells it from every other request that the loop ever deferred; below [`Ticket::SERIALS_FROM`] if nobody waits.
     pub serial: u64,
+    /// How long it waited for a worker, in microseconds, once one has begun.
+    pub queued_us: Option<u32>,
 }
 
 impl Ticket {
@@ -25,7 +27,7 @@ impl Ticket {
 
     /// Of a request that wants no reply.
     pub const fn one_way(token: Token, header: Header) -> Ticket {
-        Ticket { token, serial: header.bits() as u64 }
+        Ticket { token, serial: header.bits() as u64, queued_us: None }
     }
 
     /// The header of a request that wants no reply.

@@ -240,7 +240,8 @@ mod tests {
     }
 
     fn answer(serial: u64) -> Answer {
-        Answer { ticket: Ticket { token: Token { generation: 1, slot: 0 }, serial }, body: Body::Dropped }
+        let token = Token { generation: 1, slot: 0 };
+        Answer { ticket: Ticket { token, serial, queued_us: None }, body: Body::Dropped }
     }
 
     #[test]

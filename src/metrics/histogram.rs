@@ -9,6 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// everything else.
 pub const BUCKETS: usize = 25;
 
+/// The bucket that counts what took so many microseconds.
+#[inline]
+pub fn bucket_of(us: u64) -> usize {
+    ((u64::BITS - us.leading_zeros()) as usize).min(BUCKETS - 1)
+}
+
 /// The counts, for one writer and any number of readers.
 #[derive(Debug)]
 pub(super) struct Histogram {
@@ -26,8 +32,7 @@ impl Histogram {
     /// Counts something that took so long.
     #[inline]
     pub(super) fn observe(&self, us: u64) {
-        let bucket = (u64::BITS - us.leading_zeros()) as usize;
-        super::add(&self.buckets[bucket.min(BUCKETS - 1)], 1);
+        super::add(&self.buckets[bucket_of(us)], 1);
         super::add(&self.sum_us, us);
     }
 

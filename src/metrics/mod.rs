@@ -10,7 +10,7 @@
 mod histogram;
 mod snapshot;
 
-pub use histogram::{BUCKETS, Durations};
+pub use histogram::{BUCKETS, Durations, bucket_of};
 pub use snapshot::{ListenerFigures, Snapshot, TurnInHand};
 
 use crate::base::{CloseReason, Time, Token};
@@ -174,6 +174,14 @@ figures! {
         SlowTurns => "slow_turns",
         /// Panics caught in the service.
         Panics => "panics",
+        /// Requests recorded as spans of traces.
+        Spans => "spans",
+        /// Requests that were to be recorded and were not, because as many were as may be in a second.
+        SpansOverRate => "spans_over_rate",
+        /// Deferred requests that were recorded, and dropped because too many such were open.
+        SpansOverOpen => "spans_over_open",
+        /// Spans dropped because nobody had taken those before them.
+        SpansOverRing => "spans_over_ring",
         /// Turns of the loop.
         Turns => "turns",
     }

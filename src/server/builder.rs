@@ -1,6 +1,6 @@
 //! What a server is made of, checked as it is put together.
 
-use super::{Error, Listener, Prepared, Running, launch, quotas};
+use super::{Error, Listener, Prepared, Running, Sampling, launch, quotas, tracing};
 use crate::base::limits::{
     BUDGET_BYTES_DEFAULT, BUDGET_BYTES_MAX, BUDGET_BYTES_MIN, CONNECTIONS_DEFAULT, CONNECTIONS_PER_SHARD_MAX,
     DEADLINE_MS_MAX, DRAIN_GRACE, JOBS_WAITING_MAX, LISTENERS_MAX, Limits, OPEN_REQUESTS_MAX,
@@ -11,11 +11,11 @@ use crate::net::{self, Endpoint, Inherited, ListenOptions};
 use crate::service::{FnService, Frame, Replied, Reply, Service};
 use crate::shard::Entrance;
 use crate::turn::{ListenerConfig, RouteLabel};
+use ::tracing::warn;
 use std::num::NonZero;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
-use tracing::warn;
 
 /// A listener's sockets, and what they are to be.
 #[derive(Debug)]
@@ -48,6 +48,7 @@ pub struct Builder {
     pub(super) workers: Option<(u16, usize)>,
     pub(super) labels: Vec<RouteLabel>,
     pub(super) users: Arc<Users>,
+    pub(super) sampling: Option<Sampling>,
 }
 
 impl Builder {
@@ -69,6 +70,7 @@ impl Builder {
             workers: None,
             labels: Vec::new(),
             users: Arc::default(),
+            sampling: None,
         }
     }
 
@@ -315,6 +317,7 @@ impl Builder {
             within("the number of worker threads", threads.into(), 1, WORKERS_MAX.into())?;
             within("the number of jobs that may wait", waiting as u64, 1, JOBS_WAITING_MAX as u64)?;
         }
+        self.sampling.map_or(Ok(()), tracing::check)?;
         within("the number of labeled routes", self.labels.len() as u64, 0, ROUTE_LABELS_MAX as u64)?;
         let least = BUDGET_BYTES_MIN as u64 * u64::from(shards);
         within("the memory budget in bytes", self.budget_bytes as u64, least, BUDGET_BYTES_MAX)?;

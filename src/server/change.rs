@@ -9,17 +9,17 @@
 //! both. Never: a wait for a loop without a bound.
 
 use super::builder::{check_limits, within};
-use super::{Capacity, Error, Handle, Listener};
+use super::{Capacity, Error, Handle, Listener, Sampling, tracing};
 use crate::base::limits::{CHANGE_WITHIN, LISTENER_FORMS_MAX, Limits};
 use crate::net::{Held, Keepalive};
 use crate::turn::{Board, Form, ListenerConfig, News, RouteLabel, Terms};
+use ::tracing::warn;
 use std::any::Any;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tracing::warn;
 
 /// What is to be otherwise in a running server: [`Handle::apply`] takes it. What is not named stays.
 ///
@@ -43,6 +43,7 @@ pub struct Change {
     listeners: Vec<(usize, Listener)>,
     keepalive: Option<Option<Keepalive>>,
     labels: Option<Vec<RouteLabel>>,
+    pub(super) sampling: Option<Sampling>,
     news: Option<News>,
 }
 
@@ -188,13 +189,15 @@ impl Changes {
     pub(super) fn new(
         capacity: Capacity,
         grace: Duration,
-        (limits, listeners): (Limits, Vec<ListenerConfig>),
+        (limits, listeners, sampling): (Limits, Vec<ListenerConfig>, Sampling),
         (room, bytes_per_shard): (u32, usize),
         boards: Vec<Arc<Board>>,
     ) -> Changes {
         let current = (0..Form::MAX).take(listeners.len()).collect();
         let labels = Arc::clone(&capacity.labels);
-        let terms = Terms { generation: 0, limits, later: Vec::new(), current, labels, news: None };
+        let (generation, later) = (0, Vec::new());
+        let sampling = sampling.shared_by(u16::try_from(boards.len()).unwrap_or(u16::MAX));
+        let terms = Terms { generation, limits, later, current, labels, sampling, news: None };
         let standing = Standing { capacity, grace, terms: Arc::new(terms), since: Instant::now() };
         Changes {
             standing: Mutex::new(standing),
@@ -256,8 +259,12 @@ impl Changes {
                 standing.capacity.labels.iter().map(mask).collect()
             }
         };
+        change.sampling.map_or(Ok(()), tracing::check)?;
+        let shards = u16::try_from(self.boards.len()).unwrap_or(u16::MAX);
+        let sampling = change.sampling.map_or(before.sampling, |sampling| sampling.shared_by(shards));
         let news = change.news.clone().or_else(|| before.news.clone());
-        Ok(Terms { generation: before.generation + 1, limits, later, current, labels, news })
+        let generation = before.generation + 1;
+        Ok(Terms { generation, limits, later, current, labels, sampling, news })
     }
 }
 

@@ -4,6 +4,7 @@ use super::builder::Place;
 use super::change::Changes;
 use super::pool::Pool;
 use super::running::{Figures, Running, Shared};
+use super::tracing::Recording;
 use super::{Builder, Capacity, Error};
 use crate::base::limits::{DIALED_PER_SHARD, LATERS_PER_SHARD, MAILBOX_COMMANDS};
 use crate::base::text::panic_text;
@@ -13,13 +14,13 @@ use crate::net::{self, Endpoint, Held, ListenOptions, Listener};
 use crate::service::{Job, NoWorkers, Service, Workers};
 use crate::shard::{Entrance, Group, Poller, Shard, pin_thread};
 use crate::turn::{Board, Quotas, RouteLabel, TurnConfig};
+use ::tracing::{info, warn};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime};
-use tracing::{info, warn};
 
 /// The listeners of one loop, by their place in the server's list.
 type Sockets = Vec<Option<Listener>>;
@@ -91,7 +92,9 @@ where
     let quotas = Arc::new(Quotas::new(builder.listeners.len()));
     let capacity = capacity_of(&builder, budget_bytes, Arc::clone(&labels));
     let boards: Vec<Arc<Board>> = (0..shards).map(|_| Arc::default()).collect();
-    let terms = (builder.limits.clone(), builder.listeners.clone());
+    let sampling = builder.sampling;
+    let recording = Recording::new(sampling, shards, labels.len());
+    let terms = (builder.limits.clone(), builder.listeners.clone(), sampling.unwrap_or_default());
     let room = builder.room();
     let changes = Changes::new(capacity, builder.grace, terms, (room, budget_bytes), boards.clone());
     let names = builder.places.iter().map(|place| (place.protocol, place.text.clone())).collect();
@@ -123,6 +126,7 @@ where
             users: Arc::clone(&builder.users),
             seats: Arc::clone(group.seats(shard).expect("one for each loop")),
             board: Arc::clone(&boards[usize::from(shard)]),
+            tracing: recording.of_shard(shard, sampling, shards),
         };
         let (group, entrances) = (Arc::clone(&group), Arc::clone(&entrances));
         let parts = Parts { config, poller, sockets, entrances, group, start, pin: builder.pin };
@@ -143,6 +147,7 @@ where
         thread_ids,
         jobs,
         quotas,
+        recording,
         start,
         #[cfg(feature = "tls")]
         tls: super::tls::Keeper::new(&entrances),

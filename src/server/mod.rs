@@ -23,11 +23,13 @@ mod running;
 mod signals;
 #[cfg(feature = "tls")]
 mod tls;
+mod tracing;
 
 pub use crate::base::Network;
 pub use crate::base::limits::{Limits, WhenOver};
 pub use crate::net::{Account, Endpoint, FileOptions, Inherited, Keepalive, ListenOptions, Passed};
 pub use crate::session::{Pause, Pauses};
+pub use crate::trace::Sampling;
 pub use crate::turn::{OTHER_ROUTES, RouteLabel};
 pub use crate::wire::{ClientId, Status};
 pub use builder::{Builder, shards_for};
@@ -47,6 +49,7 @@ pub use running::{Handle, Running, Unreached};
 pub use signals::{drain_on_signals, on_hangup};
 #[cfg(feature = "tls")]
 pub use tls::{TlsReloaded, TlsReloads};
+pub use tracing::{Exemplar, Export};
 
 /// Where servers begin.
 #[derive(Debug)]

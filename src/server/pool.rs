@@ -36,8 +36,8 @@ const END_POLL: Duration = Duration::from_millis(2);
 pub(super) trait Work: Send + 'static {
     /// From then on it is not worth doing.
     fn deadline(&self) -> Time;
-    /// Does it. May panic.
-    fn run(self);
+    /// Does it, from now on. May panic.
+    fn run(self, now: Time);
     /// Tells whoever waits for it that its time is up.
     fn expire(self);
 }
@@ -47,8 +47,8 @@ impl Work for Job {
         Job::deadline(self)
     }
 
-    fn run(self) {
-        Job::run(self);
+    fn run(self, now: Time) {
+        Job::run(self, now);
     }
 
     fn expire(self) {
@@ -158,8 +158,9 @@ impl<W: Work> Queue<W> {
         if !self.jobs.is_empty() {
             self.wake_one();
         }
-        let is_late = work.deadline() <= now();
-        let done = catch_unwind(AssertUnwindSafe(|| if is_late { work.expire() } else { work.run() }));
+        let now = now();
+        let is_late = work.deadline() <= now;
+        let done = catch_unwind(AssertUnwindSafe(|| if is_late { work.expire() } else { work.run(now) }));
         (if is_late { &counts.expired } else { &counts.run }).fetch_add(1, Relaxed);
         if let Err(panic) = done {
             counts.panicked.fetch_add(1, Relaxed);
@@ -310,7 +311,7 @@ mod tests {
             self.deadline
         }
 
-        fn run(self) {
+        fn run(self, _now: Time) {
             if let Some(gate) = &self.gate {
                 let _ = gate.recv();
             }

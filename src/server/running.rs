@@ -2,6 +2,7 @@
 
 use super::change::Changes;
 use super::pool::{Pool, Queue, WorkerFigures};
+use super::tracing::Recording;
 use super::{Capacity, DrainReport, Error, LoopState};
 use crate::base::limits::{DEADLINE_MS_MAX, MAILBOX_COMMANDS};
 use crate::base::text::panic_text;
@@ -14,10 +15,10 @@ use crate::service::{Job, Message};
 use crate::shard::Group;
 use crate::turn::Quotas;
 use crate::wire::Status;
+use ::tracing::{error, warn};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tracing::{error, warn};
 
 /// How long to wait before a command is left again at a loop whose mailbox was full.
 pub(super) const FULL_PAUSE: Duration = Duration::from_millis(1);
@@ -99,6 +100,8 @@ pub(super) struct Figures {
     pub(super) jobs: Option<Arc<Queue<Job>>>,
     /// What the loops count together.
     pub(super) quotas: Arc<Quotas>,
+    /// What they record.
+    pub(super) recording: Recording,
     /// The start of the loops' clock.
     pub(super) start: Instant,
     /// The listeners' TLS.
@@ -286,6 +289,10 @@ impl Handle {
     /// What there is of everything that is limited.
     pub fn capacity(&self) -> Capacity {
         lock(&self.shared.changes.standing).capacity.clone()
+    }
+
+    pub(super) fn recording(&self) -> &Recording {
+        &self.shared.figures.recording
     }
 
     /// How long the server has been running.

@@ -5,7 +5,7 @@ use super::{Frame, Later};
 use crate::base::{ConnId, Rng, Time};
 use crate::identity::User;
 use crate::mailbox::{Mailbox, Ticket, Whom};
-use crate::wire::{Control, Crc, Extension, Status};
+use crate::wire::{Control, Crc, Extension, Status, Trace};
 use bytes::Bytes;
 use core::net::SocketAddr;
 use std::borrow::Cow;
@@ -47,6 +47,23 @@ impl Cx<'_> {
     /// [replaced](crate::server::Handle::set_users).
     pub fn user(&self) -> Option<&User> {
         if self.id.generation == 0 { None } else { self.effects.people.user(self.id.slot) }
+    }
+
+    /// Where what this request causes belongs in its trace: to be passed on with it, in the extension block of a
+    /// [request](Cx::request) or in whatever another protocol has for it. Of a request that is recorded that is its own span;
+    /// of others, what they brought, unchanged; `None` if they brought nothing.
+    ///
+    /// ```
+    /// use tidegate::wire::Extension;
+    /// use tidegate::{ConnId, Cx, Frame};
+    ///
+    /// fn pass_on(frame: Frame<'_>, server: ConnId, cx: &mut Cx<'_>) {
+    ///     let block = Extension { correlation: Some(7), trace: cx.trace(&frame), ..Extension::default() };
+    ///     let _ = cx.request(server, frame.route(), Some(&block), frame.payload());
+    /// }
+    /// ```
+    pub fn trace(&self, frame: &Frame<'_>) -> Option<Trace> {
+        self.effects.trace.or_else(|| frame.extension()?.trace.filter(Trace::is_valid))
     }
 
     /// Chance that a simulation can replay. Not for secrets.

@@ -41,6 +41,8 @@ pub(crate) struct Desk {
     pub(crate) refusal: Option<Cow<'static, str>>,
     /// How long who was refused is asked to wait, in milliseconds.
     pub(crate) reconnect_after_ms: u32,
+    /// What the request was told that failed last.
+    pub(crate) failed_with: Status,
     credits: usize,
     next_serial: u64,
 }
@@ -73,6 +75,7 @@ impl Desk {
             hold_bytes_max: 0,
             refusal: None,
             reconnect_after_ms: 0,
+            failed_with: Status::OK,
             credits: LATERS_PER_SHARD,
             next_serial: Ticket::SERIALS_FROM,
         }
@@ -97,6 +100,11 @@ impl Desk {
     /// One that no request had before; at least [`Ticket::SERIALS_FROM`].
     pub(crate) const fn serial(&mut self) -> u64 {
         self.next_serial += 1;
+        self.next_serial
+    }
+
+    /// The one that was given last.
+    pub(crate) const fn last_serial(&self) -> u64 {
         self.next_serial
     }
 

@@ -11,7 +11,7 @@ use crate::base::limits::{EFFECT_BYTES_MAX, EFFECTS_WAITING_MAX, TIMERS_PER_SHAR
 use crate::base::{ConnId, Time};
 use crate::identity::People;
 use crate::mailbox::{Ticket, Whom};
-use crate::wire::{Control, Crc, Extension, Header, Status, frame};
+use crate::wire::{Control, Crc, Extension, Header, Status, Trace, frame};
 use bytes::Bytes;
 use core::net::SocketAddr;
 use std::borrow::Cow;
@@ -102,6 +102,8 @@ pub(crate) struct Effects {
     server_bytes_max: usize,
     /// Who the loop's connections are. Here, since callbacks ask for it.
     pub(crate) people: People,
+    /// What the request in hand passes on, if it is recorded. Here for the same reason.
+    pub(crate) trace: Option<Trace>,
 }
 
 impl Effects {
@@ -117,6 +119,7 @@ impl Effects {
             armed: 0,
             refused: 0,
             people: People::default(),
+            trace: None,
         }
     }
 

@@ -114,6 +114,11 @@ impl Later {
         }
     }
 
+    /// A worker has begun with it, after so many microseconds.
+    pub(super) fn begun(&mut self, queued_us: u64) {
+        self.ticket.queued_us = u32::try_from(queued_us).ok();
+    }
+
     /// For an answer that is given in a callback of the same loop, without the mailbox. Gives it back if it belongs
     /// to another loop.
     pub(super) fn redeem(mut self, mailbox: &Arc<Mailbox>) -> Result<Ticket, Later> {

@@ -184,11 +184,12 @@ impl Reply<'_> {
     /// Lets a worker thread answer. Refused with OVERLOADED when all are busy and enough wait; a job whose deadline
     /// has passed when its turn comes is not run.
     pub fn offload<O: Into<Outcome>>(self, work: impl FnOnce() -> O + Send + 'static) -> Replied {
-        let deadline = self.desk.now.plus_us(u64::from(self.desk.due_ms()) * 1000);
+        let since = self.desk.now;
+        let deadline = since.plus_us(u64::from(self.desk.due_ms()) * 1000);
         let workers = std::sync::Arc::clone(&self.desk.workers);
         let (later, replied) = self.defer();
         if let Ok(later) = later {
-            let job = Job::new(deadline, later, Box::new(move || work().into()));
+            let job = Job::new((since, deadline), later, Box::new(move || work().into()));
             if let Err(job) = workers.submit(job) {
                 job.refuse(workers.capacity());
             }
@@ -234,6 +235,7 @@ impl Desk {
 
     #[cold]
     fn refuse(&mut self, to: ReplyTo, status: Status, failure: Failure<'_>) -> Replied {
+        self.failed_with = status;
         // Where headers leave no place for a failure, the connection ends, and nothing needs to be held.
         if self.must_wait(to) && self.outbox.protocol() != Protocol::Bare {
             let bytes = self.outbox.failure_aside(to, status, failure).len();
@@ -272,6 +274,9 @@ impl Desk {
         let is_held = self.hold(to, reply_bytes(protocol, to, payload), |into, outbox| {
             write_reply(into, outbox.crc(), protocol, to, segments);
         });
+        if !is_held {
+            self.failed_with = Status::OUTCOME_UNKNOWN;
+        }
         if !is_held && protocol == Protocol::Bare {
             self.outbox.refuse_unheard(Status::OUTCOME_UNKNOWN, to.header());
         }

@@ -100,7 +100,8 @@ mod tests {
         fn later(&mut self, due: Time) -> Later {
             self.serial += 1;
             let token = Token { generation: 1, slot: 0 };
-            Later::new(Ticket { token, serial: self.serial }, 0, due, Arc::clone(&self.mailbox))
+            let ticket = Ticket { token, serial: self.serial, queued_us: None };
+            Later::new(ticket, 0, due, Arc::clone(&self.mailbox))
         }
 
         /// Serials and statuses of the requests that were failed.

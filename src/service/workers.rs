@@ -31,6 +31,8 @@ impl From<Bytes> for Outcome {
 
 /// A request's slow part, on its way to another thread.
 pub struct Job {
+    /// When it was offloaded.
+    since: Time,
     deadline: Time,
     later: Later,
     work: Box<dyn FnOnce() -> Outcome + Send>,
@@ -46,8 +48,12 @@ impl std::fmt::Debug for Job {
 }
 
 impl Job {
-    pub(super) fn new(deadline: Time, later: Later, work: Box<dyn FnOnce() -> Outcome + Send>) -> Job {
-        Job { deadline, later, work }
+    pub(super) fn new(
+        (since, deadline): (Time, Time),
+        later: Later,
+        work: Box<dyn FnOnce() -> Outcome + Send>,
+    ) -> Job {
+        Job { since, deadline, later, work }
     }
 
     /// When its requester gives up, on the clock of its loop: from then on it is not worth running.
@@ -55,8 +61,10 @@ impl Job {
         self.deadline
     }
 
-    /// Does the work and answers. A panic of the work goes on to the caller; the requester is told INTERNAL.
-    pub fn run(self) {
+    /// Does the work and answers; `now` is on the clock of its loop. A panic of the work goes on to the caller; the requester
+    /// is told INTERNAL.
+    pub fn run(mut self, now: Time) {
+        self.later.begun(now.since_us(self.since));
         match (self.work)() {
             Outcome::Reply(payload) => self.later.share(payload),
             Outcome::Fail(status, text) => self.later.fail(status, text),

@@ -70,6 +70,8 @@ pub struct Framing {
     pub line_route: Header,
     /// Who reads.
     pub role: Role,
+    /// A message with a trace that its sender records is one to be looked at.
+    pub traces: bool,
     limits: FrameLimits,
 }
 
@@ -84,8 +86,8 @@ pub enum Step<'a> {
         block: &'a [u8],
         /// Its payload, without the block.
         payload: &'a [u8],
-        /// The block says something that must be looked at before the request is started: a deadline, or what this
-        /// version does not know.
+        /// The block says something that must be looked at before the request is started: a deadline, a trace that is
+        /// recorded, or what this version does not know.
         is_special: bool,
         /// Bytes that it takes in the input, its frame or line end included.
         used: usize,
@@ -148,6 +150,7 @@ impl Framing {
             payload_max,
             line_route: Header::route(0),
             role: Role::Server,
+            traces: false,
             limits,
         }
     }
@@ -177,6 +180,12 @@ impl Framing {
     #[must_use]
     pub const fn with_line_route(self, route: u16) -> Framing {
         Framing { line_route: Header::route(route), ..self }
+    }
+
+    /// The same where traces are recorded.
+    #[must_use]
+    pub const fn with_traces(self, traces: bool) -> Framing {
+        Framing { traces, ..self }
     }
 
     /// What a server sends to us.
@@ -252,7 +261,7 @@ impl Framing {
                 } else if header.is_control() {
                     Step::Control { header, payload, used }
                 } else {
-                    extended(header, payload, used)
+                    extended(header, payload, used, self.traces)
                 }
             }
             Ok(Decoded::NeedMore { frame_bytes }) => Step::NeedMore { bytes: frame_bytes },
@@ -369,12 +378,13 @@ const fn plain(header: Header, payload: &[u8], used: usize) -> Step<'_> {
 }
 
 #[inline(always)]
-fn extended(header: Header, payload: &[u8], used: usize) -> Step<'_> {
+fn extended(header: Header, payload: &[u8], used: usize, traces: bool) -> Step<'_> {
     match Extension::parse(payload) {
         Ok((extension, block_bytes)) => {
             let to = ReplyTo::extended(header, &extension);
             let (block, payload) = payload.split_at(block_bytes);
-            let is_special = extension.deadline_ms.is_some() || extension.unsupported.is_some();
+            let is_traced = traces && extension.trace.is_some_and(|trace| trace.is_sampled());
+            let is_special = extension.deadline_ms.is_some() || extension.unsupported.is_some() || is_traced;
             Step::Message { to, block, payload, is_special, used }
         }
         Err(_) => Step::Fault(CloseReason::BadExtension),

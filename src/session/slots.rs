@@ -104,6 +104,12 @@ impl Slots {
         Slots::default()
     }
 
+    /// The numbers of the requests that are open.
+    pub fn open_serials(&self) -> impl Iterator<Item = u64> + '_ {
+        let ordered = self.ordered.iter().filter(|slot| matches!(slot, Slot::Open(_))).map(Slot::serial);
+        ordered.chain(self.correlated.iter().map(|open| open.serial))
+    }
+
     /// Requests that are open.
     #[inline]
     pub const fn open_count(&self) -> u32 {

@@ -89,7 +89,7 @@ impl Threads {
                     self.with(|inner| inner.made.push(Trouble::JobExpired));
                     job.expire();
                 }
-                Work::Job(job) => job.run(),
+                Work::Job(job) => job.run(now),
                 Work::Errand(errand) => errand(),
             }));
             if ran.is_err() {

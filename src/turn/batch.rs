@@ -7,8 +7,10 @@
 //! answered, failed, silenced or deferred when the batch goes on. Never: a socket.
 
 mod control;
+mod traced;
 mod user;
 
+use traced::Handled;
 pub(super) use user::REMOVED;
 
 use super::{Io, ListenerConfig, Shared, label_of};
@@ -52,6 +54,8 @@ pub(super) struct Batch<'a, S: Service, I: Io> {
     pub(super) timed_from: Option<(Time, Option<usize>)>,
     /// Where the message in hand begins and ends.
     pub(super) hand: (usize, usize),
+    /// After so many messages it looks at more than its room: at the clock, or whether the next one is sampled.
+    pub(super) look_at: u32,
 }
 
 /// What a connection's messages meet.
@@ -69,8 +73,21 @@ pub(super) struct State {
     pub(super) is_metered: bool,
     /// There are routes that its user may not use.
     pub(super) is_restricted: bool,
-    /// Messages are not simply started: one of the last three, or they are what a dialed server says.
+    /// The next request is sampled: recorded, unless it brings a trace of its own.
+    pub(super) is_sampled: bool,
+    /// Messages are not simply started: one of the last four, or they are what a dialed server says.
     pub(super) is_unusual: bool,
+}
+
+/// Whether a connection goes on with its batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Share {
+    /// It does.
+    Left,
+    /// It does, and the next message is looked at closely.
+    Sampled,
+    /// It has had its share.
+    Spent,
 }
 
 /// What a batch did.
@@ -128,7 +145,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
                     if self.is_unspeakable() {
                         return (at, Stop::Fault(CloseReason::RequestFailed));
                     }
-                    if self.is_spent() {
+                    if self.share() == Share::Spent {
                         return (at, Stop::Budget);
                     }
                 }
@@ -200,7 +217,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
             if self.is_unspeakable() {
                 return (at, Stop::Fault(CloseReason::RequestFailed));
             }
-            if self.is_spent() {
+            if self.share() == Share::Spent {
                 return (at, Stop::Budget);
             }
         }
@@ -234,8 +251,10 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
             let Replied { .. } = self.request(frame, to);
             at += used;
             self.counts.frames += 1;
-            if self.is_spent() {
-                return (at, true);
+            match self.share() {
+                Share::Left => {}
+                Share::Sampled => return (at, false),
+                Share::Spent => return (at, true),
             }
         }
         (at, false)
@@ -258,6 +277,16 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
             self.incoming(Incoming::Reply(frame));
             return false;
         }
+        self.begin_span(frame, to);
+        let is_started = self.is_let_in(frame, to, used);
+        if !is_started {
+            self.end_span(Handled::Refused);
+        }
+        is_started
+    }
+
+    /// Whether a request is handed to the service, and not refused here.
+    fn is_let_in(&mut self, frame: Frame<'_>, to: ReplyTo, used: usize) -> bool {
         if self.state.is_metered && !self.state.is_leaving && self.is_over_rate(frame, to, used) {
             return false;
         }
@@ -297,13 +326,18 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
     #[inline(never)]
     fn end_unusual(&mut self) {
         self.shared.desk.deadline_ms = None;
+        let mut handled = Handled::Returned;
         if let Some((from, label)) = self.timed_from.take() {
-            self.shared.metrics.handled(label, self.io.now().since_us(from));
+            let took_us = self.io.now().since_us(from);
+            self.shared.metrics.handled(label, took_us);
             self.state.is_timed = false;
-            let State { is_leaving, is_metered, is_restricted, .. } = self.state;
-            self.state.is_unusual =
-                is_leaving || is_metered || is_restricted || self.framing.role == Role::Client;
+            handled = Handled::Timed { took_us };
         }
+        self.end_span(handled);
+        let State { is_leaving, is_timed, is_metered, is_restricted, is_sampled, .. } = self.state;
+        let is_dialed = self.framing.role == Role::Client;
+        self.state.is_unusual =
+            is_leaving || is_timed || is_metered || is_restricted || is_sampled || is_dialed;
     }
 
     /// What is left of a request's deadline, or why it is refused.
@@ -363,7 +397,8 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
         self.shared.desk.deadline_ms = None;
         self.timed_from = None;
         let (start, end) = self.hand;
-        if self.shared.desk.outbox.tally().total() < self.counts.started() {
+        let is_answered_for = self.shared.desk.outbox.tally().total() < self.counts.started();
+        if is_answered_for {
             let to = match self.framing.next(&input[start..], 0, self.shared.desk.outbox.crc()) {
                 Step::Message { to, .. } if self.is_one_way(to.header()) => to.on_one_way_route(),
                 Step::Message { to, .. } => to,
@@ -376,6 +411,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
                 self.reply(to).fail(Status::INTERNAL, "the handler of this request panicked");
             self.counts.answered_for += 1;
         }
+        self.end_span(Handled::Panicked { is_answered_for });
         end
     }
 
@@ -397,19 +433,31 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
 
     /// Whether this connection has had its share.
     #[inline(always)]
-    fn is_spent(&mut self) -> bool {
+    fn share(&mut self) -> Share {
         let (gathered, most) = (self.shared.desk.outbox.bytes(), self.room.bytes as usize);
         if gathered >= most {
-            return true;
+            return Share::Spent;
         }
         if let Some(slots) = &self.shared.desk.slots
             && (slots.len() >= self.shared.limits.open_requests as usize
                 || gathered + self.shared.desk.held_bytes >= most)
         {
-            return true;
+            return Share::Spent;
         }
-        self.counts.frames.is_multiple_of(FRAMES_PER_CLOCK_READ)
-            && (self.counts.frames >= FRAMES_PER_BATCH
-                || self.io.now().since_us(self.shared.now) >= BATCH_US_MAX)
+        if self.counts.frames < self.look_at { Share::Left } else { self.look() }
+    }
+
+    /// The same after a number of messages, at which it was to be looked at more.
+    #[cold]
+    #[inline(never)]
+    fn look(&mut self) -> Share {
+        let frames = self.counts.frames;
+        if frames.is_multiple_of(FRAMES_PER_CLOCK_READ)
+            && (frames >= FRAMES_PER_BATCH || self.io.now().since_us(self.shared.now) >= BATCH_US_MAX)
+        {
+            return Share::Spent;
+        }
+        self.look_at = (frames + 1).next_multiple_of(FRAMES_PER_CLOCK_READ);
+        self.look_for_sample()
     }
 }

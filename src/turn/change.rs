@@ -18,6 +18,7 @@ use crate::base::limits::{Limits, PAYLOAD_BYTES_DEFAULT, REARMED_PER_TURN};
 use crate::base::time::whole_ms;
 use crate::service::Service;
 use crate::session::Phase;
+use crate::trace::Sampling;
 use crate::wire::frame::OVERHEAD_BYTES;
 use crossbeam_queue::ArrayQueue;
 use std::any::Any;
@@ -42,6 +43,8 @@ pub struct Terms {
     pub current: Vec<Form>,
     /// As many as at the start; one that counts nothing any more names no route.
     pub labels: Arc<[RouteLabel]>,
+    /// Which requests are recorded, where traces are.
+    pub sampling: Sampling,
     /// For the loop's service.
     pub news: Option<News>,
 }
@@ -137,6 +140,10 @@ impl<S: Service, I: Io> Turn<S, I> {
         self.shared.effects.set_server_bytes_max(server_bytes_max(limits));
         let slots = self.table.capacity();
         self.shared.meters = Meters::renewed(self.shared.meters.take(), limits, slots, self.shared.now);
+        if let Some(tracing) = &mut self.shared.tracing {
+            tracing.go_by(terms.sampling);
+        }
+        self.shared.set_watched();
         self.accept_rate = accept_rate(limits);
         self.shared.may_rest = may_rest(limits);
         // Places are taken and given back under the same prefix.
@@ -147,7 +154,8 @@ impl<S: Service, I: Io> Turn<S, I> {
         // Those that connections have stay where they are.
         let known = self.listeners.len() - (self.accepting.len() + 1);
         for (place, config) in terms.later.iter().skip(known) {
-            self.listeners.push(config.clone());
+            let framing = config.framing.with_traces(self.shared.tracing.is_some());
+            self.listeners.push(ListenerConfig { framing, ..config.clone() });
             self.shared.places.push(*place);
         }
         for (state, form) in self.accepting.iter_mut().zip(&terms.current) {

@@ -1,6 +1,6 @@
 //! What a loop is built with.
 
-use super::{Board, Quotas, RouteLabel, Seats};
+use super::{Board, Quotas, RouteLabel, Seats, Tracing};
 use crate::base::limits::{BUDGET_BYTES_DEFAULT, Limits};
 use crate::identity::Users;
 use crate::mailbox::Mailbox;
@@ -62,6 +62,8 @@ pub struct TurnConfig {
     pub board: Arc<Board>,
     /// Who may come in on listeners with users.
     pub users: Arc<Users>,
+    /// What it records of requests that belong to traces; `None`: nothing, whatever they say.
+    pub tracing: Option<Tracing>,
 }
 
 impl TurnConfig {
@@ -84,6 +86,7 @@ impl TurnConfig {
             workers: Arc::new(NoWorkers),
             board: Arc::default(),
             users: Arc::default(),
+            tracing: None,
         }
     }
 }

@@ -186,7 +186,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             return;
         };
         let mut visit = self.begin_visit(io, slot);
-        let verdict = match visit.complete(ticket.serial, said, outcome) {
+        let verdict = match visit.complete(ticket.serial, said, outcome, ticket.queued_us) {
             None => {
                 self.shared.metrics.add(Counter::LateAnswers, 1);
                 return;

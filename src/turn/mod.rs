@@ -38,6 +38,7 @@ mod quotas;
 mod seats;
 mod shared;
 mod timers;
+mod tracing;
 mod users;
 mod visit;
 mod wheel;
@@ -51,6 +52,7 @@ pub use journal::LogKind;
 pub use labels::{OTHER_ROUTES, RouteLabel, label_of};
 pub use quotas::Quotas;
 pub use seats::Seats;
+pub use tracing::Tracing;
 
 use crate::base::limits::{
     CONNECTIONS_PER_SHARD_MAX, DIALED_PER_SHARD, HOT_PER_TURN, PAYLOAD_BYTES_DEFAULT, SCRATCH_BYTES,
@@ -77,6 +79,7 @@ use slab::Slab;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use tracing::Tracer;
 use visit::{Verdict, Visit};
 use wheel::Wheel;
 
@@ -146,6 +149,8 @@ impl<S: Service, I: Io> Turn<S, I> {
         let accepting: Vec<_> = (0..config.listeners.len()).map(ListenerState::new).collect();
         let accepting_count = accepting.len();
         let mut listeners = config.listeners;
+        let traces = config.tracing.is_some();
+        listeners.iter_mut().for_each(|listener| listener.framing = listener.framing.with_traces(traces));
         // Behind the listeners, for connections that we dial.
         listeners.push(ListenerConfig::new(Framing::frames(PAYLOAD_BYTES_DEFAULT).of_server()));
         let request_deadline_ms = whole_ms(config.limits.request_deadline);
@@ -177,6 +182,8 @@ impl<S: Service, I: Io> Turn<S, I> {
                 heartbeat_ms: config.limits.heartbeat.map_or(0, whole_ms),
                 stall_us: u64::try_from(config.limits.stall.as_micros()).unwrap_or(u64::MAX),
                 meters: Meters::new(&config.limits, capacity),
+                tracing: config.tracing.map(|tracing| Box::new(Tracer::new(tracing, config.seed))),
+                is_watched: false,
                 quotas: config.quotas,
                 age_seed: config.seed,
                 may_rest: change::may_rest(&config.limits),
@@ -215,6 +222,7 @@ impl<S: Service, I: Io> Turn<S, I> {
             inspection: None,
             changing: Changing::new(config.board),
         };
+        turn.shared.set_watched();
         turn.start_service();
         turn.due = turn.next_due();
         turn

@@ -9,6 +9,7 @@ use super::history::History;
 use super::journal::Journal;
 use super::meters::Meters;
 use super::quotas::Quotas;
+use super::tracing::Tracer;
 use super::{Form, RouteLabel};
 use crate::base::limits::{HANDLER_SAMPLE, Limits};
 use crate::base::{CloseReason, ConnId, Ms, Rng, Time, Token};
@@ -42,6 +43,10 @@ pub(super) struct Shared {
     pub(super) stall_us: u64,
     /// There if the server has rates.
     pub(super) meters: Option<Box<Meters>>,
+    /// There if it records traces.
+    pub(super) tracing: Option<Box<Tracer>>,
+    /// One of the two is there, so that batches have to be told of.
+    pub(super) is_watched: bool,
     pub(super) quotas: Arc<Quotas>,
     /// What the ages of connections are drawn from.
     pub(super) age_seed: u64,
@@ -76,6 +81,11 @@ impl Shared {
     pub(super) fn set_now(&mut self, now: Time) {
         self.now = now;
         self.ms = now.ms();
+    }
+
+    /// Rates or traces have come or gone.
+    pub(super) fn set_watched(&mut self) {
+        self.is_watched = self.meters.is_some() || self.tracing.is_some();
     }
 
     /// Whether the first request of the batch that begins is one of those whose handler is timed.

@@ -17,13 +17,14 @@ mod answering;
 mod ending;
 mod rates;
 mod reading;
+mod watched;
 mod writing;
 
 use super::batch::{Batch, Counts, Room, State};
 use super::entry::{Entry, Flag};
 use super::labels::Seen;
 use super::{Io, ListenerConfig, Shared, label_of};
-use crate::base::limits::{DRAIN_READS, INTERRUPTED_RETRIES, PAYLOAD_BYTES_MAX};
+use crate::base::limits::{DRAIN_READS, FRAMES_PER_CLOCK_READ, INTERRUPTED_RETRIES, PAYLOAD_BYTES_MAX};
 use crate::base::planted::{Bug, is_planted};
 use crate::base::{CloseReason, ConnId, Ms, Text, Token};
 use crate::buffer::Side;
@@ -34,6 +35,7 @@ use crate::session::{Event, Framing, Inputs, Phase, Role, Step};
 use crate::wire::Control;
 pub(super) use answering::Said;
 use std::io::{self, ErrorKind, IoSlice};
+use watched::Watched;
 
 /// What a connection waits for after a visit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,8 +172,10 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         let is_draining = matches!(self.entry.phase, Phase::Draining { .. });
         let is_leaving = is_draining && self.entry.greeting.is_some();
         let is_timed = shared.is_sample();
-        let is_metered = shared.meters.is_some() && self.begin_metered();
+        let Watched { is_metered, sample_at } =
+            if shared.is_watched { self.begin_watched() } else { Watched::default() };
         let shared = &mut *self.shared;
+        let is_sampled = sample_at == 0;
         let state = State {
             is_fresh: self.entry.flags.has(Flag::Fresh),
             is_draining,
@@ -179,7 +183,8 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             is_timed,
             is_metered,
             is_restricted: false,
-            is_unusual: is_leaving || is_timed || is_metered || framing.role == Role::Client,
+            is_sampled,
+            is_unusual: is_leaving || is_timed || is_metered || is_sampled || framing.role == Role::Client,
         };
         // Nobody's are there, so theirs change places.
         std::mem::swap(&mut shared.desk.slots, &mut self.entry.slots);
@@ -198,6 +203,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             state,
             timed_from: None,
             hand: (0, 0),
+            look_at: FRAMES_PER_CLOCK_READ.min(sample_at),
         };
         let result = run(&mut batch);
         let counts = batch.counts;
@@ -254,8 +260,8 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         if self.entry.slots.is_some() {
             self.hold_back();
         }
-        if self.shared.meters.is_some() {
-            self.meter(counts);
+        if self.shared.is_watched {
+            self.end_watched(counts);
         }
     }
 

@@ -49,6 +49,21 @@ pub struct Trace {
     pub flags: u8,
 }
 
+impl Trace {
+    /// Whether it is one: no id is all zero (W3C Trace Context, 3.2.2.3 and 3.2.2.4).
+    pub const fn is_valid(&self) -> bool {
+        u128::from_be_bytes(self.id) != 0 && u64::from_be_bytes(self.parent) != 0
+    }
+
+    /// Whether whoever began it records it.
+    pub const fn is_sampled(&self) -> bool {
+        self.flags & Trace::SAMPLED != 0
+    }
+
+    /// The flag that says so.
+    pub const SAMPLED: u8 = 1;
+}
+
 /// What a block asks for that this version does not know. The one request is refused, and the connection stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unsupported {

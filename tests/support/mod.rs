@@ -12,6 +12,8 @@ pub mod admin;
 pub mod chaos;
 pub mod clerk;
 pub mod client;
+#[cfg(feature = "admin")]
+pub mod collector;
 pub mod diagnosis;
 pub mod errant;
 pub mod exposition;

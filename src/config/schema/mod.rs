@@ -8,6 +8,7 @@ mod listener;
 mod process;
 mod timeouts;
 mod tls;
+mod trace;
 mod user;
 
 use super::value::Value;
@@ -17,6 +18,7 @@ use listener::LISTENER;
 use process::{ADMIN, LOG, SERVER};
 use std::time::Duration;
 use timeouts::{KEEPALIVE, TIMEOUTS};
+use trace::TRACE;
 pub use user::Form;
 use user::USER;
 
@@ -93,6 +95,8 @@ pub enum Kind {
         /// A word that may stand instead.
         word: Option<&'static str>,
     },
+    /// A part of all, 0 to 1, in steps of a millionth.
+    Ratio,
     /// `true` or `false`.
     Switch,
     /// One of these words.
@@ -194,7 +198,7 @@ const fn deadline(word: Option<&'static str>) -> Kind {
 const KEEPALIVE_TIME_MAX: Duration = Duration::from_secs(KEEPALIVE_SECONDS_MAX);
 
 /// All tables, in the order in which they are shown.
-pub static SECTIONS: [Section; 10] = [
+pub static SECTIONS: [Section; 11] = [
     Section {
         name: "",
         is_list: false,
@@ -246,6 +250,12 @@ pub static SECTIONS: [Section; 10] = [
         is_list: false,
         about: "The admin port: HTTP for figures, health and a drain. docs/ADMIN.md describes it.",
         keys: ADMIN,
+    },
+    Section {
+        name: "trace",
+        is_list: false,
+        about: "Distributed tracing: which requests are recorded, and where that is sent. docs/TRACING.md describes it.",
+        keys: TRACE,
     },
     Section { name: "log", is_list: false, about: "What is logged to standard error, and how.", keys: LOG },
 ];

@@ -1,9 +1,10 @@
-//! The keys of a user, and the forms that their texts have.
+//! The keys of a user, and the forms that texts have.
 
 use super::{Key, Kind, Only};
-use crate::base::limits::{CERTIFICATE_NAME_BYTES_MAX, ID_BYTES_MAX};
+use crate::base::limits::{CERTIFICATE_NAME_BYTES_MAX, EXPORT_NAME_BYTES_MAX, ID_BYTES_MAX};
 use crate::config::value::Value;
 use crate::identity::{RouteSet, TokenHash};
+use crate::trace::Collector;
 use crate::wire::ClientId;
 use std::borrow::Cow;
 
@@ -18,6 +19,10 @@ pub enum Form {
     Certificate,
     /// Routes, or all of them.
     Routes,
+    /// The URL of a collector of traces, or nothing.
+    Collector,
+    /// The name of a service.
+    ServiceName,
 }
 
 pub(super) static USER: &[Key] = &[
@@ -63,6 +68,8 @@ impl Form {
             Form::TokenHash => ("sha256:SALT:HASH in hex".to_owned(), Some("")),
             Form::Certificate => (format!("1 to {CERTIFICATE_NAME_BYTES_MAX} bytes"), Some("")),
             Form::Routes => ("routes and ranges of routes, separated by commas".to_owned(), Some("all")),
+            Form::Collector => ("http://HOST:PORT, and perhaps a path".to_owned(), Some("")),
+            Form::ServiceName => (format!("1 to {EXPORT_NAME_BYTES_MAX} bytes"), None),
         }
     }
 
@@ -87,6 +94,15 @@ impl Form {
             }
             Form::Certificate => Ok(()),
             Form::Routes => RouteSet::parse(text).map(drop).map_err(|error| error.to_string()),
+            Form::Collector if text.is_empty() => Ok(()),
+            Form::Collector => text.parse::<Collector>().map(drop).map_err(|error| error.to_string()),
+            Form::ServiceName if !(1..=EXPORT_NAME_BYTES_MAX).contains(&text.len()) => {
+                Err(format!("a service's name of {} bytes is too short or too long", text.len()))
+            }
+            Form::ServiceName if text.chars().any(char::is_control) => {
+                Err("a service's name has no control characters".to_owned())
+            }
+            Form::ServiceName => Ok(()),
         }
     }
 
@@ -96,6 +112,8 @@ impl Form {
             Form::UserName => "give it a name such as \"alice\", of letters, digits, _ and -",
             Form::TokenHash => "tidegate token NAME makes a token, and prints what to write here",
             Form::Certificate => "give it the name as the certificate has it",
+            Form::Collector => "write it as http://HOST:PORT, such as \"http://127.0.0.1:4318\"",
+            Form::ServiceName => "give it a name such as \"orders\"",
             Form::Routes => "write \"all\", or routes such as \"0x0001, 16-23\"",
         }
     }

@@ -3,7 +3,7 @@
 //! Always holds: who does not say otherwise gets OpenMetrics.
 
 use super::Context;
-use crate::control::metrics::{Exporter, classic};
+use crate::control::metrics::Exporter;
 use axum::Router;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -21,11 +21,10 @@ const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub(super) fn paths() -> Router<Arc<Context>> {
     let exporter = Arc::new(Exporter::default());
     let metrics = move |State(context): State<Arc<Context>>, headers: HeaderMap| async move {
-        let text = exporter.text(&context.handle);
         if wants_classic(&headers) {
-            ([(CONTENT_TYPE, CLASSIC)], classic(&text)).into_response()
+            ([(CONTENT_TYPE, CLASSIC)], exporter.classic_text(&context.handle)).into_response()
         } else {
-            ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response()
+            ([(CONTENT_TYPE, OPEN_METRICS)], exporter.text(&context.handle)).into_response()
         }
     };
     Router::new().route("/metrics", get(metrics))

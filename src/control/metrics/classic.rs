@@ -4,7 +4,7 @@
 //! info is a gauge, and neither units nor an end are told.
 
 /// Turns OpenMetrics text, as the exporter writes it, into the older format.
-pub(in super::super) fn classic(text: &str) -> String {
+pub(super) fn classic(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     // A HELP line comes before the TYPE line that says what ending it needs.
     let mut help: Option<(&str, &str)> = None;

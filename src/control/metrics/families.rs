@@ -119,6 +119,10 @@ pub(super) const fn of_counter(counter: Counter) -> Option<Place> {
         Counter::Stalls => None,
         Counter::SlowTurns => Place::alone(&SLOW_TURNS),
         Counter::Panics => Place::alone(&PANICS),
+        Counter::Spans => Place::alone(&SPANS_RECORDED),
+        Counter::SpansOverRate => Place::among(&SPANS_DROPPED, "cause", "rate"),
+        Counter::SpansOverOpen => Place::among(&SPANS_DROPPED, "cause", "open"),
+        Counter::SpansOverRing => Place::among(&SPANS_DROPPED, "cause", "ring"),
         Counter::Turns => Place::alone(&TURNS),
     }
 }
@@ -363,6 +367,18 @@ families! {
         "Offloaded jobs: run (panicked ones are among them), expired (not started, their deadline had passed), refused (too \
          many waited), panicked.");
 
+    SPANS_RECORDED = counter("tidegate_spans_recorded", "Requests recorded as spans of distributed traces.");
+    SPANS_DROPPED = counter("tidegate_spans_dropped",
+        "Requests that were to be recorded and have no span: rate (there were more than trace.spans_per_second), open (too many \
+         deferred ones at once), ring (the exporter did not come by in time).");
+    SPANS_EXPORTED = counter("tidegate_spans_exported", "Spans that the collector has.");
+    SPANS_UNEXPORTED = counter("tidegate_spans_unexported",
+        "Spans that the collector does not have: overflowed (too many waited for it), refused (it did not want them), lost (it \
+         could not be reached or took none, often enough).");
+    SPANS_WAITING = gauge("tidegate_spans_waiting", "Spans that wait to be sent to the collector.");
+    TRACE_EXPORTS = counter("tidegate_trace_exports",
+        "Requests to the collector: done, retried (they failed and were to be made again), failed (for good; see the log).");
+
     TURNS = counter("tidegate_turns", "Turns of the loop.");
     BUSY = counter("tidegate_shard_busy",
         "Time that the loop spent in turns. Its rate is the loop's use: near 1 it is the bottleneck.").seconds();
@@ -375,7 +391,7 @@ families! {
         "From the moment that the poller named a connection until the loop came to it: what the others cost it.");
     ROUND_TRIP = histogram("tidegate_round_trip", "From a heartbeat to its answer.");
     HANDLER_DURATION = histogram("tidegate_handler_duration",
-        "How long handlers took, by what answers and its routes. One request in 64 is measured.");
+        "How long handlers took, by what answers and its routes. One request in 64 is measured, and each that is recorded as a span.");
     STALLS = counter("tidegate_stalls",
         "Batches of one connection that held up their loop for longer than the stall limit, by what answered them. The log \
          names the connection.");

@@ -8,12 +8,11 @@
 //! is known when the server starts. Never: a wait for a loop.
 
 mod classic;
+mod exemplars;
 mod families;
 mod page;
 mod scrape;
 mod system;
-
-pub(super) use classic::classic;
 
 use crate::server::Handle;
 use prometheus_client::encoding::text::encode;
@@ -40,10 +39,22 @@ struct Own {
 impl Exporter {
     /// All families, as OpenMetrics text.
     pub(super) fn text(&self, handle: &Handle) -> String {
+        let (text, series) = self.text_and_exemplars(handle);
+        if series.is_empty() { text } else { exemplars::explain(&text, &series) }
+    }
+
+    /// The same in the older format.
+    pub(super) fn classic_text(&self, handle: &Handle) -> String {
+        classic::classic(&self.text_and_exemplars(handle).0)
+    }
+
+    fn text_and_exemplars(&self, handle: &Handle) -> (String, exemplars::Explained) {
         let began = Instant::now();
         let files = self.files.get_or_init(|| Files::open(handle.thread_ids()));
         let own = *self.lock();
         let scrape = Scrape::of(handle, files.read(), own);
+        // Behind the figures: what explains a bucket is in it already.
+        let series = scrape.explained(handle.exemplars());
         let mut registry = Registry::default();
         registry.register_collector(Box::new(scrape));
         let mut text = String::new();
@@ -51,7 +62,7 @@ impl Exporter {
         let mut own = self.lock();
         own.scrapes += 1;
         own.took += began.elapsed();
-        text
+        (text, series)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Own> {

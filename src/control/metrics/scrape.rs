@@ -3,12 +3,15 @@
 //! Always holds: the number of samples depends on the numbers of loops, listeners and labeled routes alone.
 
 use super::Own;
+use super::exemplars::Explained;
 use super::families::{self as f, Family, Place};
 use super::page::{Labels, Number, Page};
 use super::system::System;
 use crate::base::{CloseReason, Fault};
 use crate::metrics::{Counter, Durations, Gauge, Outcome, Snapshot, Timing};
-use crate::server::{Capacity, ChangeFigures, Handle, LoopState, OTHER_ROUTES, RouteLabel, WorkerFigures};
+use crate::server::{
+    Capacity, ChangeFigures, Export, Handle, LoopState, OTHER_ROUTES, RouteLabel, WorkerFigures,
+};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use std::borrow::Cow;
@@ -37,6 +40,9 @@ pub(super) struct Scrape {
     capacity: Capacity,
     changes: ChangeFigures,
     workers: WorkerFigures,
+    /// By [`Export`].
+    exports: [u64; Export::ALL.len()],
+    spans_waiting: u64,
     /// Where the listeners are; behind them the word for connections that were dialed.
     listeners: Vec<String>,
     tls: Tls,
@@ -64,6 +70,8 @@ impl Scrape {
             capacity: handle.capacity(),
             changes: handle.change_figures(),
             workers: handle.workers(),
+            exports: Export::ALL.map(|what| handle.exports(what)),
+            spans_waiting: handle.spans_waiting(),
             listeners: handle.local_addrs().iter().map(ToString::to_string).chain(dialed).collect(),
             tls: Tls::of(handle),
             connections: handle.connections(),
@@ -85,6 +93,7 @@ impl Collector for Scrape {
         self.limits(&mut page)?;
         self.times(&mut page)?;
         self.workers(&mut page)?;
+        self.traces(&mut page)?;
         self.tls(&mut page)?;
         self.system(&mut page)
     }
@@ -262,14 +271,8 @@ impl Scrape {
         for timing in Timing::ALL {
             page.times(f::of_timing(*timing), [(Vec::new(), *self.sum.timing(*timing))])?;
         }
-        let mut handlers: Vec<(Labels<'_>, Durations)> = Vec::new();
-        for (labels, times) in self.route_labels().zip(self.sum.handlers()) {
-            // A range that is named a second time counts nothing.
-            if !handlers.iter().any(|(before, _)| *before == labels) {
-                handlers.push((labels, *times));
-            }
-        }
-        page.times(&f::HANDLER_DURATION, handlers)?;
+        let handlers = self.handler_series().into_iter();
+        page.times(&f::HANDLER_DURATION, handlers.map(|(_, labels, times)| (labels, times)))?;
         let mut stalls: Vec<(Labels<'_>, Number)> = Vec::new();
         for (labels, count) in self.route_labels().zip(self.sum.stalls()) {
             if !stalls.iter().any(|(before, _)| *before == labels) {
@@ -277,6 +280,35 @@ impl Scrape {
             }
         }
         page.numbers(&f::STALLS, stalls)
+    }
+
+    /// The series of handler times, each with the place of its label.
+    fn handler_series(&self) -> Vec<(usize, Labels<'_>, Durations)> {
+        let mut handlers: Vec<(usize, Labels<'_>, Durations)> = Vec::new();
+        for (place, (labels, times)) in self.route_labels().zip(self.sum.handlers()).enumerate() {
+            // A range that is named a second time counts nothing.
+            if !handlers.iter().any(|(_, before, _)| *before == labels) {
+                handlers.push((place, labels, *times));
+            }
+        }
+        handlers
+    }
+
+    /// Exemplars by label, in the order of the series; none where nothing is recorded.
+    pub(super) fn explained(&self, exemplars: Explained) -> Explained {
+        let places = self.handler_series().into_iter().map(|(place, ..)| place);
+        places.filter_map(|place| exemplars.get(place).copied()).collect()
+    }
+
+    fn traces(&self, page: &mut Page<'_>) -> fmt::Result {
+        let count = |what: Export| Number::Whole(self.exports[what as usize]);
+        one(page, &f::SPANS_EXPORTED, count(Export::Sent))?;
+        let causes =
+            [("overflowed", Export::Overflowed), ("refused", Export::Refused), ("lost", Export::Lost)];
+        page.numbers(&f::SPANS_UNEXPORTED, causes.map(|(cause, what)| (label("cause", cause), count(what))))?;
+        one(page, &f::SPANS_WAITING, Number::Whole(self.spans_waiting))?;
+        let results = [("done", Export::Done), ("retried", Export::Retried), ("failed", Export::Failed)];
+        page.numbers(&f::TRACE_EXPORTS, results.map(|(result, what)| (label("result", result), count(what))))
     }
 
     /// In the order of the figures: each label, all other routes, and batches of several.

@@ -3,7 +3,7 @@
 //! Always holds: at each batch the peer is judged by the users of now, so what was taken from it is gone with the next
 //! message. Never: a cost for others; whoever may use all routes is looked at once a batch.
 
-use super::Batch;
+use super::{Batch, State};
 use crate::base::{CloseReason, Text};
 use crate::identity::Standing;
 use crate::metrics::Counter;
@@ -61,7 +61,8 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
     /// Whether nothing is unusual about this message but that its user may not use all routes, and it may use this one:
     /// then it need not be read again.
     pub(super) fn is_only_restricted(&self, message: &[u8]) -> bool {
-        let is_unusual = self.state.is_leaving || self.state.is_timed || self.framing.role == Role::Client;
+        let State { is_leaving, is_timed, is_sampled, .. } = self.state;
+        let is_unusual = is_leaving || is_timed || is_sampled || self.framing.role == Role::Client;
         let header = match (self.framing.protocol, message) {
             (Protocol::Line, _) => self.framing.line_route,
             (Protocol::Frame | Protocol::Bare, [first, second, ..]) => {

@@ -42,7 +42,7 @@ pub(in crate::turn) enum Said<'a> {
 }
 
 impl Said<'_> {
-    fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         match self {
             Said::Copy(bytes) => bytes,
             Said::Shared(bytes) => bytes,
@@ -69,6 +69,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         serial: u64,
         said: Said<'_>,
         outcome: Outcome,
+        queued_us: Option<u32>,
     ) -> Option<Result<(), CloseReason>> {
         let ended = self.entry.slots.as_mut()?.end(serial)?;
         self.shared.desk.open -= 1;
@@ -84,6 +85,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             }
         };
         self.shared.metrics.ended(outcome, 1);
+        self.end_recorded(serial, outcome, &said, queued_us);
         let done = has_way.and_then(|()| self.answer(serial, ended, said));
         self.relax();
         Some(done)
@@ -336,6 +338,12 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
     pub(in crate::turn) fn abandon(&mut self) {
         let Some(mut slots) = self.entry.slots.take() else { return };
         let open = u64::from(slots.open_count());
+        if self.shared.tracing.as_ref().is_some_and(|tracing| tracing.has_open()) {
+            let nothing = Said::Copy(&[]);
+            slots
+                .open_serials()
+                .for_each(|serial| self.end_recorded(serial, Outcome::Abandoned, &nothing, None));
+        }
         self.shared.desk.open -= open;
         self.shared.metrics.ended(Outcome::Abandoned, open);
         // A peer that is gone wants no replies; all others lose them. If it was given up while requests were open, also
@@ -353,7 +361,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         let now = self.shared.ms;
         while let Some(serial) = self.entry.slots.as_mut().and_then(|slots| slots.overdue(now)) {
             let said = Said::Failed(Status::OUTCOME_UNKNOWN, "no answer came in time");
-            self.complete(serial, said, Outcome::TimedOut).unwrap_or(Ok(()))?;
+            self.complete(serial, said, Outcome::TimedOut, None).unwrap_or(Ok(()))?;
         }
         Ok(())
     }
