@@ -205,7 +205,6 @@ const fn none_if_huge(number: u64) -> u64 {
 }
 
 /// What other systems tell instead of files, by sysctl(8).
-#[cfg(not(target_os = "linux"))]
 pub(super) fn of_others(page_bytes: u64) -> Facts {
     use rustix::process::{Resource, getrlimit};
     let of_process = getrlimit(Resource::Nofile).maximum.unwrap_or(UNLIMITED);
@@ -226,7 +225,6 @@ pub(super) fn of_others(page_bytes: u64) -> Facts {
     }
 }
 
-#[cfg(not(target_os = "linux"))]
 fn sysctl(name: &str) -> Option<u64> {
     let told = std::process::Command::new("sysctl").args(["-n", name]).output().ok()?;
     String::from_utf8(told.stdout).ok()?.trim().parse().ok()

@@ -21,7 +21,7 @@ use crate::config::load;
 use crate::load::units;
 use clap::Args;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use wants::{Wants, generous};
 
@@ -48,10 +48,11 @@ pub(super) struct Options {
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let page_bytes = rustix::param::page_size() as u64;
-    #[cfg(not(target_os = "linux"))]
-    let facts = facts::of_others(page_bytes);
-    #[cfg(target_os = "linux")]
-    let facts = facts::read(&options.root, page_bytes);
+    let facts = if cfg!(target_os = "linux") || options.root != Path::new("/") {
+        facts::read(&options.root, page_bytes)
+    } else {
+        facts::of_others(page_bytes)
+    };
     // What is too much for this host is no mistake here: it is what is asked for.
     let loaded = match load(sources(options.config.as_deref(), Vec::new())?, &generous()) {
         Ok(loaded) => loaded,
