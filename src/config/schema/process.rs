@@ -131,7 +131,7 @@ pub(super) static ADMIN: &[Key] = &[
         default: Some(Value::Switch(false)),
         meaning: "Makes CPU profiles at /debug/pprof/profile, for who sends the token: which functions take the time. Linux \
                   with glibc only.",
-        why: "Making one costs some time of the loops' processors, and the first takes up to 200MiB of memory for good.",
+        why: "Making one costs some time of the loops' processors, and profiles take 200MiB of memory and more for good.",
     },
 ];
 
