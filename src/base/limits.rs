@@ -438,6 +438,34 @@ pub const WATCHDOG_EVERY: Duration = Duration::from_millis(250);
 /// ... and the turn that is told of because the loop itself can't tell: twice what a person notices.
 pub const WATCHDOG_TURN: Duration = Duration::from_secs(1);
 
+/// How often the dashboard's feed tells how things are.
+pub const LIVE_EVERY: Duration = Duration::from_secs(1);
+
+/// Who may watch the feed at once: a quarter of the admin port's connections, which streams keep.
+pub const LIVE_WATCHERS_MAX: usize = ADMIN_CONNECTIONS_MAX / 4;
+
+/// Beats of the feed that a watcher may miss in a row before it is cut: it does not read. What is on its way to it takes
+/// [`ADMIN_SEND_BYTES`] and its own window.
+pub const LIVE_MISSED_MAX: u32 = 10;
+
+/// Beats that the feed goes on for when nobody watches any more, so that who comes back finds rates.
+pub const LIVE_LINGER_BEATS: u32 = 3;
+
+/// What is left unanswered by the loops when the feed has asked them for so long is told as that ...
+pub const LIVE_ASK_WITHIN: Duration = Duration::from_millis(500);
+
+/// ... and they are asked once in so many beats ...
+pub const LIVE_ASK_EVERY_BEATS: u64 = 2;
+
+/// ... for so many connections.
+pub const LIVE_TALKERS: usize = 10;
+
+/// What the kernel is asked to keep of answers that a peer of the admin port does not take, in bytes.
+pub const ADMIN_SEND_BYTES: usize = 64 << 10;
+
+/// What rates of conditions are taken over: some seconds, so that one odd moment is no condition for long.
+pub const CONDITIONS_OVER: Duration = Duration::from_secs(5);
+
 // ---- the client -------------------------------------------------------------------------------------------------
 
 /// How long connecting, sending a request and receiving a reply may take each, unless a client's options say otherwise.
@@ -506,6 +534,8 @@ const _: () = {
     assert!(HEALTH_WITHIN_MS_MIN <= HEALTH_WITHIN_MS && HEALTH_WITHIN_MS <= HEALTH_WITHIN_MS_MAX);
     assert!(Duration::from_millis(HEALTH_WITHIN_MS_MAX).as_millis() < ADMIN_ANSWER_WITHIN.as_millis());
     assert!(ADMIN_ASK_WITHIN.as_millis() < ADMIN_ANSWER_WITHIN.as_millis());
+    assert!(LIVE_ASK_WITHIN.as_millis() < LIVE_EVERY.as_millis());
+    assert!(CONDITIONS_OVER.as_millis() > LIVE_EVERY.as_millis());
     assert!(ADMIN_BACKOFF_MS.0 < ADMIN_BACKOFF_MS.1);
     assert!(ADMIN_TOKEN_BYTES.1 < ADMIN_HEAD_BYTES_MAX, "a token fits the head of a request");
     assert!(OPEN_REQUESTS_MAX as usize <= LATERS_PER_SHARD, "one connection's requests all fit the mailbox");

@@ -283,7 +283,7 @@ impl Admin {
         };
         let watchdog = Watchdog::new(handle.capacity().stall.max(WATCHDOG_TURN));
         let watching = watch(handle.clone(), watchdog);
-        let (knocks, drains, reloads, asks) = Default::default();
+        let (knocks, drains, reloads, asks, exporter, feed) = Default::default();
         let router = api::router(Arc::new(Context {
             handle,
             settings,
@@ -295,6 +295,8 @@ impl Admin {
             drains,
             reloads,
             asks,
+            exporter,
+            feed,
         }));
         let end = Arc::new(signal::Sender::new(false));
         let serving = serve(listener, router, bounds, Arc::clone(&end));

@@ -1,125 +1,16 @@
-//! What is wrong with a server, from two scrapes of `/metrics` and nothing else: a table of rules, as data.
+//! What is wrong with a server, from two scrapes of `/metrics` and nothing else, by the library's table of rules.
 //!
 //! The same table is docs/OPERATIONS.md for people and docs/alerts.yml for Prometheus; tests hold the three together.
 //!
-//! Always holds: what a rule looks at is named in it. Never: a look at the server itself.
+//! Always holds: what a rule looks at is named in it. Never: a look at the server itself, or the server's own judge, so that
+//! both can't be wrong in the same way.
 
 use super::exposition::Exposition;
 use std::fmt::Write;
-
-/// Name and labels of series that are added up.
-pub type Series = (&'static str, &'static [(&'static str, &'static str)]);
-
-/// Something that two scrapes show as one number.
-#[derive(Clone, Copy, Debug)]
-pub enum Sign {
-    /// How fast a counter grows, a second.
-    Rate(Series),
-    /// A gauge of now: the largest, if there are several.
-    Now(Series),
-    /// A gauge as a part of another one, now.
-    Share(Series, Series),
-    /// How often something took longer than a bound of its histogram, a second: name without ending, bound in seconds.
-    Slower(&'static str, &'static str),
-}
-
-/// One thing that can be wrong.
-#[derive(Clone, Copy, Debug)]
-pub struct Rule {
-    pub name: &'static str,
-    /// Each with the least that shows it; one suffices.
-    pub signs: &'static [(Sign, f64)],
-    /// What is going on.
-    pub meaning: &'static str,
-    /// What an on-call does.
-    pub action: &'static str,
-    /// How long it must last before somebody is woken, in Prometheus' words.
-    pub patience: &'static str,
-}
+pub use tidegate::control::conditions::{RULES, Rule, Sign, selector};
 
 /// The name of a server with which nothing is wrong.
 pub const HEALTHY: &str = "healthy";
-
-const USED: Series = ("tidegate_connections_used", &[]);
-
-/// All of them.
-pub const RULES: &[Rule] = &[
-    Rule {
-        name: "bad_checksums",
-        signs: &[(Sign::Rate(("tidegate_connections_closed_total", &[("reason", "bad_crc")])), 5.0)],
-        meaning: "Peers send frames whose checksum is wrong. Each such connection is told and closed; others are not touched.",
-        action: "Look in the log for `bad_crc` and the peers' addresses. One address: a broken or hostile client, block it. \
-                 All of one kind of client: it computes the checksum wrongly, see the vectors in `tests/data/vectors.txt`.",
-        patience: "1m",
-    },
-    Rule {
-        name: "slow_readers",
-        signs: &[(Sign::Share(("tidegate_connections_paused", &[("pause", "output")]), USED), 0.1)],
-        meaning: "A tenth of all connections is not read, because the peers don't take their replies.",
-        action: "Find out what those peers wait for: they, or the network to them, are too slow. The server is not: it \
-                 closes a peer that has taken nothing for `timeouts.write_stall`. Watch `tidegate_buffer_bytes` of output.",
-        patience: "1m",
-    },
-    Rule {
-        name: "stalled_handler",
-        signs: &[
-            (Sign::Now(("tidegate_turn_running_seconds", &[])), 1.0),
-            (Sign::Slower("tidegate_turn_duration_seconds", "0.262144"), 0.1),
-        ],
-        meaning: "Turns of a loop take longer than a quarter of a second: all connections of that loop wait.",
-        action: "`tidegate_stalls_total` says which service and routes, the log which connection. Take the slow work off the \
-                 loop with workers (`Reply::offload`) or a deferred answer. No stalls, and a high \
-                 `tidegate_shard_runqueue_wait_seconds_total`: the host has too little processor.",
-        patience: "0m",
-    },
-    Rule {
-        name: "descriptors_exhausted",
-        signs: &[
-            (Sign::Rate(("tidegate_accept_failures_total", &[("cause", "exhausted")])), 0.1),
-            (Sign::Share(("process_open_fds", &[]), ("process_max_fds", &[])), 0.98),
-        ],
-        meaning: "No descriptors are left for newcomers, who are told OVERLOADED. Those who are connected are served.",
-        action: "Raise the limit (`ulimit -n`, systemd's `LimitNOFILE=`), or lower `max_connections`. If \
-                 `process_open_fds` is far above `tidegate_connections_used`, the service leaks descriptors.",
-        patience: "0m",
-    },
-    Rule {
-        name: "memory_at_limit",
-        signs: &[
-            (Sign::Rate(("tidegate_pauses_total", &[("pause", "memory")])), 0.1),
-            (Sign::Rate(("tidegate_connections_closed_total", &[("reason", "memory")])), 0.1),
-        ],
-        meaning: "Buffers are at their limit: connections are paused for want of memory, and the largest are ended.",
-        action: "`tidegate_buffer_bytes` beside its limit says which part. Input: many large frames that come slowly; output: \
-                 slow readers. Raise `memory`, or lower the listeners' `max_payload` or `output_high`.",
-        patience: "0m",
-    },
-    Rule {
-        name: "open_requests_full",
-        signs: &[(Sign::Share(("tidegate_connections_paused", &[("pause", "slots")]), USED), 0.1)],
-        meaning: "A tenth of all connections is not read, because as many of their requests are open as may be.",
-        action: "Whatever answers the deferred requests is slow or gone: look at what it depends on, at \
-                 `tidegate_jobs_waiting`, and at `timed_out` in `tidegate_requests_ended_total`. If peers should have \
-                 more open, raise `Limits::open_requests`.",
-        patience: "1m",
-    },
-    Rule {
-        name: "reset_storm",
-        signs: &[(Sign::Rate(("tidegate_connections_closed_total", &[("reason", "reset")])), 5.0)],
-        meaning: "Many connections end by a reset of the peer or of the network.",
-        action: "Look what stands between: a load balancer or firewall that cuts connections, a health check that does not \
-                 close in order, clients that crash. Their requests in flight are counted as `abandoned`.",
-        patience: "1m",
-    },
-    Rule {
-        name: "draining",
-        signs: &[(Sign::Now(("tidegate_draining", &[])), 1.0)],
-        meaning: "The server drains: it takes no newcomers and ends when all is answered, within its grace.",
-        action: "Nothing, if it was meant (a deployment, SIGTERM). `tidegate_connections` by state and \
-                 `tidegate_requests_in_flight` say what it waits for.",
-        patience: "5m",
-    },
-];
 
 /// The names of what two texts show, the earlier one first. Nothing wrong is [`HEALTHY`].
 pub fn diagnose(before: &str, after: &str) -> Vec<&'static str> {
@@ -128,78 +19,54 @@ pub fn diagnose(before: &str, after: &str) -> Vec<&'static str> {
     let shown = RULES.iter().filter(|rule| {
         rule.signs
             .iter()
-            .any(|(sign, least)| sign.between(&before, &after).is_some_and(|seen| seen >= *least))
+            .any(|(sign, least)| between(sign, &before, &after).is_some_and(|seen| seen >= *least))
     });
     let names: Vec<_> = shown.map(|rule| rule.name).collect();
     if names.is_empty() { vec![HEALTHY] } else { names }
 }
 
-impl Sign {
-    /// What it is between these two. `None` if this system does not tell, or there is nothing to be a part of.
-    pub fn between(&self, before: &Exposition, after: &Exposition) -> Option<f64> {
-        let seconds =
-            sum(after, ("tidegate_uptime_seconds", &[]))? - sum(before, ("tidegate_uptime_seconds", &[]))?;
-        let rate = |series| Some((sum(after, series)? - sum(before, series)?) / seconds);
-        match *self {
-            Sign::Rate(series) => rate(series),
-            Sign::Now((name, labels)) => after.matching(name, labels).into_iter().reduce(f64::max),
-            Sign::Share(part, whole) => {
-                Some(sum(after, part)? / sum(after, whole)?).filter(|share| share.is_finite())
-            }
-            Sign::Slower(name, le) => {
-                let slower = |scrape| {
-                    let all = sum(scrape, (&format!("{name}_count"), &[]))?;
-                    Some(all - sum(scrape, (&format!("{name}_bucket"), &[("le", le)]))?)
-                };
-                Some((slower(after)? - slower(before)?) / seconds)
-            }
+/// What a sign is between these two. `None` if this system does not tell, or there is nothing to be a part of.
+pub fn between(sign: &Sign, before: &Exposition, after: &Exposition) -> Option<f64> {
+    let seconds =
+        sum(after, ("tidegate_uptime_seconds", &[]))? - sum(before, ("tidegate_uptime_seconds", &[]))?;
+    let rate = |series| Some((sum(after, series)? - sum(before, series)?) / seconds);
+    match *sign {
+        Sign::Rate(series) => rate(series),
+        Sign::Now((name, labels)) => after.matching(name, labels).into_iter().reduce(f64::max),
+        Sign::Share(part, whole) => {
+            Some(sum(after, part)? / sum(after, whole)?).filter(|share| share.is_finite())
         }
-    }
-
-    /// The same in PromQL, over a minute, by instance.
-    pub fn promql(&self) -> String {
-        match self {
-            Sign::Rate(series) => format!("sum by (job, instance) (rate({}[1m]))", selector(series)),
-            Sign::Now(series) => format!("max by (job, instance) ({})", selector(series)),
-            Sign::Share(part, whole) => {
-                let [part, whole] =
-                    [part, whole].map(|series| format!("sum by (job, instance) ({})", selector(series)));
-                format!("{part} / {whole}")
-            }
-            Sign::Slower(name, le) => format!(
-                "sum by (job, instance) (rate({name}_count[1m])) - \
-                 sum by (job, instance) (rate({name}_bucket{{le=\"{le}\"}}[1m]))"
-            ),
-        }
-    }
-
-    /// The same for people.
-    fn words(&self, least: f64) -> String {
-        let code = |series: &Series| format!("`{}`", selector(series));
-        match self {
-            Sign::Rate(series) => format!("{} grows by {least} a second", code(series)),
-            Sign::Now(series) => format!("{} is {least} or more", code(series)),
-            Sign::Share(part, whole) => format!("{} is {least} of {} or more", code(part), code(whole)),
-            Sign::Slower(name, le) => format!("`{name}` is above {le} for {least} a second"),
-        }
-    }
-
-    /// The families that it looks at, by the names of their series.
-    pub fn names(&self) -> Vec<String> {
-        match self {
-            Sign::Rate((name, _)) | Sign::Now((name, _)) => vec![(*name).to_owned()],
-            Sign::Share((part, _), (whole, _)) => vec![(*part).to_owned(), (*whole).to_owned()],
-            Sign::Slower(name, _) => vec![format!("{name}_count"), format!("{name}_bucket")],
+        Sign::Slower(name, le) => {
+            let slower = |scrape| {
+                let all = sum(scrape, (&format!("{name}_count"), &[]))?;
+                Some(all - sum(scrape, (&format!("{name}_bucket"), &[("le", le)]))?)
+            };
+            Some((slower(after)? - slower(before)?) / seconds)
         }
     }
 }
 
-impl Rule {
-    /// Its row in docs/OPERATIONS.md.
-    pub fn row(&self) -> String {
-        let signs: Vec<_> = self.signs.iter().map(|(sign, least)| sign.words(*least)).collect();
-        format!("| `{}` | {} | {} {} |", self.name, signs.join(", or "), self.meaning, self.action)
+/// The same in PromQL, over a minute, by instance.
+pub fn promql(sign: &Sign) -> String {
+    match sign {
+        Sign::Rate(series) => format!("sum by (job, instance) (rate({}[1m]))", selector(series)),
+        Sign::Now(series) => format!("max by (job, instance) ({})", selector(series)),
+        Sign::Share(part, whole) => {
+            let [part, whole] =
+                [part, whole].map(|series| format!("sum by (job, instance) ({})", selector(series)));
+            format!("{part} / {whole}")
+        }
+        Sign::Slower(name, le) => format!(
+            "sum by (job, instance) (rate({name}_count[1m])) - \
+             sum by (job, instance) (rate({name}_bucket{{le=\"{le}\"}}[1m]))"
+        ),
     }
+}
+
+/// A rule's row in docs/OPERATIONS.md.
+pub fn row(rule: &Rule) -> String {
+    let signs: Vec<_> = rule.signs.iter().map(|(sign, least)| sign.words(*least)).collect();
+    format!("| `{}` | {} | {} {} |", rule.name, signs.join(", or "), rule.meaning, rule.action)
 }
 
 /// The whole of docs/alerts.yml.
@@ -209,7 +76,7 @@ pub fn alerts() -> String {
          groups:\n  - name: tidegate\n    rules:\n",
     );
     for rule in RULES {
-        let signs = rule.signs.iter().map(|(sign, least)| format!("({}) >= {least}", sign.promql()));
+        let signs = rule.signs.iter().map(|(sign, least)| format!("({}) >= {least}", promql(sign)));
         let expression = signs.collect::<Vec<_>>().join("\n          or ");
         let _ = write!(
             out,
@@ -228,11 +95,6 @@ pub fn alerts() -> String {
 fn camel_case(name: &str) -> String {
     let capital = |word: &str| word[..1].to_uppercase() + &word[1..];
     name.split('_').map(capital).collect()
-}
-
-fn selector((name, labels): &Series) -> String {
-    let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
-    if labels.is_empty() { (*name).to_owned() } else { format!("{name}{{{}}}", labels.join(",")) }
 }
 
 fn sum(scrape: &Exposition, (name, labels): (&str, &[(&str, &str)])) -> Option<f64> {

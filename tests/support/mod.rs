@@ -12,10 +12,15 @@ pub mod admin;
 pub mod chaos;
 pub mod clerk;
 pub mod client;
+#[cfg(feature = "admin")]
+pub mod devtools;
+#[cfg(feature = "admin")]
 pub mod diagnosis;
 pub mod errant;
 pub mod exposition;
 pub mod extended;
+#[cfg(all(feature = "admin", target_os = "linux"))]
+pub mod faults;
 pub mod hand;
 pub mod ledger;
 pub mod parking;

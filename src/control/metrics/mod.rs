@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   loops --copies--> Scrape --collect()--> text --classic()--> the older format, for who wants that
+//!                       `--- write() --> Samples, those that a condition looks at
 //! ```
 //!
 //! Always holds: all figures of one loop are of one moment, or the loop is marked torn; every label is one of a list that
@@ -10,15 +11,17 @@
 mod classic;
 mod families;
 mod page;
+mod samples;
 mod scrape;
 mod system;
 
 pub(super) use classic::classic;
+pub(super) use samples::Samples;
+pub(super) use scrape::{COMMIT, Scrape};
 
 use crate::server::Handle;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
-use scrape::Scrape;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use system::Files;
@@ -41,9 +44,7 @@ impl Exporter {
     /// All families, as OpenMetrics text.
     pub(super) fn text(&self, handle: &Handle) -> String {
         let began = Instant::now();
-        let files = self.files.get_or_init(|| Files::open(handle.thread_ids()));
-        let own = *self.lock();
-        let scrape = Scrape::of(handle, files.read(), own);
+        let scrape = self.scrape(handle);
         let mut registry = Registry::default();
         registry.register_collector(Box::new(scrape));
         let mut text = String::new();
@@ -52,6 +53,13 @@ impl Exporter {
         own.scrapes += 1;
         own.took += began.elapsed();
         text
+    }
+
+    /// Copies of everything, as they are now.
+    pub(super) fn scrape(&self, handle: &Handle) -> Scrape {
+        let files = self.files.get_or_init(|| Files::open(handle.thread_ids()));
+        let own = *self.lock();
+        Scrape::of(handle, files.read(), own)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Own> {
