@@ -17,7 +17,7 @@ const GUIDE: &str = include_str!("../docs/GUIDE.md");
 const ARCHITECTURE: &str = include_str!("../docs/ARCHITECTURE.md");
 
 /// Every document of the repository.
-const DOCUMENTS: [&str; 23] = [
+const DOCUMENTS: [&str; 24] = [
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
@@ -28,6 +28,7 @@ const DOCUMENTS: [&str; 23] = [
     "docs/CLI.md",
     "docs/CLIENTS.md",
     "docs/CONFIG.md",
+    "docs/DASHBOARD.md",
     "docs/DEPLOY.md",
     "docs/GUIDE.md",
     "docs/IDENTITY.md",
