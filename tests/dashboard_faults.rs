@@ -3,15 +3,21 @@
 //!
 //! One test alone, because descriptors run out for the whole process.
 
-#![cfg(all(feature = "admin", target_os = "linux"))]
+#![cfg(all(feature = "admin", feature = "tls", target_os = "linux"))]
 
+#[path = "support/authority.rs"]
+#[allow(dead_code, unreachable_pub, reason = "others use the rest")]
+mod authority;
+#[path = "support/faults.rs"]
+#[allow(unreachable_pub, reason = "two tests share it")]
+mod faults;
 mod support;
 
+use faults::{Onlooker, in_random_order};
 use std::time::Duration;
 use support::admin::admin_of;
 use support::devtools::{Chromium, View};
 use support::diagnosis::HEALTHY;
-use support::faults::{Onlooker, in_random_order};
 use support::serving::Serving;
 
 /// Reads the page, and knows nothing else.
@@ -49,7 +55,6 @@ impl Onlooker for Reader {
         let view = View { width: 1280, height: 900, is_dark: false };
         self.browser.open(&format!("http://{}/", admin_of(serving)), view);
         self.beats_on(1);
-        assert_eq!(self.conditions(), Vec::<String>::new(), "nothing is wrong yet");
     }
 
     fn after(&mut self) {
@@ -77,8 +82,8 @@ fn every_fault_is_named_from_the_page_alone() {
     let mut wrong = Vec::new();
     for (truth, inject) in faults {
         inject(&mut reader);
-        if reader.named != [truth] {
-            wrong.push(format!("{truth} was called {:?}", reader.named));
+        if reader.named != truth {
+            wrong.push(format!("{truth:?} was called {:?}", reader.named));
         }
     }
     assert!(wrong.is_empty(), "with TIDEGATE_DIAGNOSIS_SEED={seed}: {wrong:#?}");

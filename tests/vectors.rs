@@ -5,16 +5,22 @@
 
 #[path = "vectors/describe.rs"]
 mod describe;
+#[path = "vectors/file.rs"]
+#[allow(dead_code, reason = "others use the rest")]
+mod file;
+#[path = "vectors/peer.rs"]
+mod peer;
 
 use describe::describe;
+use file::{Case, bytes, hex};
+use peer::Peer;
 use std::collections::HashSet;
 use tidegate::CloseReason;
 use tidegate::base::limits::PAYLOAD_BYTES_DEFAULT;
 use tidegate::wire::control::TEXT_BYTES_MAX;
 use tidegate::wire::{
-    Control, ControlFrame, Crc, Decoded, Extension, Foreign, FrameLimits, Header, Hello, Line, LineError,
-    Status, Subscription, TLS_ALERT, TlvWriter, Tlvs, Trace, Welcome, decode, decode_line, encode,
-    encode_error_line, last_line,
+    Control, ControlFrame, Crc, Extension, Header, Hello, Status, Subscription, TLS_ALERT, TlvWriter, Tlvs,
+    Trace, Welcome, encode, encode_error_line,
 };
 
 const VECTORS: &str = include_str!("data/vectors.txt");
@@ -100,56 +106,7 @@ fn the_document_explains_every_reason() {
     }
 }
 
-#[derive(Default)]
-struct Case<'a> {
-    name: &'a str,
-    kind: &'a str,
-    from_server: bool,
-    limit: u32,
-    /// We would send it in fewer bytes, or not at all.
-    is_spare: bool,
-    bytes: Vec<u8>,
-    /// As in the file, with bytes as [`hex`] writes them.
-    wants: Vec<String>,
-}
-
-impl<'a> Case<'a> {
-    fn read_all(file: &'a str) -> Vec<Case<'a>> {
-        let paragraphs = file.split("\n\n").map(|text| text.lines().filter(|line| !line.starts_with('#')));
-        paragraphs
-            .map(|lines| lines.collect::<Vec<_>>())
-            .filter(|lines| !lines.is_empty())
-            .map(Case::read)
-            .collect()
-    }
-
-    fn read(lines: Vec<&'a str>) -> Case<'a> {
-        let mut case = Case::default();
-        for line in lines {
-            let (key, value) = line.split_once(' ').unwrap_or_else(|| panic!("no value: {line}"));
-            match key {
-                "case" => case.name = value,
-                "kind" => case.kind = value,
-                "from" => {
-                    assert!(["client", "server"].contains(&value), "unknown sender {value}");
-                    case.from_server = value == "server";
-                }
-                "limit" => case.limit = value.parse().expect("limit in bytes"),
-                "bytes" => case.bytes = bytes(value.split(' ')),
-                "spare" => case.is_spare = true,
-                "want" => case.wants.push(normal(value)),
-                "on" | "send" | "finish" | "expect" if case.kind == "session" => {}
-                other => panic!("unknown key {other} in case {}", case.name),
-            }
-        }
-        assert!(
-            !case.name.is_empty() && (case.kind == "session") == case.wants.is_empty(),
-            "{} lacks a line",
-            case.name
-        );
-        case
-    }
-
+impl Case<'_> {
     fn run(&self) {
         match self.kind {
             "crc" => {
@@ -399,139 +356,11 @@ fn trace_of(bytes: &[u8]) -> Trace {
     Trace { id: *id, parent: *parent, flags: rest[0] }
 }
 
-/// The least that a side of a connection does with what it reads: it says what it is, up to the first fault.
-struct Peer<'a> {
-    case: &'a Case<'a>,
-    crc: Crc,
-    waiting: Vec<u8>,
-    scanned: usize,
-    /// What the last look at the input was waiting for.
-    need: String,
-    said: Vec<String>,
-    closed: bool,
-}
-
-impl<'a> Peer<'a> {
-    fn new(case: &'a Case<'a>) -> Peer<'a> {
-        let (need, said) = (String::new(), Vec::new());
-        Peer { case, crc: Crc::new(), waiting: Vec::new(), scanned: 0, need, said, closed: false }
-    }
-
-    fn take(&mut self, chunk: &[u8]) {
-        self.waiting.extend_from_slice(chunk);
-        while !self.closed {
-            let used = if self.case.kind == "line" { self.next_line() } else { self.next_frame() };
-            let Some(used) = used else { break };
-            self.waiting.drain(..used);
-        }
-    }
-
-    /// What was said, with what is still waited for, and what the end of the stream adds if that is asked for.
-    fn finish(mut self, ends: bool) -> Vec<String> {
-        let lines = self.case.kind == "line";
-        let waits = !self.closed && (!self.waiting.is_empty() || self.said.is_empty());
-        if waits {
-            self.said.push(self.need.clone());
-        }
-        if ends && !self.closed {
-            self.said.push(match last_line(&self.waiting) {
-                None => "eof nothing".to_owned(),
-                Some(line) if lines => format!("eof line {}", hex(line)),
-                Some(_) => "eof truncated".to_owned(),
-            });
-        }
-        self.said
-    }
-
-    fn next_frame(&mut self) -> Option<usize> {
-        let limits = FrameLimits::new(self.case.limit);
-        let decoded = decode(&self.waiting, limits, &self.crc);
-        let whole = matches!(decoded, Ok(Decoded::Frame(_)));
-        let first = self.said.is_empty() && !self.case.from_server;
-        if let Some(foreign) = Foreign::on_frames(&self.waiting).filter(|_| first && !whole) {
-            return self.close(foreign.name(), None);
-        }
-        match decoded {
-            Ok(Decoded::Frame(frame)) => {
-                let used = frame.frame_bytes();
-                match describe(frame, self.case.from_server) {
-                    Ok(said) => self.said.push(said),
-                    Err(reason) => return self.close(reason, Some(Status::PROTOCOL)),
-                }
-                Some(used)
-            }
-            Ok(Decoded::NeedMore { frame_bytes }) => {
-                self.need = format!("need_more {frame_bytes}");
-                None
-            }
-            Err(tidegate::wire::DecodeError::TooLarge { .. }) => {
-                self.close("too_large", Some(Status::TOO_LARGE))
-            }
-            Err(tidegate::wire::DecodeError::BadCrc { .. }) => self.close("bad_crc", Some(Status::PROTOCOL)),
-        }
-    }
-
-    fn next_line(&mut self) -> Option<usize> {
-        if let Some(foreign) = Foreign::on_lines(&self.waiting).filter(|_| self.said.is_empty()) {
-            return self.close(foreign.name(), None);
-        }
-        match decode_line(&self.waiting, self.scanned, self.case.limit) {
-            Ok(Line::Whole { payload, used }) => {
-                self.said.push(format!("line {}", hex(payload)));
-                self.scanned = 0;
-                Some(used)
-            }
-            Ok(Line::NeedMore) => {
-                self.scanned = self.waiting.len();
-                self.need = "need_more".to_owned();
-                None
-            }
-            Err(LineError::TooLong { .. }) => self.close("line_too_long", Some(Status::TOO_LARGE)),
-        }
-    }
-
-    fn close(&mut self, reason: &str, status: Option<Status>) -> Option<usize> {
-        let status = status.map_or("-".to_owned(), |status| status.code().to_string());
-        self.said.push(format!("close {reason} {status}"));
-        self.closed = true;
-        None
-    }
-}
-
 fn split_points(bytes: usize) -> Vec<usize> {
     let near_ends = |cut: &usize| {
         bytes <= CUT_EVERYWHERE_BYTES || *cut <= CUT_NEAR_ENDS_BYTES || *cut >= bytes - CUT_NEAR_ENDS_BYTES
     };
     (0..bytes).filter(near_ends).collect()
-}
-
-/// Hex words joined; `61*3` repeats; `-` is nothing.
-fn bytes<'a>(words: impl Iterator<Item = &'a str>) -> Vec<u8> {
-    let mut out = Vec::new();
-    for word in words.filter(|word| *word != "-") {
-        let (digits, count) = word.split_once('*').unwrap_or((word, "1"));
-        assert!(digits.len().is_multiple_of(2), "odd hex: {word}");
-        let pairs = (0..digits.len()).step_by(2).map(|at| &digits[at..at + 2]);
-        let once: Vec<u8> = pairs.map(|pair| u8::from_str_radix(pair, 16).expect("hex")).collect();
-        out.extend(once.repeat(count.parse().expect("a count")));
-    }
-    out
-}
-
-/// Bytes as a want has them: `-` for nothing, many equal ones as a repeat, which keeps cases of a MiB quick.
-fn hex(bytes: &[u8]) -> String {
-    let Some(first) = bytes.first() else { return "-".to_owned() };
-    if bytes.len() > 16 && bytes[1..] == bytes[..bytes.len() - 1] {
-        return format!("{first:02x}*{}", bytes.len());
-    }
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// A want with its bytes in the form that [`hex`] gives them.
-fn normal(want: &str) -> String {
-    let is_long = |word: &str| word.contains('*') || word.len() > 32; // only bytes are
-    let word = |word: &str| if is_long(word) { hex(&bytes([word].into_iter())) } else { word.to_owned() };
-    want.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
 fn status_of(code: &str) -> Status {

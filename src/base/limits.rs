@@ -466,6 +466,9 @@ pub const ADMIN_SEND_BYTES: usize = 64 << 10;
 /// What rates of conditions are taken over: some seconds, so that one odd moment is no condition for long.
 pub const CONDITIONS_OVER: Duration = Duration::from_secs(5);
 
+/// For how long it is told that something happened that should never happen: as the alerts do.
+pub const CONDITIONS_GROWN_OVER: Duration = Duration::from_secs(600);
+
 // ---- the client -------------------------------------------------------------------------------------------------
 
 /// How long connecting, sending a request and receiving a reply may take each, unless a client's options say otherwise.

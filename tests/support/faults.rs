@@ -3,18 +3,24 @@
 //! Always holds: an onlooker sees the server before its fault and while it lasts; then it is over, and the server ends in
 //! order. One of them lowers the descriptor limit of the whole process, so a test that makes it is alone in its file.
 
-use super::client::{Client, ECHO, PROTOCOL, frame};
-use super::diagnosis::HEALTHY;
-use super::serving::{Gate, Neighbour, Serving, builder};
-use super::{PATIENCE, wait_until};
+use crate::authority::{Authority, Folder, Wanted};
+use crate::support::client::{Client, ECHO, INTERNAL, OVERLOADED, PROTOCOL, frame};
+use crate::support::diagnosis::HEALTHY;
+use crate::support::extended::{HELLO, hello};
+use crate::support::serving::{Gate, Neighbour, Serving, builder};
+use crate::support::{PATIENCE, wait_until};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
+use std::fs::File;
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 use tidegate::base::limits::Limits;
-use tidegate::server::Builder;
-use tidegate::service::Later;
+use tidegate::server::{Builder, Listener, Reloaded};
+use tidegate::service::{AfterPanic, Cx, Frame, Later, Peer, Replied, Reply, Service};
+use tidegate::tls::TlsFiles;
+use tidegate::{User, Users};
 
 /// How long a fault lasts at least before it is looked at.
 const WINDOW: Duration = Duration::from_secs(2);
@@ -28,10 +34,11 @@ pub trait Onlooker {
     fn after(&mut self);
 }
 
-/// A route whose handler takes 0.4 s, one whose handler waits for the gate, and one that is not answered.
+/// A route whose handler takes 0.4 s, one whose handler waits for the gate, one that is not answered, and one that panics.
 const SLOW: u16 = 5;
 const GATED: u16 = 6;
 const UNANSWERED: u16 = 7;
+const PANICKING: u16 = 8;
 
 /// A server to break, and who uses it meanwhile.
 struct Patient {
@@ -55,6 +62,7 @@ impl Patient {
                     kept.lock().expect("no panic").extend(later);
                     return replied;
                 }
+                PANICKING => panic!("asked to"),
                 _ => {}
             }
             reply.forward(frame.whole())
@@ -158,13 +166,15 @@ fn stuck_handler(onlooker: &mut dyn Onlooker) {
 /// More newcomers than the process has descriptors left. Their own were made before, so that none is missing here.
 fn descriptors_exhausted(onlooker: &mut dyn Onlooker) {
     let mut patient = Patient::of(builder().shards(2));
+    // So many in use that the one which is free now and then is no part worth naming.
+    let used: Vec<File> = (0..100).map(|_| File::open("/dev/null").expect("there are enough")).collect();
     onlooker.before(&patient.serving);
     let make = || Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     let mut newcomers: Vec<Socket> = (0..40).map(|_| make()).collect();
     let address = patient.serving.frames();
     let usual = getrlimit(Resource::Nofile);
-    let used = std::fs::metadata("/proc/self/fd").expect("Linux").len().max(16);
-    setrlimit(Resource::Nofile, Rlimit { current: Some(used + 6), maximum: usual.maximum })
+    let most = std::fs::metadata("/proc/self/fd").expect("Linux").len().max(16) + 6;
+    setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: usual.maximum })
         .expect("less may be asked");
     for newcomer in &newcomers {
         newcomer.connect(&address.into()).expect("the kernel takes them");
@@ -172,6 +182,7 @@ fn descriptors_exhausted(onlooker: &mut dyn Onlooker) {
     }
     onlooker.after();
     setrlimit(Resource::Nofile, usual).expect("as it was");
+    drop(used);
     // They end in order, and not by a reset of what they were told.
     newcomers.drain(..).for_each(|newcomer| {
         let mut client = Client::over(TcpStream::from(newcomer));
@@ -258,21 +269,208 @@ fn draining(onlooker: &mut dyn Onlooker) {
     patient.serving.join();
 }
 
-/// The name that must be given to it, and how it is made.
-pub type Injection = (&'static str, fn(&mut dyn Onlooker));
+/// Keeps panics from being printed with their backtraces, which would hold up a loop for longer than is usual.
+struct Quiet;
+
+impl Quiet {
+    fn new() -> Quiet {
+        std::panic::set_hook(Box::new(|_| {}));
+        Quiet
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let _ = std::panic::take_hook();
+        }
+    }
+}
+
+/// Handlers panic, and their requests fail.
+fn handler_panics(onlooker: &mut dyn Onlooker) {
+    let _quiet = Quiet::new();
+    let mut patient = Patient::of(builder().shards(2));
+    let mut client = patient.serving.connect();
+    around(&mut patient, onlooker, |patient| {
+        client.request(PANICKING, b"");
+        client.expect_error(INTERNAL);
+        rest(patient);
+    });
+    drop(client);
+    patient.leave();
+    patient.serving.end();
+}
+
+/// Eight peers where six may be. The neighbours are there first.
+fn newcomers_refused(onlooker: &mut dyn Onlooker) {
+    let mut patient = Patient::of(builder().shards(2).max_connections(6));
+    let mut last = [patient.serving.connect(), patient.serving.connect()];
+    last.iter_mut().for_each(|client| client.echo(b"here"));
+    around(&mut patient, onlooker, |patient| {
+        patient.serving.connect().expect_goaway(OVERLOADED);
+        rest(patient);
+    });
+    drop(last);
+    patient.leave();
+    patient.serving.end();
+}
+
+/// A limit of descriptors that is a little more than what is used.
+fn descriptors_low(onlooker: &mut dyn Onlooker) {
+    let mut patient = Patient::of(builder().shards(2));
+    onlooker.before(&patient.serving);
+    let usual = getrlimit(Resource::Nofile);
+    let used = std::fs::metadata("/proc/self/fd").expect("Linux").len();
+    let used = used.max(std::fs::read_dir("/proc/self/fd").expect("Linux").count() as u64);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(used + used / 12), maximum: usual.maximum })
+        .expect("less may be asked");
+    std::thread::sleep(WINDOW);
+    onlooker.after();
+    setrlimit(Resource::Nofile, usual).expect("as it was");
+    patient.leave();
+    patient.serving.end();
+}
+
+/// Newcomers that are silent where a PROXY header is wanted, more than there are seats.
+fn entrance_flood(onlooker: &mut dyn Onlooker) {
+    let quiet = Listener::frames("127.0.0.1:0").proxied_by(["127.0.0.0/8".parse().expect("a network")]);
+    let mut patient = Patient::of(builder().listen(quiet).expect("a free port").shards(1).max_connections(8));
+    let entrance = patient.serving.handle.local_addrs()[2].ip().expect("TCP");
+    let mut newcomers = Vec::new();
+    around(&mut patient, onlooker, |_| {
+        newcomers.push(TcpStream::connect(entrance).expect("the kernel takes it"));
+        std::thread::sleep(Duration::from_millis(40));
+    });
+    drop(newcomers);
+    patient.leave();
+    patient.serving.end();
+}
+
+/// Somebody tries one token after the other.
+fn users_refused(onlooker: &mut dyn Onlooker) {
+    let mut users = Users::new();
+    users.add(User::new("alice").expect("a name").certificate("alice")).expect("the first");
+    let guarded = Listener::frames("127.0.0.1:0").wants_users();
+    let builder = builder().listen(guarded).expect("a free port").users(users);
+    let mut patient = Patient::of(builder.shards(2));
+    let door = patient.serving.handle.local_addrs()[2].ip().expect("TCP");
+    around(&mut patient, onlooker, |_| {
+        let mut client = Client::connect(door);
+        client.request(HELLO, &hello(1, 0, "", b"alice.guess", b""));
+        client.read_to_end();
+        std::thread::sleep(Duration::from_millis(20));
+    });
+    patient.leave();
+    patient.serving.end();
+}
+
+/// A certificate that has three days left.
+fn certificate_expiring(onlooker: &mut dyn Onlooker) {
+    let folder = Folder::new();
+    let wanted = Wanted::server().lives(Duration::from_secs(3 * 86_400));
+    let (cert, key) = Authority::new("test").issue(&wanted).write(&folder, "server");
+    let secure = Listener::frames("127.0.0.1:0").tls(TlsFiles::new(cert, key));
+    let mut patient = Patient::of(builder().listen(secure).expect("good files").shards(2));
+    around(&mut patient, onlooker, rest);
+    patient.leave();
+    patient.serving.end();
+}
+
+/// A file with a mistake is read. Who reads files says so to the server; here it is this test.
+fn reload_refused(onlooker: &mut dyn Onlooker) {
+    let mut patient = Patient::of(builder().shards(2));
+    onlooker.before(&patient.serving);
+    patient.serving.handle.count_reload(Reloaded::Refused);
+    std::thread::sleep(WINDOW);
+    onlooker.after();
+    patient.leave();
+    patient.serving.end();
+}
+
+/// Can't be made again when it has panicked, so that its loop dies.
+struct Frail(Arc<Mutex<Vec<Later>>>);
+
+impl Service for Frail {
+    type Conn = ();
+
+    fn on_open(&mut self, _peer: &Peer, _cx: &mut Cx<'_>) {}
+
+    fn on_frame(&mut self, _: &mut (), frame: Frame<'_>, reply: Reply<'_>, cx: &mut Cx<'_>) -> Replied {
+        match frame.route() {
+            PANICKING => panic!("asked to"),
+            UNANSWERED => {
+                let (later, replied) = reply.defer();
+                self.0.lock().expect("no panic").extend(later);
+                replied
+            }
+            _ => reply.send(&cx.id().shard.to_be_bytes()),
+        }
+    }
+
+    fn on_panic(&mut self) -> AfterPanic {
+        AfterPanic::Rebuild
+    }
+}
+
+/// One of two loops dies; the other's drain waits for an answer.
+fn loop_dead(onlooker: &mut dyn Onlooker) {
+    let _quiet = Quiet::new();
+    let unanswered: Arc<Mutex<Vec<Later>>> = Arc::default();
+    let (made, kept) = (Arc::new(AtomicU32::new(0)), Arc::clone(&unanswered));
+    let running = builder().shards(2).start(move || {
+        assert!(made.fetch_add(1, Relaxed) < 2, "no more services");
+        Frail(Arc::clone(&kept))
+    });
+    let serving = Serving::of(running.expect("a server"));
+    let mut by_loop: [Option<Client>; 2] = [None, None];
+    while by_loop.iter().any(Option::is_none) {
+        let mut client = serving.connect();
+        client.request(ECHO, b"");
+        let at = client.receive().payload;
+        by_loop[usize::from(*at.last().expect("a loop's number"))] = Some(client);
+    }
+    let [Some(mut waiting), Some(mut killer)] = by_loop else { unreachable!("both are there") };
+    onlooker.before(&serving);
+    waiting.request(UNANSWERED, b"later");
+    wait_until("the request waits", || !unanswered.lock().expect("no panic").is_empty());
+    std::thread::sleep(WINDOW);
+    killer.request(PANICKING, b"");
+    wait_until("a loop has died", || serving.handle.dead_shard().is_some());
+    onlooker.after();
+    for later in unanswered.lock().expect("no panic").drain(..) {
+        later.send(b"now");
+    }
+    waiting.read_to_end();
+    drop(killer);
+    wait_until("the server has ended", || serving.is_finished());
+    serving.into_running().join().expect_err("a loop died");
+}
+
+/// The names that must be given to it, in the order of the rules, and how it is made.
+pub type Injection = (&'static [&'static str], fn(&mut dyn Onlooker));
 
 /// All of them.
 pub const FAULTS: &[Injection] = &[
-    (HEALTHY, healthy),
-    ("bad_checksums", bad_checksums),
-    ("slow_readers", slow_readers),
-    ("stalled_handler", slow_handler),
-    ("stalled_handler", stuck_handler),
-    ("descriptors_exhausted", descriptors_exhausted),
-    ("memory_at_limit", memory_at_limit),
-    ("open_requests_full", open_requests_full),
-    ("reset_storm", reset_storm),
-    ("draining", draining),
+    (&[HEALTHY], healthy),
+    (&["bad_checksums"], bad_checksums),
+    (&["slow_readers"], slow_readers),
+    (&["stalled_handler"], slow_handler),
+    (&["stalled_handler"], stuck_handler),
+    (&["descriptors_exhausted"], descriptors_exhausted),
+    (&["descriptors_low"], descriptors_low),
+    (&["memory_at_limit"], memory_at_limit),
+    (&["open_requests_full"], open_requests_full),
+    (&["reset_storm"], reset_storm),
+    (&["newcomers_refused"], newcomers_refused),
+    (&["entrance_flood"], entrance_flood),
+    (&["users_refused"], users_refused),
+    (&["certificate_expiring"], certificate_expiring),
+    (&["reload_refused"], reload_refused),
+    (&["handler_panics"], handler_panics),
+    (&["draining"], draining),
+    // What follows from it is so, too.
+    (&["handler_panics", "draining", "loop_dead"], loop_dead),
 ];
 
 /// All of them in an order that nobody knows, and the seed that makes it again: TIDEGATE_DIAGNOSIS_SEED.

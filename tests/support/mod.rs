@@ -19,8 +19,6 @@ pub mod diagnosis;
 pub mod errant;
 pub mod exposition;
 pub mod extended;
-#[cfg(all(feature = "admin", target_os = "linux"))]
-pub mod faults;
 pub mod hand;
 pub mod ledger;
 pub mod parking;

@@ -10,7 +10,7 @@ use tidegate::wire::{
 };
 
 /// What a whole frame is, or the reason to close because of it.
-pub(super) fn describe(frame: RawFrame<'_>, from_server: bool) -> Result<String, &'static str> {
+pub(crate) fn describe(frame: RawFrame<'_>, from_server: bool) -> Result<String, &'static str> {
     let RawFrame { header, payload } = frame;
     if header.is_control() {
         return describe_control(header, payload, from_server);

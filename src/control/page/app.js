@@ -125,7 +125,7 @@ const show = (between) => {
 const stateWords = { serving: "Serving", draining: "Draining", stalled: "Stalled", loop_dead: "Event loop dead" };
 
 /** What the headline says already. */
-const saidBy = { draining: ["draining"], stalled: ["stalled_handler"], serving: [], loop_dead: ["draining"] };
+const saidBy = { draining: ["draining"], stalled: ["stalled_handler"], serving: [], loop_dead: ["draining", "loop_dead"] };
 
 /** The state, its word and its sentence, as far as they are known. */
 const judged = () => {
