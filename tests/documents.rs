@@ -28,6 +28,7 @@ const DOCUMENTS: [&str; 26] = [
     "docs/CLI.md",
     "docs/CLIENTS.md",
     "docs/CONFIG.md",
+    "docs/DASHBOARD.md",
     "docs/DEPLOY.md",
     "docs/GUIDE.md",
     "docs/IDENTITY.md",

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use support::admin::{admin_of, ask};
 use support::client::{ACK, Client, DISCARD, ECHO, INTERNAL, OVERLOADED, PROTOCOL, RECEIVED, frame};
-use support::diagnosis::{self, OUTSIDE, Outside, RULES, Rule};
+use support::diagnosis::{self, Judged, OUTSIDE, Outside, RULES, row};
 use support::exposition::Exposition;
 use support::ledger::loops_balance;
 use support::scraper::{OPEN_METRICS, Scraper};
@@ -468,7 +468,7 @@ fn rules_look_at_what_is_there() {
             for name in sign.names() {
                 assert!(now.samples().any(|sample| sample.name == name), "{}: there is no {name}", rule.name);
             }
-            assert!(!sign.is_shown(*bound, &now, &now), "{}", rule.name);
+            assert!(!sign.is_shown_between(*bound, &now, &now), "{}", rule.name);
         }
     }
     // Names in texts for people, too, by their start and their ending.
@@ -487,7 +487,7 @@ fn rules_look_at_what_is_there() {
 #[test]
 fn the_table_for_people_is_that_of_the_rules() {
     let rows: Vec<_> = OPERATIONS.lines().filter(|line| line.starts_with("| `")).collect();
-    let want: Vec<_> = RULES.iter().map(Rule::row).chain(OUTSIDE.iter().map(Outside::row)).collect();
+    let want: Vec<_> = RULES.iter().map(row).chain(OUTSIDE.iter().map(Outside::row)).collect();
     assert_eq!(rows, want, "docs/OPERATIONS.md should have:\n{}", want.join("\n"));
 }
 

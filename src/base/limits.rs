@@ -460,6 +460,37 @@ pub const WATCHDOG_EVERY: Duration = Duration::from_millis(250);
 /// ... and the turn that is told of because the loop itself can't tell: twice what a person notices.
 pub const WATCHDOG_TURN: Duration = Duration::from_secs(1);
 
+/// How often the dashboard's feed tells how things are.
+pub const LIVE_EVERY: Duration = Duration::from_secs(1);
+
+/// Who may watch the feed at once: a quarter of the admin port's connections, which streams keep.
+pub const LIVE_WATCHERS_MAX: usize = ADMIN_CONNECTIONS_MAX / 4;
+
+/// Beats of the feed that a watcher may miss in a row before it is cut: it does not read. What is on its way to it takes
+/// [`ADMIN_SEND_BYTES`] and its own window.
+pub const LIVE_MISSED_MAX: u32 = 10;
+
+/// Beats that the feed goes on for when nobody watches any more, so that who comes back finds rates.
+pub const LIVE_LINGER_BEATS: u32 = 3;
+
+/// What is left unanswered by the loops when the feed has asked them for so long is told as that ...
+pub const LIVE_ASK_WITHIN: Duration = Duration::from_millis(500);
+
+/// ... and they are asked once in so many beats ...
+pub const LIVE_ASK_EVERY_BEATS: u64 = 2;
+
+/// ... for so many connections.
+pub const LIVE_TALKERS: usize = 10;
+
+/// What the kernel is asked to keep of answers that a peer of the admin port does not take, in bytes.
+pub const ADMIN_SEND_BYTES: usize = 64 << 10;
+
+/// What rates of conditions are taken over: some seconds, so that one odd moment is no condition for long.
+pub const CONDITIONS_OVER: Duration = Duration::from_secs(5);
+
+/// For how long it is told that something happened that should never happen: as the alerts do.
+pub const CONDITIONS_GROWN_OVER: Duration = Duration::from_secs(600);
+
 // ---- the client -------------------------------------------------------------------------------------------------
 
 /// How long connecting, sending a request and receiving a reply may take each, unless a client's options say otherwise.
@@ -531,6 +562,8 @@ const _: () = {
     assert!(PROFILE_S_RANGE.0 <= PROFILE_S && PROFILE_S <= PROFILE_S_RANGE.1);
     assert!(2 * PROFILE_S_RANGE.1 <= PROFILE_ANSWER_WITHIN.as_secs());
     assert!(0 < PROFILE_HZ_RANGE.0 && PROFILE_HZ_RANGE.0 <= PROFILE_HZ && PROFILE_HZ <= PROFILE_HZ_RANGE.1);
+    assert!(LIVE_ASK_WITHIN.as_millis() < LIVE_EVERY.as_millis());
+    assert!(CONDITIONS_OVER.as_millis() > LIVE_EVERY.as_millis());
     assert!(ADMIN_BACKOFF_MS.0 < ADMIN_BACKOFF_MS.1);
     assert!(ADMIN_TOKEN_BYTES.1 < ADMIN_HEAD_BYTES_MAX, "a token fits the head of a request");
     assert!(OPEN_REQUESTS_MAX as usize <= LATERS_PER_SHARD, "one connection's requests all fit the mailbox");

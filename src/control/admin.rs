@@ -290,7 +290,7 @@ impl Admin {
         };
         let watchdog = Watchdog::new(handle.capacity().stall.max(WATCHDOG_TURN));
         let watching = watch(handle.clone(), watchdog);
-        let (knocks, drains, reloads, asks, profiles) = Default::default();
+        let (knocks, drains, reloads, asks, exporter, feed, profiles) = Default::default();
         let end = Arc::new(signal::Sender::new(false));
         let router = api::router(Arc::new(Context {
             handle,
@@ -305,6 +305,8 @@ impl Admin {
             asks,
             profiles,
             end: Arc::clone(&end),
+            exporter,
+            feed,
         }));
         let serving = serve(listener, router, bounds, Arc::clone(&end));
         let work = async move {

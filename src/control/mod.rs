@@ -3,7 +3,7 @@
 //! ```text
 //!   loops --figures, read without a lock--> [ one thread: HTTP on the admin port ] --letters--> loops
 //!
-//!   serve -- accepts, bounds --> guard -- who may ask --> api -- what is answered
+//!   serve -- accepts, bounds --> guard -- who may ask --> api -- what is answered; live -- what goes on being told
 //! ```
 //!
 //! This is the only place with tokio. The thread runs at a lower priority than the loops where the system lets it.
@@ -13,7 +13,9 @@
 
 mod admin;
 mod api;
+pub mod conditions;
 mod guard;
+mod live;
 mod metrics;
 mod places;
 mod profile;

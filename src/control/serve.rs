@@ -1,12 +1,13 @@
 //! HTTP/1.1 on the admin port: who is accepted, and how long each may take.
 //!
-//! Always holds: every connection, every head, every answer has a bound in [`Bounds`]; a failed accept, however it
-//! failed, costs a wait and not the port. Never: what is answered; that is `api`'s.
+//! Always holds: every connection, every head, every answer has a bound in [`Bounds`], and an answer that goes on is told
+//! to end when its connection is; a failed accept, however it failed, costs a wait and not the port. Never: what is answered; that is `api`'s.
 
 use super::admin::Bounds;
 use super::api::Asker;
+use super::live::{Line, Over};
 use super::places::{Answering, Doing, Places};
-use crate::base::limits::{ADMIN_BACKOFF_MS, ADMIN_HEAD_BYTES_MAX};
+use crate::base::limits::{ADMIN_BACKOFF_MS, ADMIN_HEAD_BYTES_MAX, ADMIN_SEND_BYTES};
 use axum::Router;
 use axum::http::Request;
 use hyper::body::Incoming;
@@ -23,7 +24,7 @@ use std::sync::atomic::AtomicU64;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tracing::warn;
 
 /// How long a failing accept is not told of again.
@@ -96,10 +97,18 @@ impl Connection {
     /// Answers one request after the other until the peer, its time or the port ends.
     async fn converse(self, bounds: Bounds, mut end: watch::Receiver<bool>) {
         let Connection { stream, peer, router, doing, turns } = self;
+        // What a peer does not take is not to pile up in the kernel: then nobody here would notice.
+        let _ = rustix::net::sockopt::set_socket_send_buffer_size(&stream, ADMIN_SEND_BYTES);
         let answers = TowerToHyperService::new(router);
+        let (tell_over, over) = watch::channel(None);
+        let cut = Arc::new(Notify::new());
+        let notify = Arc::clone(&cut);
         let service = service_fn(move |mut request: Request<Incoming>| {
-            let answering = Answering::new(&doing, &turns);
+            let answering = Arc::new(Answering::new(&doing, &turns));
+            let line =
+                Line { answering: Arc::clone(&answering), over: over.clone(), cut: Arc::clone(&notify) };
             request.extensions_mut().insert(Asker(peer));
+            request.extensions_mut().insert(line);
             let answer = answers.call(request);
             async move {
                 let answer = answer.await;
@@ -114,15 +123,21 @@ impl Connection {
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = pin!(connection);
         let mut told = pin!(tokio::time::timeout(bounds.life, end.wait_for(|is_told| *is_told)));
-        let mut is_ending = false;
+        let mut is_cut = pin!(cut.notified());
         let until_end = poll_fn(|task| {
-            if !is_ending && told.as_mut().poll(task).is_ready() {
-                is_ending = true;
+            if tell_over.borrow().is_none()
+                && let Poll::Ready(told) = told.as_mut().poll(task)
+            {
+                let why = if told.is_ok() { Over::Port } else { Over::Life };
+                tell_over.send_replace(Some(why));
                 connection.as_mut().graceful_shutdown();
             }
-            connection.as_mut().poll(task)
+            if is_cut.as_mut().poll(task).is_ready() {
+                return Poll::Ready(());
+            }
+            // How it ended is the peer's affair.
+            connection.as_mut().poll(task).map(|_| ())
         });
-        // How it ended is the peer's affair.
         let _ = tokio::time::timeout(bounds.life + bounds.answer_within, until_end).await;
     }
 }

@@ -44,7 +44,7 @@ pub use launch::Prepared;
 pub use listener::Listener;
 pub use pool::WorkerFigures;
 pub use report::DrainReport;
-pub use running::{Handle, Running, Unreached};
+pub use running::{DrainProgress, Handle, Running, Unreached};
 #[cfg(feature = "signals")]
 pub use signals::{drain_on_signals, on_hangup};
 #[cfg(feature = "tls")]

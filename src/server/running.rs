@@ -9,7 +9,7 @@ use crate::base::text::panic_text;
 use crate::base::{ConnId, Token};
 use crate::identity::Users;
 use crate::mailbox::{Command, Mailbox, Whom};
-use crate::metrics::{ShardMetrics, Snapshot};
+use crate::metrics::{Gauge, ShardMetrics, Snapshot};
 use crate::net::{Endpoint, Held};
 use crate::service::{Job, Message};
 use crate::shard::Group;
@@ -45,6 +45,27 @@ pub struct Running {
 #[derive(Clone, Debug)]
 pub struct Handle {
     pub(super) shared: Arc<Shared>,
+}
+
+/// When a drain began, and when its grace is over.
+#[derive(Clone, Copy, Debug)]
+struct Draining {
+    since: Instant,
+    until: Instant,
+}
+
+/// How far a drain is. How many connections are left is in [`Handle::connections`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DrainProgress {
+    /// How long it has been running.
+    pub running: Duration,
+    /// How long it may run in all.
+    pub grace: Duration,
+    /// What is left of that.
+    pub left: Duration,
+    /// How many connections there were when it began.
+    pub began_with: u64,
 }
 
 /// Why a connection could not be reached. That it is gone already is no error: it may always be gone a moment later.
@@ -83,8 +104,8 @@ pub(super) struct Shared {
     pub(super) names: Vec<(&'static str, String)>,
     /// The figures when the drain began.
     before_drain: Mutex<Option<Snapshot>>,
-    /// When the drain's grace is over.
-    drain_until: Mutex<Option<Instant>>,
+    /// The drain, if one was begun.
+    draining: Mutex<Option<Draining>>,
     /// The first loop that died, and what it said last.
     death: OnceLock<(u16, String)>,
     /// What can be changed while it runs.
@@ -126,7 +147,7 @@ impl Shared {
             leaving: Mutex::new(Vec::new()),
             names,
             before_drain: Mutex::new(None),
-            drain_until: Mutex::new(None),
+            draining: Mutex::new(None),
             death: OnceLock::new(),
             changes,
         }
@@ -154,10 +175,11 @@ impl Shared {
             *before = Some(self.snapshot());
         }
         drop(before);
-        let (began, mut until) = (Instant::now(), lock(&self.drain_until));
+        let (began, mut draining) = (Instant::now(), lock(&self.draining));
         let end = began + grace.min(GRACE_MAX);
-        *until = Some(until.map_or(end, |before| before.min(end)));
-        drop(until);
+        let first = draining.unwrap_or(Draining { since: began, until: end });
+        *draining = Some(Draining { until: first.until.min(end), ..first });
+        drop(draining);
         // Before the loops end listening: the last descriptor of a socket must be theirs.
         self.let_go();
         let dead = self.death.get().map(|(shard, _)| *shard);
@@ -223,7 +245,7 @@ impl Running {
                 let _ = shared.death.set((shard, panic_text(panic.as_ref())));
             }
         }
-        let until = lock(&shared.drain_until).unwrap_or_else(Instant::now);
+        let until = lock(&shared.draining).map_or_else(Instant::now, |draining| draining.until);
         let undone = self.pool.map_or(0, |pool| pool.end(until));
         if undone > 0 {
             warn!(undone, "offloaded jobs were not done when the grace was over");
@@ -325,7 +347,16 @@ impl Handle {
 
     /// Whether a drain was begun.
     pub fn is_draining(&self) -> bool {
-        lock(&self.shared.drain_until).is_some()
+        lock(&self.shared.draining).is_some()
+    }
+
+    /// How far the drain is, if one was begun.
+    pub fn drain_progress(&self) -> Option<DrainProgress> {
+        let Draining { since, until } = (*lock(&self.shared.draining))?;
+        let began_with =
+            lock(&self.shared.before_drain).as_ref().map_or(0, |before| before.gauge(Gauge::Open));
+        let left = until.saturating_duration_since(Instant::now());
+        Some(DrainProgress { running: since.elapsed(), grace: until - since, left, began_with })
     }
 
     /// The first loop that died, if one did.

@@ -14,6 +14,9 @@ pub mod clerk;
 pub mod client;
 #[cfg(feature = "admin")]
 pub mod collector;
+#[cfg(feature = "admin")]
+pub mod devtools;
+#[cfg(feature = "admin")]
 pub mod diagnosis;
 pub mod errant;
 pub mod exposition;

@@ -1,4 +1,4 @@
-//! What can be looked at without asking a loop: the list of paths, the configuration, what is logged.
+//! What can be looked at without asking a loop: the list of paths, and the configuration.
 
 use super::refusal::TEXT;
 use super::{BOTH, CHANGE, Context, PATHS, Refusal};
@@ -6,17 +6,18 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 pub(super) fn paths() -> Router<Arc<Context>> {
-    Router::new().route("/", get(list)).route("/config", get(config))
+    Router::new().route("/config", get(config))
 }
 
-async fn list(State(context): State<Arc<Context>>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, TEXT)], list_of_paths(&context))
+/// The list of paths.
+pub(super) fn list(context: &Context) -> Response {
+    ([(CONTENT_TYPE, TEXT)], list_of_paths(context)).into_response()
 }
 
 /// The answer to what is not there.

@@ -3,12 +3,11 @@
 //! Always holds: who does not say otherwise gets OpenMetrics.
 
 use super::Context;
-use crate::control::metrics::Exporter;
 use axum::Router;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use std::sync::Arc;
 
@@ -19,15 +18,15 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 pub(super) fn paths() -> Router<Arc<Context>> {
-    let exporter = Arc::new(Exporter::default());
-    let metrics = move |State(context): State<Arc<Context>>, headers: HeaderMap| async move {
-        if wants_classic(&headers) {
-            ([(CONTENT_TYPE, CLASSIC)], exporter.classic_text(&context.handle)).into_response()
-        } else {
-            ([(CONTENT_TYPE, OPEN_METRICS)], exporter.text(&context.handle)).into_response()
-        }
-    };
     Router::new().route("/metrics", get(metrics))
+}
+
+async fn metrics(State(context): State<Arc<Context>>, headers: HeaderMap) -> Response {
+    if wants_classic(&headers) {
+        ([(CONTENT_TYPE, CLASSIC)], context.exporter.classic_text(&context.handle)).into_response()
+    } else {
+        ([(CONTENT_TYPE, OPEN_METRICS)], context.exporter.text(&context.handle)).into_response()
+    }
 }
 
 /// Whether plain text is all that the client names.

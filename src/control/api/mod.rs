@@ -11,19 +11,24 @@
 mod act;
 mod connections;
 mod health;
+mod live;
 mod look;
 mod metrics;
+mod page;
 mod profile;
 mod query;
 mod refusal;
 mod reload;
 
+pub(super) use connections::{Talkers, talkers};
 pub(super) use profile::{PROFILE, is_off as profile_is_off};
 pub(super) use refusal::Refusal;
 pub use reload::{Reload, ReloadReport, ReloadedValue};
 
 use super::admin::{Bounds, LogFilter, OwnPath};
 use super::guard;
+use super::live::Feed;
+use super::metrics::Exporter;
 use super::settings::Settings;
 use crate::base::limits::ADMIN_BODY_BYTES_MAX;
 use crate::server::Handle;
@@ -57,7 +62,9 @@ const BOTH: &str = "GET, HEAD, POST";
 /// All paths, in the order in which they are shown.
 #[rustfmt::skip]
 pub(super) const PATHS: &[Path] = &[
-    Path { path: "/",                       allow: READ,   about: "this list" },
+    Path { path: "/",                       allow: READ,   about: "the dashboard, for a browser; else this list" },
+    Path { path: "/page/{part}",            allow: READ,   about: "what the dashboard is made of" },
+    Path { path: "/live",                   allow: READ,   about: "how the server is, once a second, as events; ?once as JSON" },
     Path { path: "/healthz",                allow: READ,   about: "whether every event loop answers; ?within_ms=1000" },
     Path { path: "/readyz",                 allow: READ,   about: "whether newcomers are taken; ?verbose says more" },
     Path { path: "/metrics",                allow: READ,   about: "all figures, for Prometheus and its like" },
@@ -90,6 +97,8 @@ pub(super) struct Context {
     pub(super) profiles: profile::Profiles,
     /// Told when the port ends.
     pub(super) end: Arc<watch::Sender<bool>>,
+    pub(super) exporter: Exporter,
+    pub(super) feed: Feed,
 }
 
 /// Who asked.
@@ -100,6 +109,8 @@ pub(super) struct Asker(pub(super) SocketAddr);
 pub(super) fn router(context: Arc<Context>) -> Router {
     let mut router = Router::new()
         .merge(look::paths())
+        .merge(page::paths())
+        .merge(live::paths())
         .merge(health::paths())
         .merge(act::paths())
         .merge(reload::paths())

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   loops --copies--> Scrape --collect()--> text --classic()--> the older format, for who wants that
+//!                       `--- write() --> Samples, those that a condition looks at
 //! ```
 //!
 //! Always holds: all figures of one loop are of one moment, or the loop is marked torn; every label is one of a list that
@@ -11,13 +12,16 @@ mod classic;
 mod exemplars;
 mod families;
 mod page;
+mod samples;
 mod scrape;
 mod system;
+
+pub(super) use samples::Samples;
+pub(super) use scrape::{COMMIT, Scrape};
 
 use crate::server::Handle;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
-use scrape::Scrape;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use system::Files;
@@ -50,9 +54,7 @@ impl Exporter {
 
     fn text_and_exemplars(&self, handle: &Handle) -> (String, exemplars::Explained) {
         let began = Instant::now();
-        let files = self.files.get_or_init(|| Files::open(handle.thread_ids()));
-        let own = *self.lock();
-        let scrape = Scrape::of(handle, files.read(), own);
+        let scrape = self.scrape(handle);
         // Behind the figures: what explains a bucket is in it already.
         let series = scrape.explained(handle.exemplars());
         let mut registry = Registry::default();
@@ -63,6 +65,13 @@ impl Exporter {
         own.scrapes += 1;
         own.took += began.elapsed();
         (text, series)
+    }
+
+    /// Copies of everything, as they are now.
+    pub(super) fn scrape(&self, handle: &Handle) -> Scrape {
+        let files = self.files.get_or_init(|| Files::open(handle.thread_ids()));
+        let own = *self.lock();
+        Scrape::of(handle, files.read(), own)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Own> {

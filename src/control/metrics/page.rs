@@ -1,4 +1,4 @@
-//! How families and their samples are written, by the library's encoder.
+//! Where samples go, and how they are written by the library's encoder.
 //!
 //! Always holds: a family without a sample is not written at all. Never: a value that this file makes up.
 
@@ -40,7 +40,7 @@ impl Number {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "2^53 us are 285 years")]
-fn seconds(us: u64) -> f64 {
+pub(super) fn seconds(us: u64) -> f64 {
     us as f64 / 1e6
 }
 
@@ -62,15 +62,31 @@ impl EncodeGaugeValue for Number {
     }
 }
 
+/// Takes families, one after the other. What it does not want of them is not even made.
+pub(super) trait Sink {
+    /// A family of counters, gauges, or an info.
+    fn numbers<'a>(
+        &mut self,
+        family: &Family,
+        samples: impl IntoIterator<Item = (Labels<'a>, Number)>,
+    ) -> fmt::Result;
+
+    /// A family of histograms.
+    fn times<'a>(
+        &mut self,
+        family: &Family,
+        samples: impl IntoIterator<Item = (Labels<'a>, Durations)>,
+    ) -> fmt::Result;
+}
+
 /// What is being written.
 #[derive(Debug)]
 pub(super) struct Page<'a> {
     pub(super) encoder: DescriptorEncoder<'a>,
 }
 
-impl Page<'_> {
-    /// A family of counters, gauges, or an info.
-    pub(super) fn numbers<'a>(
+impl Sink for Page<'_> {
+    fn numbers<'a>(
         &mut self,
         family: &Family,
         samples: impl IntoIterator<Item = (Labels<'a>, Number)>,
@@ -82,8 +98,7 @@ impl Page<'_> {
         })
     }
 
-    /// A family of histograms.
-    pub(super) fn times<'a>(
+    fn times<'a>(
         &mut self,
         family: &Family,
         samples: impl IntoIterator<Item = (Labels<'a>, Durations)>,
@@ -101,7 +116,9 @@ impl Page<'_> {
             )
         })
     }
+}
 
+impl Page<'_> {
     fn family<'a, T>(
         &mut self,
         family: &Family,

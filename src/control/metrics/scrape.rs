@@ -5,7 +5,7 @@
 use super::Own;
 use super::exemplars::Explained;
 use super::families::{self as f, Family, Place};
-use super::page::{Labels, Number, Page};
+use super::page::{Labels, Number, Page, Sink};
 use super::system::System;
 use crate::base::{CloseReason, Fault};
 use crate::metrics::{Counter, Durations, Gauge, Outcome, Snapshot, Timing};
@@ -19,7 +19,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// What was built, if whoever built it said so.
-const COMMIT: &str = match option_env!("TIDEGATE_COMMIT") {
+pub(in super::super) const COMMIT: &str = match option_env!("TIDEGATE_COMMIT") {
     Some(commit) => commit,
     None => "unknown",
 };
@@ -32,25 +32,25 @@ const NO_RANGE: &str = "";
 
 /// Everything, copied.
 #[derive(Debug)]
-pub(super) struct Scrape {
-    shards: Vec<Snapshot>,
-    sum: Snapshot,
-    states: Vec<LoopState>,
-    dead: Option<u16>,
-    capacity: Capacity,
-    changes: ChangeFigures,
-    workers: WorkerFigures,
+pub(in super::super) struct Scrape {
+    pub(in super::super) shards: Vec<Snapshot>,
+    pub(in super::super) sum: Snapshot,
+    pub(in super::super) states: Vec<LoopState>,
+    pub(in super::super) dead: Option<u16>,
+    pub(in super::super) capacity: Capacity,
+    pub(in super::super) changes: ChangeFigures,
+    pub(in super::super) workers: WorkerFigures,
     /// By [`Export`].
     exports: [u64; Export::ALL.len()],
     spans_waiting: u64,
     /// Where the listeners are; behind them the word for connections that were dialed.
-    listeners: Vec<String>,
-    tls: Tls,
-    connections: u32,
+    pub(in super::super) listeners: Vec<String>,
+    pub(in super::super) tls: Tls,
+    pub(in super::super) connections: u32,
     addresses: usize,
-    uptime: Duration,
+    pub(in super::super) uptime: Duration,
     is_draining: bool,
-    system: System,
+    pub(in super::super) system: System,
     own: Own,
 }
 
@@ -86,26 +86,17 @@ impl Scrape {
 
 impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut page = Page { encoder };
-        self.server(&mut page)?;
-        self.figures(&mut page)?;
-        self.closes(&mut page)?;
-        self.limits(&mut page)?;
-        self.times(&mut page)?;
-        self.workers(&mut page)?;
-        self.traces(&mut page)?;
-        self.tls(&mut page)?;
-        self.system(&mut page)
+        self.write(&mut Page { encoder })
     }
 }
 
 /// What there is of certificates; nothing where TLS is not compiled in.
 #[derive(Debug, Default)]
-struct Tls {
+pub(in super::super) struct Tls {
     /// By listener, in seconds.
-    expires_in: Vec<(usize, i64)>,
+    pub(in super::super) expires_in: Vec<(usize, i64)>,
     /// Done and refused.
-    reloads: (u64, u64),
+    pub(in super::super) reloads: (u64, u64),
 }
 
 impl Tls {
@@ -122,7 +113,20 @@ impl Tls {
 }
 
 impl Scrape {
-    fn tls(&self, page: &mut Page<'_>) -> fmt::Result {
+    /// All families.
+    pub(super) fn write(&self, page: &mut impl Sink) -> fmt::Result {
+        self.server(page)?;
+        self.figures(page)?;
+        self.closes(page)?;
+        self.limits(page)?;
+        self.times(page)?;
+        self.workers(page)?;
+        self.traces(page)?;
+        self.tls(page)?;
+        self.system(page)
+    }
+
+    fn tls(&self, page: &mut impl Sink) -> fmt::Result {
         let listener = |at: usize| vec![("listener", Cow::Owned(self.listeners[at].clone()))];
         let left = self.tls.expires_in.iter();
         page.numbers(&f::TLS_EXPIRES, left.map(|(at, left)| (listener(*at), Number::Real(*left as f64))))?;
@@ -134,7 +138,7 @@ impl Scrape {
         )
     }
 
-    fn server(&self, page: &mut Page<'_>) -> fmt::Result {
+    fn server(&self, page: &mut impl Sink) -> fmt::Result {
         let build = [label("version", env!("CARGO_PKG_VERSION")), label("commit", COMMIT)].concat();
         page.numbers(&f::BUILD, [(build, Number::Whole(1))])?;
         one(page, &f::UPTIME, Number::duration(self.uptime))?;
@@ -152,7 +156,7 @@ impl Scrape {
     }
 
     /// What the loops count and what is so with them, each figure in its place.
-    fn figures(&self, page: &mut Page<'_>) -> fmt::Result {
+    fn figures(&self, page: &mut impl Sink) -> fmt::Result {
         for (family, counters) in grouped(Counter::ALL, f::of_counter) {
             let samples = self.shards.iter().enumerate().flat_map(|(shard, figures)| {
                 counters.iter().map(move |(counter, place)| {
@@ -190,7 +194,7 @@ impl Scrape {
             .into()
     }
 
-    fn closes(&self, page: &mut Page<'_>) -> fmt::Result {
+    fn closes(&self, page: &mut impl Sink) -> fmt::Result {
         let closes = CloseReason::ALL.iter().map(|reason| {
             let labels = [label("reason", reason.name()), label("class", reason.fault().name())].concat();
             (labels, Number::Whole(self.sum.closes(*reason)))
@@ -214,7 +218,7 @@ impl Scrape {
     }
 
     /// What there is of everything that is limited.
-    fn limits(&self, page: &mut Page<'_>) -> fmt::Result {
+    fn limits(&self, page: &mut impl Sink) -> fmt::Result {
         one(page, &f::CONNECTIONS_USED, Number::Whole(self.connections.into()))?;
         one(page, &f::CONNECTIONS_LIMIT, Number::Whole(self.capacity.connections.into()))?;
         one(page, &f::ADDRESSES, Number::size(self.addresses))?;
@@ -261,7 +265,7 @@ impl Scrape {
         page.numbers(&f::QUEUE_LIMIT, limits)
     }
 
-    fn times(&self, page: &mut Page<'_>) -> fmt::Result {
+    fn times(&self, page: &mut impl Sink) -> fmt::Result {
         let running = self.states.iter().enumerate();
         let running = running
             .map(|(shard, state)| (of_shard(shard), Number::duration(state.turn.unwrap_or(Duration::ZERO))));
@@ -300,7 +304,7 @@ impl Scrape {
         places.filter_map(|place| exemplars.get(place).copied()).collect()
     }
 
-    fn traces(&self, page: &mut Page<'_>) -> fmt::Result {
+    fn traces(&self, page: &mut impl Sink) -> fmt::Result {
         let count = |what: Export| Number::Whole(self.exports[what as usize]);
         one(page, &f::SPANS_EXPORTED, count(Export::Sent))?;
         let causes =
@@ -322,7 +326,7 @@ impl Scrape {
         self.capacity.labels.iter().map(named).chain(others)
     }
 
-    fn workers(&self, page: &mut Page<'_>) -> fmt::Result {
+    fn workers(&self, page: &mut impl Sink) -> fmt::Result {
         let WorkerFigures { waiting, running, run, expired, refused, panicked } = self.workers;
         one(page, &f::WORKERS, Number::size(self.capacity.workers))?;
         one(page, &f::JOBS_RUNNING, Number::size(running))?;
@@ -332,7 +336,7 @@ impl Scrape {
         page.numbers(&f::JOBS, ends.map(|(end, count)| (label("end", end), Number::Whole(count))))
     }
 
-    fn system(&self, page: &mut Page<'_>) -> fmt::Result {
+    fn system(&self, page: &mut impl Sink) -> fmt::Result {
         let threads = self.system.threads.iter().enumerate();
         let threads = threads.filter_map(|(shard, time)| Some((shard, (*time)?)));
         let ran = threads.clone().map(|(shard, time)| (of_shard(shard), Number::duration(time.ran)));
@@ -363,7 +367,7 @@ impl Scrape {
     }
 }
 
-fn one(page: &mut Page<'_>, family: &Family, number: Number) -> fmt::Result {
+fn one(page: &mut impl Sink, family: &Family, number: Number) -> fmt::Result {
     page.numbers(family, [(Vec::new(), number)])
 }
 

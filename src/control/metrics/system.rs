@@ -31,24 +31,24 @@ impl Files {
 
 /// What is known at one moment.
 #[derive(Debug, Default)]
-pub(super) struct System {
-    pub(super) cpu: Option<Duration>,
-    pub(super) started: Option<Duration>,
-    pub(super) resident_bytes: Option<u64>,
-    pub(super) virtual_bytes: Option<u64>,
-    pub(super) open_fds: Option<u64>,
-    pub(super) max_fds: Option<u64>,
+pub(in super::super) struct System {
+    pub(in super::super) cpu: Option<Duration>,
+    pub(in super::super) started: Option<Duration>,
+    pub(in super::super) resident_bytes: Option<u64>,
+    pub(in super::super) virtual_bytes: Option<u64>,
+    pub(in super::super) open_fds: Option<u64>,
+    pub(in super::super) max_fds: Option<u64>,
     /// By the loop's number, as far as they are known.
-    pub(super) threads: Vec<Option<ThreadTime>>,
+    pub(in super::super) threads: Vec<Option<ThreadTime>>,
 }
 
 /// What a loop's thread got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ThreadTime {
+pub(in super::super) struct ThreadTime {
     /// On a processor.
-    pub(super) ran: Duration,
+    pub(in super::super) ran: Duration,
     /// Ready, and without one.
-    pub(super) waited: Duration,
+    pub(in super::super) waited: Duration,
 }
 
 impl System {

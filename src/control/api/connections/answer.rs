@@ -69,6 +69,29 @@ impl List {
     }
 }
 
+/// Those that have most of something, in the dashboard's feed.
+#[derive(Debug, Serialize)]
+pub(in crate::control) struct Talkers {
+    at: String,
+    by: &'static str,
+    connections: Vec<Live>,
+    missing: Vec<Missing>,
+}
+
+impl Talkers {
+    pub(super) fn of(
+        handle: &Handle,
+        dates: Dates,
+        by: By,
+        first: &[Connection],
+        missing: Vec<Missing>,
+    ) -> Talkers {
+        let names: Vec<String> = listeners(handle).collect();
+        let connections = first.iter().map(|connection| Live::of(&names, dates, connection)).collect();
+        Talkers { at: dates.date(dates.now_ms), by: by.name(), connections, missing }
+    }
+}
+
 /// A loop that did not answer.
 #[derive(Debug, Serialize)]
 pub(super) struct Missing {

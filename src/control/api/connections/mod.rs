@@ -4,8 +4,8 @@
 //!   request --> Wanted, or a Refusal --> every loop is asked --> what came within two seconds --> JSON, or a table
 //! ```
 //!
-//! Always holds: one answer at a time asks the loops, and others are refused meanwhile; a loop that does not answer is
-//! named, and keeps nobody from what the others say. Addresses of peers are shown. Never: a payload.
+//! Always holds: one answer at a time asks the loops, and others are refused meanwhile, but for the dashboard's feed, which
+//! is short and is waited for; a loop that does not answer is named, and keeps nobody from what the others say. Addresses of peers are shown. Never: a payload.
 
 mod answer;
 mod table;
@@ -15,10 +15,13 @@ use super::act::text_of;
 use super::query::query;
 use super::refusal::TEXT;
 use super::{Asker, Context, Refusal};
-use crate::base::limits::{ADMIN_ASK_WITHIN, EVENTS_SHOWN, INSPECTED_MAX};
+use crate::base::limits::{ADMIN_ASK_WITHIN, EVENTS_SHOWN, INSPECTED_MAX, LIVE_ASK_WITHIN, LIVE_TALKERS};
 use crate::base::text::TEXT_BYTES_MAX;
 use crate::base::{ConnId, Text};
-use crate::server::{Closed, Inspection, LoopEvent, NoReport, Question, Report, Status};
+use crate::server::{
+    By, Closed, Connection, Inspection, LoopEvent, NoReport, Only, Question, Report, Status,
+};
+pub(in crate::control) use answer::Talkers;
 use answer::{ClosedList, Dates, List, Missing, One};
 use axum::extract::rejection::StringRejection;
 use axum::extract::{Path, State};
@@ -29,8 +32,7 @@ use axum::routing::{get, post};
 use axum::{Extension, Router};
 use serde::Serialize;
 use std::cmp::Reverse;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tracing::info;
 use wanted::{As, WantedClosed, WantedList};
@@ -49,34 +51,89 @@ pub(super) fn paths() -> Router<Arc<Context>> {
         .route("/closed", get(closed))
 }
 
-/// Whether an answer is asking the loops.
+/// Whether somebody is asking the loops.
 #[derive(Debug, Default)]
 pub(in crate::control) struct Asks {
-    is_asking: AtomicBool,
+    asker: Mutex<Option<Who>>,
+}
+
+/// Who asks the loops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Who {
+    /// An answer to a request.
+    Answer,
+    /// The dashboard's feed.
+    Feed,
 }
 
 /// The right to ask the loops; it ends with the answer, also when that is given up.
 struct Asking<'a>(&'a Asks);
 
 impl Asks {
-    fn begin(&self) -> Result<Asking<'_>, Refusal> {
-        if self.is_asking.swap(true, Relaxed) {
-            let text = "the event loops are being asked already, and one at a time may; ask again";
-            return Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, text).with(RETRY_AFTER, "1"));
+    /// Asks now, if nobody does; or tells who does.
+    fn try_begin(&self, who: Who) -> Result<Asking<'_>, Who> {
+        let mut asker = self.lock();
+        match *asker {
+            Some(other) => Err(other),
+            None => {
+                *asker = Some(who);
+                Ok(Asking(self))
+            }
         }
-        Ok(Asking(self))
+    }
+
+    /// For an answer: the feed's question is waited for, another answer's is not.
+    async fn begin(&self) -> Result<Asking<'_>, Refusal> {
+        let until = Instant::now() + 2 * LIVE_ASK_WITHIN;
+        loop {
+            match self.try_begin(Who::Answer) {
+                Ok(asking) => return Ok(asking),
+                Err(Who::Feed) if Instant::now() < until => tokio::time::sleep(LOOK_EVERY).await,
+                Err(Who::Feed | Who::Answer) => {
+                    let text = "the event loops are being asked already, and one at a time may; ask again";
+                    return Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, text).with(RETRY_AFTER, "1"));
+                }
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Who>> {
+        self.asker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
-        self.0.is_asking.store(false, Relaxed);
+        *self.0.lock() = None;
     }
 }
 
+/// The connections that have read and written most, for the dashboard: the same question as `/connections`. `None` if an
+/// answer is asking the loops just now.
+pub(in crate::control) async fn talkers(context: &Context) -> Option<Talkers> {
+    let _asking = context.asks.try_begin(Who::Feed).ok()?;
+    let question = Question::Connections { by: By::Bytes, limit: LIVE_TALKERS, only: Only::default() };
+    let (mut first, mut missing) = (Vec::new(), Vec::new());
+    for answer in answers(context.handle.inspect(&question), LIVE_ASK_WITHIN).await {
+        match answer {
+            Ok(Report::Connections { first: mut of_loop, .. }) => first.append(&mut of_loop),
+            Ok(Report::Connection(_) | Report::Closed { .. }) => {}
+            Err(why) => missing.push(Missing::of(&context.handle, why)),
+        }
+    }
+    by_rank(By::Bytes, LIVE_TALKERS, &mut first);
+    Some(Talkers::of(&context.handle, Dates::of(&context.handle), By::Bytes, &first, missing))
+}
+
+/// The first of them, in their order.
+fn by_rank(by: By, limit: usize, connections: &mut Vec<Connection>) {
+    connections.sort_by_key(|connection| (Reverse(by.rank(connection)), connection.id));
+    connections.truncate(limit);
+}
+
 /// What the loops have said when all have, or when the time is over.
-async fn answers(mut inspection: Inspection) -> Vec<Result<Report, NoReport>> {
-    let until = Instant::now() + ADMIN_ASK_WITHIN;
+async fn answers(mut inspection: Inspection, within: Duration) -> Vec<Result<Report, NoReport>> {
+    let until = Instant::now() + within;
     while !inspection.is_complete() && Instant::now() < until {
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -85,9 +142,9 @@ async fn answers(mut inspection: Inspection) -> Vec<Result<Report, NoReport>> {
 
 /// Asks all loops. Gives the reports with the numbers of their loops, and who said nothing.
 async fn ask_all(context: &Context, question: &Question) -> Result<(Vec<Report>, Vec<Missing>), Refusal> {
-    let _asking = context.asks.begin()?;
+    let _asking = context.asks.begin().await?;
     let (mut reports, mut missing) = (Vec::new(), Vec::new());
-    for answer in answers(context.handle.inspect(question)).await {
+    for answer in answers(context.handle.inspect(question), ADMIN_ASK_WITHIN).await {
         match answer {
             Ok(report) => reports.push(report),
             Err(why) => missing.push(Missing::of(&context.handle, why)),
@@ -118,20 +175,19 @@ async fn list(
         matching += here;
         first.append(&mut of_loop);
     }
-    first.sort_by_key(|connection| (Reverse(by.rank(connection)), connection.id));
-    first.truncate(limit);
+    by_rank(by, limit, &mut first);
     let list = List::of(&context.handle, Dates::of(&context.handle), by, matching, &first, missing);
     shown_as(shown, &list, table::list)
 }
 
 /// The connection of this name and what its loop remembers of it, if it is there.
 async fn asked_one(context: &Context, id: ConnId) -> Result<One, Refusal> {
-    let _asking = context.asks.begin()?;
+    let _asking = context.asks.begin().await?;
     let inspection = context
         .handle
         .inspect_one(id)
         .map_err(|error| Refusal::new(StatusCode::NOT_FOUND, error.to_string()))?;
-    match answers(inspection).await.pop() {
+    match answers(inspection, ADMIN_ASK_WITHIN).await.pop() {
         Some(Ok(Report::Connection(Some((connection, events))))) => {
             Ok(One::of(&context.handle, Dates::of(&context.handle), &connection, &events))
         }
