@@ -326,10 +326,12 @@ impl Handle {
     pub fn loop_states(&self) -> Vec<LoopState> {
         let Figures { metrics, start, .. } = &self.shared.figures;
         let loops = (0..).zip(self.shared.group.mailboxes()).zip(metrics);
+        let dead = self.dead_shard();
         loops
             .map(|((shard, mailbox), metrics)| {
                 let (commands, answers) = mailbox.depths();
-                let in_hand = metrics.in_hand();
+                // The turn in which it died never ends, and holds up nobody any more.
+                let in_hand = metrics.in_hand().filter(|_| dead != Some(shard));
                 let turn =
                     in_hand.map(|turn| start.elapsed().saturating_sub(Duration::from_micros(turn.since.0)));
                 let visiting = in_hand.and_then(|turn| turn.visiting);
