@@ -233,10 +233,22 @@ SERVICES = [
           (rate("tidegate_scrape_seconds_total", "instance"), "{{instance}}"), (rate("tidegate_scrapes_total", "instance"), "{{instance}} scrapes")),
 ]
 
+TRACES = [
+    lines("Spans recorded", PER_SECOND, "Requests that became spans of distributed traces.", (rate("tidegate_spans_recorded_total", EACH), LOOP)),
+    lines("Spans dropped", PER_SECOND, "Requests that were to be recorded and have no span, by cause: rate, open, ring.",
+          (rate("tidegate_spans_dropped_total", "cause"), "{{cause}}"), stacked=True),
+    lines("Spans at the collector", PER_SECOND, "Those that it has, and those that it does not have, by cause.",
+          (rate("tidegate_spans_exported_total", ""), "exported"), (rate("tidegate_spans_unexported_total", "cause"), "{{cause}}")),
+    lines("Spans waiting", COUNT, "For the collector.", (total("tidegate_spans_waiting", "instance"), "{{instance}}")),
+    lines("Requests to the collector", PER_SECOND, "done, retried (they failed and were to be made again), failed (for good; see the log).",
+          (rate("tidegate_trace_exports_total", "result"), "{{result}}")),
+]
+
 ROWS = [
     ("At a glance", GLANCE), ("Traffic", TRAFFIC), ("Latency", LATENCY), ("Connections", CONNECTIONS),
     ("Loops side by side", LOOPS), ("Why connections end", CLOSES), ("Limits: use of capacity", LIMITS), ("Memory and processor", MEMORY),
     ("TLS", TLS), ("Reloads and restarts", CHANGES), ("Users", USERS), ("Entrance", ENTRANCE), ("Services", SERVICES),
+    ("Traces", TRACES),
 ]
 
 
