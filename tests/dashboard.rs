@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use support::PATIENCE;
-use support::admin::{admin_of, admin_with, connect};
+use support::admin::{TOKEN, admin_of, admin_with, connect};
 use support::client::{Client, ECHO, NO_ROUTE, PROTOCOL, frame};
 use support::devtools::{Chromium, View};
 use support::scraper::Scraper;
@@ -225,6 +225,38 @@ fn a_drain_and_the_end_are_told_in_words() {
     assert_eq!(browser.eval("document.body.classList.contains('stale')"), false);
     drop(browser);
     next.end();
+}
+
+/// Who has the token sees which functions take the time; who has not is told so.
+#[test]
+#[cfg(all(feature = "profiling", target_os = "linux", target_arch = "x86_64", target_env = "gnu"))]
+fn a_profile_is_shown_to_who_has_the_token() {
+    let serving = Serving::of(builder().shards(1).start(Router::embedded).expect("a server"));
+    let (at, _control) = admin_with(&serving, |admin| admin.profile(true));
+    let neighbour = Neighbour::of(serving.frames());
+    let Some(mut browser) = opened(at, DESK) else { return };
+    let mut ask = |token: &str| {
+        browser.eval(&format!(
+            "document.getElementById('profile-token').value = {token:?}; \
+             document.getElementById('profile-seconds').value = 1; \
+             document.getElementById('profile-make').click(); 0"
+        ));
+        browser.wait_for("the answer", "!document.getElementById('profile-make').disabled");
+        let said = browser.text("document.getElementById('profile-word').textContent");
+        let width = browser.eval("document.getElementById('profile-flame').naturalWidth").as_f64();
+        (said, width)
+    };
+    let (said, width) = ask("somebody else's token");
+    assert!(said.contains("token") && width == Some(0.0), "{said}");
+    let (said, width) = ask(TOKEN);
+    assert!(said.starts_with("Threads at the top") && width != Some(0.0), "{said}");
+    if let Ok(folder) = std::env::var("TIDEGATE_TEST_SCREENSHOTS") {
+        browser.eval("document.getElementById('profile').scrollIntoView(); 0");
+        let to = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join("dashboard-profile.png");
+        browser.screenshot(&to, false);
+    }
+    neighbour.leave();
+    serving.end();
 }
 
 #[test]

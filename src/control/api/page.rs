@@ -20,10 +20,11 @@ const PARTS: &[(&str, &str, &str)] = &[
     ("draw.js", "text/javascript; charset=utf-8", include_str!("../page/draw.js")),
     ("parts.js", "text/javascript; charset=utf-8", include_str!("../page/parts.js")),
     ("app.js", "text/javascript; charset=utf-8", include_str!("../page/app.js")),
+    ("profile.js", "text/javascript; charset=utf-8", include_str!("../page/profile.js")),
 ];
 
-/// Its own parts, and the feed. Nothing that a peer calls itself can become markup or script.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
+/// Its own parts, the feed, and a picture that was asked for. Nothing that a peer calls itself can become markup or script.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data: blob:; \
                       frame-ancestors 'none'; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; \
                       trusted-types 'none'";
 
