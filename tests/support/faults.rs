@@ -436,7 +436,9 @@ fn loop_dead(onlooker: &mut dyn Onlooker) {
     wait_until("the request waits", || !unanswered.lock().expect("no panic").is_empty());
     std::thread::sleep(WINDOW);
     killer.request(PANICKING, b"");
-    wait_until("a loop has died", || serving.handle.dead_shard().is_some());
+    wait_until("a loop has died, and the other one drains", || {
+        serving.handle.dead_shard().is_some() && serving.handle.is_draining()
+    });
     onlooker.after();
     for later in unanswered.lock().expect("no panic").drain(..) {
         later.send(b"now");
