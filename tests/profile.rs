@@ -230,9 +230,8 @@ fn burn_the_time(rounds: u32) -> u64 {
 /// The profiler is the process's, so this is the one test here that has a server in its own.
 #[test]
 fn a_handler_that_burns_time_is_named_to_every_reader() {
-    let serving = Serving::of(
-        builder().start_fn(|_, reply| reply.send(&burn_the_time(200_000).to_be_bytes())).expect("a server"),
-    );
+    let running = builder().shards(1).start_fn(|_, reply| reply.send(&burn_the_time(200_000).to_be_bytes()));
+    let serving = Serving::of(running.expect("a server"));
     let (at, _control) = admin_with(&serving, |admin| admin.profile(true));
     let is_over = Arc::new(AtomicBool::new(false));
     let client = {

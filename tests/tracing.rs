@@ -452,6 +452,10 @@ fn buckets_of_handler_times_are_explained() {
     let span = collector.wait_for(1).remove(0);
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let told = format!(" # {{trace_id=\"{}\",span_id=\"{}\"}} ", hex(&span.trace), hex(&span.id));
+    // The collector has it before its answer is counted.
+    wait_until("the export is counted", || {
+        get(at, "/metrics").body.lines().any(|line| line == "tidegate_spans_exported_total 1")
+    });
     let text = get(at, "/metrics").body;
     let explained: Vec<_> = text.lines().filter(|line| line.contains(" # {")).collect();
     assert_eq!(explained.len(), 1, "{explained:?}");
