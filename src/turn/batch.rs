@@ -54,6 +54,8 @@ pub(super) struct Batch<'a, S: Service, I: Io> {
     pub(super) timed_from: Option<(Time, Option<usize>)>,
     /// Where the message in hand begins and ends.
     pub(super) hand: (usize, usize),
+    /// It stops for nothing but a message that is sampled.
+    pub(super) is_sample_next: bool,
     /// After so many messages it looks at more than its room: at the clock, or whether the next one is sampled.
     pub(super) look_at: u32,
 }
@@ -77,17 +79,6 @@ pub(super) struct State {
     pub(super) is_sampled: bool,
     /// Messages are not simply started: one of the last four, or they are what a dialed server says.
     pub(super) is_unusual: bool,
-}
-
-/// Whether a connection goes on with its batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Share {
-    /// It does.
-    Left,
-    /// It does, and the next message is looked at closely.
-    Sampled,
-    /// It has had its share.
-    Spent,
 }
 
 /// What a batch did.
@@ -145,7 +136,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
                     if self.is_unspeakable() {
                         return (at, Stop::Fault(CloseReason::RequestFailed));
                     }
-                    if self.share() == Share::Spent {
+                    if self.stops() && !self.takes_sample() {
                         return (at, Stop::Budget);
                     }
                 }
@@ -217,7 +208,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
             if self.is_unspeakable() {
                 return (at, Stop::Fault(CloseReason::RequestFailed));
             }
-            if self.share() == Share::Spent {
+            if self.stops() && !self.takes_sample() {
                 return (at, Stop::Budget);
             }
         }
@@ -251,10 +242,8 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
             let Replied { .. } = self.request(frame, to);
             at += used;
             self.counts.frames += 1;
-            match self.share() {
-                Share::Left => {}
-                Share::Sampled => return (at, false),
-                Share::Spent => return (at, true),
+            if self.stops() {
+                return (at, !self.takes_sample());
             }
         }
         (at, false)
@@ -431,33 +420,39 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
             || wanted.is_some_and(|bytes| bytes > pool.lease_bytes_max(Side::Output))
     }
 
-    /// Whether this connection has had its share.
+    /// Whether this connection has had its share, or the next message has to be looked at closely.
     #[inline(always)]
-    fn share(&mut self) -> Share {
+    fn stops(&mut self) -> bool {
         let (gathered, most) = (self.shared.desk.outbox.bytes(), self.room.bytes as usize);
         if gathered >= most {
-            return Share::Spent;
+            return true;
         }
         if let Some(slots) = &self.shared.desk.slots
             && (slots.len() >= self.shared.limits.open_requests as usize
                 || gathered + self.shared.desk.held_bytes >= most)
         {
-            return Share::Spent;
+            return true;
         }
-        if self.counts.frames < self.look_at { Share::Left } else { self.look() }
+        self.counts.frames >= self.look_at && self.look()
     }
 
     /// The same after a number of messages, at which it was to be looked at more.
     #[cold]
     #[inline(never)]
-    fn look(&mut self) -> Share {
+    fn look(&mut self) -> bool {
         let frames = self.counts.frames;
         if frames.is_multiple_of(FRAMES_PER_CLOCK_READ)
             && (frames >= FRAMES_PER_BATCH || self.io.now().since_us(self.shared.now) >= BATCH_US_MAX)
         {
-            return Share::Spent;
+            return true;
         }
         self.look_at = (frames + 1).next_multiple_of(FRAMES_PER_CLOCK_READ);
         self.look_for_sample()
+    }
+
+    /// Whether it has only stopped since the next message is sampled; then it goes on with that.
+    #[cold]
+    fn takes_sample(&mut self) -> bool {
+        std::mem::take(&mut self.is_sample_next)
     }
 }

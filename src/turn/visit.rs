@@ -203,6 +203,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             state,
             timed_from: None,
             hand: (0, 0),
+            is_sample_next: false,
             look_at: FRAMES_PER_CLOCK_READ.min(sample_at),
         };
         let result = run(&mut batch);

@@ -4,7 +4,7 @@
 //! its request, or is kept until that is answered. Never: a cost for a message that is neither sampled nor brings a trace that
 //! is recorded.
 
-use super::{Batch, Share};
+use super::Batch;
 use crate::base::Time;
 use crate::metrics::Outcome;
 use crate::service::{Frame, Service};
@@ -35,19 +35,20 @@ pub(super) enum Handled {
 
 impl<S: Service, I: Io> Batch<'_, S, I> {
     /// Whether the next request is one that is sampled; else, when to look again.
-    pub(super) fn look_for_sample(&mut self) -> Share {
+    pub(super) fn look_for_sample(&mut self) -> bool {
         let Some(tracing) = self.shared.tracing.as_ref().filter(|_| self.framing.role == Role::Server) else {
-            return Share::Left;
+            return false;
         };
         if self.state.is_sampled {
-            return Share::Left;
+            return false;
         }
         if self.counts.frames < tracing.sample_at {
             self.look_at = self.look_at.min(tracing.sample_at);
-            return Share::Left;
+            return false;
         }
         (self.state.is_sampled, self.state.is_unusual) = (true, true);
-        Share::Sampled
+        self.is_sample_next = true;
+        true
     }
 
     /// A request that is looked at closely is to be started: is it recorded?
