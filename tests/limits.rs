@@ -16,6 +16,7 @@ use support::process::{BINARY, Process, SERVE};
 use support::serving::{Neighbour, Serving, builder};
 use support::{PATIENCE, pattern, wait_until};
 use tidegate::base::ConnId;
+use tidegate::base::limits::FRAMES_PER_CLOCK_READ;
 use tidegate::metrics::{Counter, Gauge};
 use tidegate::server::{Builder, Listener, Server};
 use tidegate::service::{Cx, Frame, Message, Peer, Replied, Reply, Router, Service, Welcomed};
@@ -467,8 +468,10 @@ fn who_said_hello_is_told_when_it_has_come_of_age() {
 fn a_drain_waits_for_no_rate() {
     let serving = serve(builder().shards(1).limits(rates(1, 10, WhenOver::Pause)));
     let mut client = serving.connect();
-    client.send(&frame(ECHO, b"a lot").repeat(50));
-    (0..50).for_each(|_| client.expect(ECHO, b"a lot"));
+    // Fewer than a batch takes between two looks at the clock, so that however slow the machine is they are one batch.
+    let burst = FRAMES_PER_CLOCK_READ as usize - 1;
+    client.send(&frame(ECHO, b"a lot").repeat(burst));
+    (0..burst).for_each(|_| client.expect(ECHO, b"a lot"));
     serving.wait_for("it is paused", |now| now.gauge(Gauge::WaitingForRate) == 1);
     client.send(&frame(ECHO, b"more").repeat(5));
     let began = Instant::now();
