@@ -4,6 +4,7 @@
 mod support;
 
 use std::sync::Arc;
+use std::time::Duration;
 use support::client::{ECHO, FLIP, GOAWAY, frame};
 use support::extended::{HELLO, UNAUTHENTICATED, hello};
 use support::hand::Rig;
@@ -14,7 +15,7 @@ use tidegate::metrics::Counter;
 use tidegate::service::{Cx, Frame, Origin, Peer, Replied, Reply, Service};
 use tidegate::session::Framing;
 use tidegate::turn::{ListenerConfig, TurnConfig};
-use tidegate::{CloseReason, User, Users};
+use tidegate::{CloseReason, Limits, User, Users, WhenOver};
 
 const WIDE: usize = usize::MAX;
 const PIPE_BYTES: usize = 16 << 10;
@@ -128,6 +129,31 @@ fn a_certificate_needs_no_hello() {
         rig.end(known);
         rig.assert_rest(0);
     }
+}
+
+/// What a user may do is one question, how much of it another: who may not use all routes has its rates nevertheless.
+#[test]
+fn a_user_of_few_routes_has_its_rate() {
+    let framing = Framing::lines(1000, 1);
+    let listener = ListenerConfig { wants_hello: true, has_users: true, ..ListenerConfig::new(framing) };
+    let limits = Limits {
+        messages_per_second: Some(2),
+        burst: Duration::from_secs(1),
+        when_over: WhenOver::Refuse,
+        ..Limits::default()
+    };
+    let users = users([carol().routes(RouteSet::of([1..=1]))]);
+    let config = TurnConfig { users, limits, ..TurnConfig::alone(5_000, vec![listener]) };
+    let mut rig = Rig::new(config, PIPE_BYTES, || Mirror);
+    let client = rig.connect_certified("carol.example");
+    rig.send(client, b"x\nx\nx\n");
+    let told = String::from_utf8(rig.take(client)).expect("lines");
+    let told: Vec<&str> = told.lines().collect();
+    assert_eq!(told[..2], ["carol.example as carol"; 2]);
+    assert!(told[2].starts_with("ERR 5 OVERLOADED the limit of 2 messages"), "{}", told[2]);
+    assert_eq!(rig.figures().counter(Counter::RefusedRate), 1);
+    rig.end(client);
+    rig.assert_rest(0);
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::base::{CloseReason, ConnId, Ms, Text, Time};
 use crate::buffer::Side;
 use crate::metrics::Counter;
 use crate::service::{Cx, Desk, Frame, Incoming, Replied, Reply, Service};
-use crate::session::{Framing, Greeting, Protocol, ReplyTo, Request, Role, Simple, Source, Step};
+use crate::session::{Framing, Greeting, Protocol, ReplyTo, Request, Simple, Source, Step};
 use crate::wire::{Crc, Header, Status, Unsupported};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -56,29 +56,69 @@ pub(super) struct Batch<'a, S: Service, I: Io> {
     pub(super) hand: (usize, usize),
     /// It stops for nothing but a message that is sampled.
     pub(super) is_sample_next: bool,
-    /// After so many messages it looks at more than its room: at the clock, or whether the next one is sampled.
-    pub(super) look_at: u32,
+    /// Messages until it looks at more than its room: at the clock, or whether the next one is sampled. At least one.
+    pub(super) until_look: u32,
 }
 
-/// What a connection's messages meet.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct State {
+/// What a batch's messages meet, one bit each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Fact {
     /// No message has come yet.
-    pub(super) is_fresh: bool,
+    Fresh = 1 << 0,
     /// The server drains: a peer that says HELLO now is told to go elsewhere at once.
-    pub(super) is_draining: bool,
+    Draining = 1 << 1,
     /// Requests are answered DRAINING: the peer was told to go elsewhere.
-    pub(super) is_leaving: bool,
-    /// The first request's handler is timed.
-    pub(super) is_timed: bool,
+    Leaving = 1 << 2,
+    /// The next request's handler is timed.
+    Timed = 1 << 3,
     /// Requests beyond the rate are refused.
-    pub(super) is_metered: bool,
+    Metered = 1 << 4,
     /// There are routes that its user may not use.
-    pub(super) is_restricted: bool,
+    Restricted = 1 << 5,
     /// The next request is sampled: recorded, unless it brings a trace of its own.
-    pub(super) is_sampled: bool,
-    /// Messages are not simply started: one of the last four, or they are what a dialed server says.
-    pub(super) is_unusual: bool,
+    Sampled = 1 << 6,
+    /// Messages are what a server says that was dialed.
+    Dialed = 1 << 7,
+}
+
+/// Which of these hold.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct State(u8);
+
+impl State {
+    /// With these, messages are simply started.
+    const USUAL: u8 = Fact::Fresh as u8 | Fact::Draining as u8;
+
+    #[inline]
+    pub(super) const fn usual(is_fresh: bool) -> State {
+        State(if is_fresh { Fact::Fresh as u8 } else { 0 })
+    }
+
+    #[inline]
+    pub(super) const fn has(self, fact: Fact) -> bool {
+        self.0 & fact as u8 != 0
+    }
+
+    #[inline]
+    pub(super) const fn set_to(&mut self, fact: Fact, holds: bool) {
+        if holds {
+            self.0 |= fact as u8;
+        } else {
+            self.0 &= !(fact as u8);
+        }
+    }
+
+    /// Whether messages have to be looked at closely.
+    #[inline]
+    pub(super) const fn is_unusual(self) -> bool {
+        self.0 & !State::USUAL != 0
+    }
+
+    /// Whether that is for nothing but what its user may do.
+    pub(super) const fn is_only_restricted(self) -> bool {
+        self.0 & !State::USUAL == Fact::Restricted as u8
+    }
 }
 
 /// What a batch did.
@@ -179,7 +219,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
                 }
                 Step::Message { to, block, payload, is_special, used } => {
                     self.hand = (at, at + used);
-                    let is_unusual = is_special || self.state.is_unusual;
+                    let is_unusual = is_special || self.state.is_unusual();
                     if !is_unusual || self.is_started(input, source, is_special) {
                         let protocol = self.framing.protocol;
                         let frame =
@@ -217,7 +257,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
     /// Whether simple frames may be taken by [`Batch::run_simple`].
     #[inline(always)]
     fn is_simple(&self) -> bool {
-        self.framing.protocol == Protocol::Frame && !self.room.is_short && !self.state.is_unusual
+        self.framing.protocol == Protocol::Frame && !self.room.is_short && !self.state.is_unusual()
     }
 
     /// Handles frames of one of the two kinds that nearly all are, until something else comes or a budget ends. Gives how
@@ -254,14 +294,14 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
     #[inline(never)]
     fn is_started(&mut self, input: &[u8], source: Source, is_special: bool) -> bool {
         let (start, end) = self.hand;
-        if self.state.is_restricted && !is_special && self.is_only_restricted(&input[start..end]) {
+        if self.state.has(Fact::Restricted) && !is_special && self.is_only_restricted(&input[start..end]) {
             return true;
         }
         let step = self.framing.next(&input[start..end], 0, self.shared.desk.outbox.crc());
         let Step::Message { to, block, payload, used, .. } = step else { return true };
         let protocol = self.framing.protocol;
         let frame = Frame { header: to.header(), protocol, source, start, used, block, payload };
-        if self.framing.role == Role::Client {
+        if self.state.has(Fact::Dialed) {
             self.counts.others += 1;
             self.incoming(Incoming::Reply(frame));
             return false;
@@ -276,13 +316,14 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
 
     /// Whether a request is handed to the service, and not refused here.
     fn is_let_in(&mut self, frame: Frame<'_>, to: ReplyTo, used: usize) -> bool {
-        if self.state.is_metered && !self.state.is_leaving && self.is_over_rate(frame, to, used) {
+        let is_metered = self.state.has(Fact::Metered) && !self.state.has(Fact::Leaving);
+        if is_metered && self.is_over_rate(frame, to, used) {
             return false;
         }
         match self.look_closer(frame) {
             Ok(deadline_ms) => {
                 self.shared.desk.deadline_ms = deadline_ms;
-                if self.state.is_timed {
+                if self.state.has(Fact::Timed) {
                     let label = label_of(&self.shared.labels, frame.route());
                     self.timed_from = Some((self.io.now(), label));
                 }
@@ -319,21 +360,17 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
         if let Some((from, label)) = self.timed_from.take() {
             let took_us = self.io.now().since_us(from);
             self.shared.metrics.handled(label, took_us);
-            self.state.is_timed = false;
+            self.state.set_to(Fact::Timed, false);
             handled = Handled::Timed { took_us };
         }
         self.end_span(handled);
-        let State { is_leaving, is_timed, is_metered, is_restricted, is_sampled, .. } = self.state;
-        let is_dialed = self.framing.role == Role::Client;
-        self.state.is_unusual =
-            is_leaving || is_timed || is_metered || is_restricted || is_sampled || is_dialed;
     }
 
     /// What is left of a request's deadline, or why it is refused.
     #[expect(clippy::result_large_err, reason = "a text on the stack, on the cold path")]
     fn look_closer(&self, frame: Frame<'_>) -> Result<Option<u32>, (Status, Text)> {
         self.check_permission(frame.route())?;
-        if self.state.is_leaving {
+        if self.state.has(Fact::Leaving) {
             return Err((Status::DRAINING, Text::of(format_args!("{}", self.shared.why_draining().1))));
         }
         let Some(extension) = frame.extension() else { return Ok(None) };
@@ -433,20 +470,21 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
         {
             return true;
         }
-        self.counts.frames >= self.look_at && self.look()
+        self.until_look -= 1;
+        self.until_look == 0 && self.look()
     }
 
-    /// The same after a number of messages, at which it was to be looked at more.
+    /// The same after the number of messages at which it was to be looked at more.
     #[cold]
     #[inline(never)]
     fn look(&mut self) -> bool {
         let frames = self.counts.frames;
+        self.until_look = FRAMES_PER_CLOCK_READ - frames % FRAMES_PER_CLOCK_READ;
         if frames.is_multiple_of(FRAMES_PER_CLOCK_READ)
             && (frames >= FRAMES_PER_BATCH || self.io.now().since_us(self.shared.now) >= BATCH_US_MAX)
         {
             return true;
         }
-        self.look_at = (frames + 1).next_multiple_of(FRAMES_PER_CLOCK_READ);
         self.look_for_sample()
     }
 

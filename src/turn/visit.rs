@@ -20,11 +20,11 @@ mod reading;
 mod watched;
 mod writing;
 
-use super::batch::{Batch, Counts, Room, State};
+use super::batch::{Batch, Counts, Room};
 use super::entry::{Entry, Flag};
 use super::labels::Seen;
 use super::{Io, ListenerConfig, Shared, label_of};
-use crate::base::limits::{DRAIN_READS, FRAMES_PER_CLOCK_READ, INTERRUPTED_RETRIES, PAYLOAD_BYTES_MAX};
+use crate::base::limits::{DRAIN_READS, INTERRUPTED_RETRIES, PAYLOAD_BYTES_MAX};
 use crate::base::planted::{Bug, is_planted};
 use crate::base::{CloseReason, ConnId, Ms, Text, Token};
 use crate::buffer::Side;
@@ -35,7 +35,7 @@ use crate::session::{Event, Framing, Inputs, Phase, Role, Step};
 use crate::wire::Control;
 pub(super) use answering::Said;
 use std::io::{self, ErrorKind, IoSlice};
-use watched::Watched;
+use watched::Start;
 
 /// What a connection waits for after a visit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,23 +169,14 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
         let shared = &mut *self.shared;
         shared.batch_began = shared.now;
         shared.desk.begin_batch(token, shared.now, room.hold_bytes as usize);
-        let is_draining = matches!(self.entry.phase, Phase::Draining { .. });
-        let is_leaving = is_draining && self.entry.greeting.is_some();
         let is_timed = shared.is_sample();
-        let Watched { is_metered, sample_at } =
-            if shared.is_watched { self.begin_watched() } else { Watched::default() };
+        let is_dialed = framing.role == Role::Client;
+        let is_draining = matches!(self.entry.phase, Phase::Draining { .. });
+        let mut start = Start::usual(self.entry.flags.has(Flag::Fresh));
+        if shared.is_watched || is_timed || is_dialed || is_draining {
+            self.begin_unusual(&mut start, is_timed);
+        }
         let shared = &mut *self.shared;
-        let is_sampled = sample_at == 0;
-        let state = State {
-            is_fresh: self.entry.flags.has(Flag::Fresh),
-            is_draining,
-            is_leaving,
-            is_timed,
-            is_metered,
-            is_restricted: false,
-            is_sampled,
-            is_unusual: is_leaving || is_timed || is_metered || is_sampled || framing.role == Role::Client,
-        };
         // Nobody's are there, so theirs change places.
         std::mem::swap(&mut shared.desk.slots, &mut self.entry.slots);
         let mut batch = Batch {
@@ -200,11 +191,11 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             arrived,
             room,
             counts: Counts::default(),
-            state,
+            state: start.state,
             timed_from: None,
             hand: (0, 0),
             is_sample_next: false,
-            look_at: FRAMES_PER_CLOCK_READ.min(sample_at),
+            until_look: start.until_look,
         };
         let result = run(&mut batch);
         let counts = batch.counts;

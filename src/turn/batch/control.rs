@@ -2,7 +2,7 @@
 //!
 //! Which side may send what is the framing's to say.
 
-use super::{Batch, Stop};
+use super::{Batch, Fact, Stop};
 use crate::base::limits::PAYLOAD_BYTES_MAX;
 use crate::base::{CloseReason, Text, Token};
 use crate::mailbox::Happened;
@@ -80,7 +80,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
     }
 
     fn hello(&mut self, hello: &Hello<'_>, extension: Option<&Extension<'_>>) -> Result<(), CloseReason> {
-        if !self.state.is_fresh || self.counts.frames > 0 || self.greeting.is_some() {
+        if !self.state.has(Fact::Fresh) || self.counts.frames > 0 || self.greeting.is_some() {
             return Err(CloseReason::LateHello);
         }
         let is_understood = extension.is_none_or(|extension| extension.unsupported.is_none());
@@ -124,11 +124,11 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
         self.shared.metrics.add(Counter::Welcomed, 1);
         let token = Token { generation: id.generation, slot: id.slot };
         self.shared.note(token, Happened::Welcomed, 0);
-        if self.state.is_draining {
+        if self.state.has(Fact::Draining) {
             // It came too late to be told with the others.
             let (status, (_, text)) = (Status::DRAINING, self.shared.why_draining());
             self.shared.desk.outbox.control(&Control::GoAway { status, reconnect_after_ms: 0, text });
-            (self.state.is_leaving, self.state.is_unusual) = (true, true);
+            self.state.set_to(Fact::Leaving, true);
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 //! its request, or is kept until that is answered. Never: a cost for a message that is neither sampled nor brings a trace that
 //! is recorded.
 
-use super::Batch;
+use super::{Batch, Fact};
 use crate::base::Time;
 use crate::metrics::Outcome;
 use crate::service::{Frame, Service};
@@ -39,14 +39,14 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
         let Some(tracing) = self.shared.tracing.as_ref().filter(|_| self.framing.role == Role::Server) else {
             return false;
         };
-        if self.state.is_sampled {
+        if self.state.has(Fact::Sampled) {
             return false;
         }
         if self.counts.frames < tracing.sample_at {
-            self.look_at = self.look_at.min(tracing.sample_at);
+            self.until_look = self.until_look.min(tracing.sample_at - self.counts.frames);
             return false;
         }
-        (self.state.is_sampled, self.state.is_unusual) = (true, true);
+        self.state.set_to(Fact::Sampled, true);
         self.is_sample_next = true;
         true
     }
@@ -54,12 +54,14 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
     /// A request that is looked at closely is to be started: is it recorded?
     pub(super) fn begin_span(&mut self, frame: Frame<'_>, to: ReplyTo) {
         let Some(tracing) = self.shared.tracing.as_mut() else { return };
-        let is_sampled = self.state.is_sampled;
+        let is_sampled = self.state.has(Fact::Sampled);
         if is_sampled {
             tracing.sample_at = tracing.next_sample(self.counts.frames);
-            self.state.is_sampled = tracing.sample_at == self.counts.frames + 1;
-            if !self.state.is_sampled {
-                self.look_at = self.look_at.min(tracing.sample_at);
+            let is_next_too = tracing.sample_at == self.counts.frames + 1;
+            self.state.set_to(Fact::Sampled, is_next_too);
+            if !is_next_too {
+                // The message in hand is not counted yet.
+                self.until_look = self.until_look.min(tracing.sample_at - self.counts.frames);
             }
         }
         let brought =

@@ -3,12 +3,12 @@
 //! Always holds: at each batch the peer is judged by the users of now, so what was taken from it is gone with the next
 //! message. Never: a cost for others; whoever may use all routes is looked at once a batch.
 
-use super::{Batch, State};
+use super::{Batch, Fact};
 use crate::base::{CloseReason, Text};
 use crate::identity::Standing;
 use crate::metrics::Counter;
 use crate::service::Service;
-use crate::session::{Protocol, Role};
+use crate::session::Protocol;
 use crate::turn::Io;
 use crate::wire::{Header, Hello, Status};
 
@@ -33,8 +33,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
     }
 
     fn restrict(&mut self, is_restricted: bool) {
-        self.state.is_restricted = is_restricted;
-        self.state.is_unusual |= is_restricted;
+        self.state.set_to(Fact::Restricted, is_restricted);
     }
 
     /// A HELLO says who the peer is.
@@ -61,8 +60,6 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
     /// Whether nothing is unusual about this message but that its user may not use all routes, and it may use this one:
     /// then it need not be read again.
     pub(super) fn is_only_restricted(&self, message: &[u8]) -> bool {
-        let State { is_leaving, is_timed, is_sampled, .. } = self.state;
-        let is_unusual = is_leaving || is_timed || is_sampled || self.framing.role == Role::Client;
         let header = match (self.framing.protocol, message) {
             (Protocol::Line, _) => self.framing.line_route,
             (Protocol::Frame | Protocol::Bare, [first, second, ..]) => {
@@ -70,11 +67,11 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
             }
             (Protocol::Frame | Protocol::Bare, _) => return false,
         };
-        !is_unusual && self.may_use(self.framing.protocol.route_of(header))
+        self.state.is_only_restricted() && self.may_use(self.framing.protocol.route_of(header))
     }
 
     fn may_use(&self, route: u16) -> bool {
-        !self.state.is_restricted
+        !self.state.has(Fact::Restricted)
             || self.shared.effects.people.user(self.id.slot).is_some_and(|user| user.may_use(route))
     }
 
