@@ -192,6 +192,35 @@ fn a_flood_of_wrong_checksums_is_told_in_words() {
     serving.end();
 }
 
+/// Who opens the page when it is over sees what it was.
+#[test]
+fn what_was_before_the_page_was_opened_is_shown() {
+    let serving = Serving::embedded();
+    let at = admin_of(&serving);
+    let until = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < until {
+        send_bad(&serving);
+    }
+    let is_over = || support::admin::get(at, "/live/past").body.contains("\"name\":\"bad_checksums\"");
+    support::wait_until("the condition is over", is_over);
+    let Some(mut browser) = opened(at, DESK) else { return };
+    wait_for_word(&mut browser, "Serving");
+    browser.wait_for(
+        "it is told",
+        "/^Bad checksums, for \\d/.test(document.getElementById('earlier-list').textContent)",
+    );
+    // Times are the page's own: it was opened at zero.
+    browser.wait_for(
+        "it is drawn",
+        "history.points('accepted').some(([time, value]) => time < -2 && value > 10)",
+    );
+    let drawn = browser.text("document.querySelector('[data-curve=accepted] svg .line').getAttribute('d')");
+    assert!(drawn.matches('L').count() >= 5, "{drawn}");
+    assert_eq!(browser.faults, Vec::<String>::new());
+    drop(browser);
+    serving.end();
+}
+
 #[test]
 fn a_drain_and_the_end_are_told_in_words() {
     let serving = Serving::embedded();

@@ -15,7 +15,7 @@ use support::exposition::Exposition;
 use support::scraper::Scraper;
 use support::serving::{Gate, Neighbour, Serving, builder};
 use support::{PATIENCE, wait_until};
-use tidegate::base::limits::{LIVE_EVERY, LIVE_LINGER_BEATS, LIVE_MISSED_MAX, LIVE_WATCHERS_MAX};
+use tidegate::base::limits::{LIVE_EVERY, LIVE_MISSED_MAX, LIVE_WATCHERS_MAX};
 use tidegate::control::Bounds;
 use tidegate::metrics::Gauge;
 use tidegate::service::Router;
@@ -87,20 +87,21 @@ fn once(at: SocketAddr) -> Value {
     serde_json::from_str(&answer.body).expect("it is JSON")
 }
 
+fn send_bad(serving: &Serving) {
+    let mut bad = frame(ECHO, b"bad");
+    *bad.last_mut().expect("a checksum") ^= 0x55;
+    let mut client = serving.connect();
+    client.send(&bad);
+    client.expect_goaway(PROTOCOL);
+}
+
 /// Traffic of several kinds, and then rest: one client stays.
 fn used(serving: &Serving) -> Client {
     let mut client = serving.connect();
     (0..50).for_each(|_| client.echo(b"hello"));
     client.send(&frame(9999, b"to nobody"));
     client.expect_error(NO_ROUTE);
-    for _ in 0..3 {
-        let mut bad = serving.connect();
-        let mut wrong = frame(ECHO, b"bad");
-        *wrong.last_mut().expect("a checksum") ^= 0x55;
-        bad.send(&wrong);
-        bad.expect_goaway(PROTOCOL);
-        bad.expect_end();
-    }
+    (0..3).for_each(|_| send_bad(serving));
     let mut lines = serving.connect_lines();
     lines.send(b"a line\n");
     lines.next_line();
@@ -192,19 +193,20 @@ fn closes_in(metrics: &Exposition) -> Vec<(String, String, f64)> {
     all
 }
 
-/// The first beat has no rates, and what is of the time between two beats is of that time alone.
+/// Each has rates, and what is of the time between two looks is of that time alone.
 #[test]
 fn a_beat_comes_once_a_second() {
     let serving = Serving::embedded();
     let at = admin_of(&serving);
     let mut client = serving.connect();
     (0..200).for_each(|_| client.echo(b"before anybody watched"));
+    once(at);
     let mut watcher = Watcher::of(at);
     for header in ["http/1.1 200", "content-type: text/event-stream", "cache-control: no-store", "nosniff"] {
         assert!(watcher.head.contains(header), "{}", watcher.head);
     }
     let first = watcher.beat();
-    assert_eq!((&first["over_s"], &first["times"]["turn"]), (&Value::Null, &Value::Null));
+    assert!(first["over_s"].as_f64().is_some_and(|over| over > 0.9), "there was a look before: {first}");
     (0..200).for_each(|_| client.echo(b"and now"));
     let began = Instant::now();
     let beats: Vec<Value> = (0..3).map(|_| watcher.beat()).collect();
@@ -307,11 +309,57 @@ fn nobody_is_asked_when_nobody_watches() {
     let before = turns(&serving);
     watcher.beat_with("an answer of the loops", |beat| beat["talkers"].is_object());
     assert!(turns(&serving) > before, "the loops were asked");
+    let last = watcher.beat()["beat"].as_u64().expect("a number");
     drop(watcher);
-    std::thread::sleep(LIVE_EVERY * (LIVE_LINGER_BEATS + 2));
+    std::thread::sleep(2 * LIVE_EVERY);
     assert!(rests(&serving), "when the watcher has gone");
-    // And it begins anew, with a first beat.
-    assert_eq!(Watcher::of(at).beat()["beat"], 1);
+    // The figures are looked at nevertheless, and what was told is forgotten.
+    let next = Watcher::of(at).beat();
+    assert!(next["beat"].as_u64().is_some_and(|number| number > last + 3), "{last}, and then {next}");
+    assert_eq!(next["talkers"], Value::Null);
+    assert!(next["over_s"].as_f64().is_some_and(|over| (0.9..1.9).contains(&over)), "{next}");
+    serving.end();
+}
+
+/// Who comes when it is over finds what it was, and how much.
+#[test]
+fn what_was_before_anybody_watched_is_remembered() {
+    let serving = Serving::embedded();
+    let at = admin_of(&serving);
+    let past = || -> Value {
+        let answer = get(at, "/live/past");
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+        serde_json::from_str(&answer.body).expect("it is JSON")
+    };
+    let mut client = used(&serving);
+    let flood = frame(ECHO, b"many").repeat(100);
+    for _ in 0..30 {
+        client.send(&flood);
+        (0..100).for_each(|_| client.expect(ECHO, b"many"));
+    }
+    let until = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < until {
+        send_bad(&serving);
+    }
+    wait_until("the condition is over", || past()["conditions_over"][0]["name"] == "bad_checksums");
+    let past = past();
+    let over = &past["conditions_over"][0];
+    assert!(over["lasted_s"].as_f64().is_some_and(|lasted| lasted > 1.0), "{past}");
+    assert!(over["ended_ago_s"].as_f64().is_some_and(|ago| ago < 2.0), "{past}");
+    let list =
+        |name: &str| past["points"][name].as_array().unwrap_or_else(|| panic!("{name}: {past}")).clone();
+    let ago = list("ago_s");
+    assert!(ago.len() >= 5 && ago.is_sorted_by(|one, next| one.as_f64() > next.as_f64()), "{past}");
+    for name in
+        ["messages_in", "messages_out", "bytes_in", "bytes_out", "accepted", "open", "in_flight", "turn_p99"]
+    {
+        assert_eq!(list(name).len(), ago.len(), "{name}: {past}");
+    }
+    let most = |name: &str| list(name).iter().filter_map(Value::as_f64).fold(0.0, f64::max);
+    assert!(most("messages_in") > 500.0 && most("bytes_in") > 500.0 * 18.0, "{past}");
+    assert!(most("accepted") > 1.0 && most("open") >= 1.0 && most("turn_p99") > 0.0, "{past}");
+    assert_eq!(list("messages_in")[0], Value::Null, "of the first look no rate is known");
+    drop(client);
     serving.end();
 }
 

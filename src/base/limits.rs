@@ -470,8 +470,15 @@ pub const LIVE_WATCHERS_MAX: usize = ADMIN_CONNECTIONS_MAX / 4;
 /// [`ADMIN_SEND_BYTES`] and its own window.
 pub const LIVE_MISSED_MAX: u32 = 10;
 
-/// Beats that the feed goes on for when nobody watches any more, so that who comes back finds rates.
-pub const LIVE_LINGER_BEATS: u32 = 3;
+/// How long the feed rests behind a beat that nobody watches, in times of what the beat took: it uses at most a hundredth of
+/// a processor, however many loops and descriptors there are.
+pub const LIVE_REST: u32 = 99;
+
+/// How far back the feed remembers, for who begins to watch ...
+pub const LIVE_PAST: Duration = Duration::from_secs(300);
+
+/// ... and so many conditions that are over.
+pub const LIVE_PAST_CONDITIONS: usize = 10;
 
 /// What is left unanswered by the loops when the feed has asked them for so long is told as that ...
 pub const LIVE_ASK_WITHIN: Duration = Duration::from_millis(500);

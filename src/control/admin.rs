@@ -4,6 +4,7 @@
 //! server runs on. Never: TLS, HTTP/2; a proxy in front has them.
 
 use super::api::{self, Context, Reload};
+use super::live::Feed;
 use super::serve::serve;
 use super::settings::{AdminChange, Settings};
 use super::watchdog::{Watchdog, watch};
@@ -292,7 +293,7 @@ impl Admin {
         let watching = watch(handle.clone(), watchdog);
         let (knocks, drains, reloads, asks, exporter, feed, profiles) = Default::default();
         let end = Arc::new(signal::Sender::new(false));
-        let router = api::router(Arc::new(Context {
+        let context = Arc::new(Context {
             handle,
             settings,
             bounds,
@@ -307,10 +308,13 @@ impl Admin {
             end: Arc::clone(&end),
             exporter,
             feed,
-        }));
+        });
+        let router = api::router(Arc::clone(&context));
         let serving = serve(listener, router, bounds, Arc::clone(&end));
         let work = async move {
             tokio::spawn(watching);
+            Feed::begin(&context);
+            drop(context);
             serving.await;
         };
         let (living, ended) = channel::<()>();

@@ -1,4 +1,4 @@
-//! `GET /live`: how the server is, once a second, for as long as somebody listens; or once.
+//! `GET /live`: how the server is, once a second, for as long as somebody listens; or once. `GET /live/past`: how it was.
 
 use super::query::query;
 use super::{Context, Refusal};
@@ -13,7 +13,7 @@ use axum::{Extension, Router};
 use std::sync::Arc;
 
 pub(super) fn paths() -> Router<Arc<Context>> {
-    Router::new().route("/live", get(live))
+    Router::new().route("/live", get(live)).route("/live/past", get(past))
 }
 
 async fn live(
@@ -28,4 +28,8 @@ async fn live(
         return Ok(([(CONTENT_TYPE, "application/json")], [&json[..], b"\n"].concat()).into_response());
     }
     Ok(([(CONTENT_TYPE, "text/event-stream")], Body::new(Events::new(watching, line))).into_response())
+}
+
+async fn past(State(context): State<Arc<Context>>) -> Response {
+    ([(CONTENT_TYPE, "application/json")], Feed::past(&context) + "\n").into_response()
 }

@@ -65,6 +65,7 @@ pub(super) const PATHS: &[Path] = &[
     Path { path: "/",                       allow: READ,   about: "the dashboard, for a browser; else this list" },
     Path { path: "/page/{part}",            allow: READ,   about: "what the dashboard is made of" },
     Path { path: "/live",                   allow: READ,   about: "how the server is, once a second, as events; ?once as JSON" },
+    Path { path: "/live/past",              allow: READ,   about: "what the last five minutes were like, as JSON" },
     Path { path: "/healthz",                allow: READ,   about: "whether every event loop answers; ?within_ms=1000" },
     Path { path: "/readyz",                 allow: READ,   about: "whether newcomers are taken; ?verbose says more" },
     Path { path: "/metrics",                allow: READ,   about: "all figures, for Prometheus and its like" },

@@ -30,7 +30,7 @@ pub enum Sign {
     Share(Series, Series),
     /// The same, and less than so much, from where on another rule holds.
     ShareBelow(Series, Series, f64),
-    /// How much a counter has grown in ten minutes, or since somebody looks.
+    /// How much a counter has grown in ten minutes, or since the first look.
     Grown(Series),
     /// How often something took longer than a bound of its histogram, a second: name without ending, bound in seconds.
     Slower(&'static str, &'static str),

@@ -5,6 +5,7 @@
 
 use super::figures::{Durations as Times, ListenerShown, LoopShown, ServiceShown, loops, services};
 use super::limits::{Limit, limits};
+use super::past::Point;
 use super::state::{DrainShown, State};
 use crate::base::CloseReason;
 use crate::control::api::Talkers;
@@ -16,45 +17,65 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use std::time::{Duration, SystemTime};
 
-/// Makes beats, each with a view to the one before.
+/// Looks at the figures, each time with a view to the time before, and tells of it.
 #[derive(Debug, Default)]
 pub(super) struct Maker {
     number: u64,
     judge: Judge,
+    held: Vec<Held>,
+    /// With the time of day.
+    now: Option<(SystemTime, Scrape)>,
     before: Option<Scrape>,
 }
 
 impl Maker {
-    /// The JSON of now.
-    pub(super) fn beat(&mut self, handle: &Handle, scrape: Scrape, talkers: Option<&Talkers>) -> String {
+    /// Takes in the figures of now, and gives what is remembered of them.
+    pub(super) fn look(&mut self, scrape: Scrape) -> Point {
         self.number += 1;
         let samples = Samples::of(&scrape, self.judge.wanted());
-        let held = self.judge.look(scrape.uptime, samples);
-        let over = self.before.as_ref().map(|before| scrape.uptime.saturating_sub(before.uptime));
+        self.held = self.judge.look(scrape.uptime, samples);
+        self.before = self.now.take().map(|(_, before)| before);
+        let point = Point::of(&scrape, self.before.as_ref());
+        self.now = Some((SystemTime::now(), scrape));
+        point
+    }
+
+    /// The conditions that hold.
+    pub(super) fn held(&self) -> &[Held] {
+        &self.held
+    }
+
+    /// Whether there is a look before, so that rates are known.
+    pub(super) const fn has_rates(&self) -> bool {
+        self.before.is_some()
+    }
+
+    /// What the last look has seen, as JSON. `None` before the first.
+    pub(super) fn json(&self, handle: &Handle, talkers: Option<&Talkers>) -> Option<String> {
+        let ((at, scrape), before) = (self.now.as_ref()?, self.before.as_ref());
+        let over = before.map(|before| scrape.uptime.saturating_sub(before.uptime));
         let beat = Beat {
-            at: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
+            at: humantime::format_rfc3339_millis(*at).to_string(),
             beat: self.number,
             over_s: over.map(seconds),
-            server: ServerShown::of(&scrape),
-            state: State::of(handle, &scrape),
-            conditions: held.iter().map(Condition::of).collect(),
+            server: ServerShown::of(scrape),
+            state: State::of(handle, scrape),
+            conditions: self.held.iter().map(Condition::of).collect(),
             conditions_known: RULES.len(),
             drain: handle.drain_progress().map(DrainShown::of),
             counters: Named(Counter::ALL.iter().map(|it| (it.name(), scrape.sum.counter(*it))).collect()),
             gauges: Named(Gauge::ALL.iter().map(|it| (it.name(), scrape.sum.gauge(*it))).collect()),
             outcomes: Named(Outcome::ALL.iter().map(|it| (it.name(), scrape.sum.outcome(*it))).collect()),
             closes: closes(&scrape.sum),
-            times: TimesShown::of(&scrape, self.before.as_ref()),
-            services: services(&scrape, self.before.as_ref()),
-            loops: loops(&scrape, self.before.as_ref()),
-            listeners: ListenerShown::all(&scrape),
-            limits: limits(&scrape),
+            times: TimesShown::of(scrape, before),
+            services: services(scrape, before),
+            loops: loops(scrape, before),
+            listeners: ListenerShown::all(scrape),
+            limits: limits(scrape),
             workers: WorkersShown::of(&scrape.workers, scrape.capacity.workers),
             talkers,
         };
-        let json = serde_json::to_string(&beat).expect("numbers and names");
-        self.before = Some(scrape);
-        json
+        Some(serde_json::to_string(&beat).expect("numbers and names"))
     }
 }
 

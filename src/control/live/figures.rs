@@ -21,6 +21,10 @@ pub(super) struct Durations {
 }
 
 impl Durations {
+    pub(super) const fn p99_us(&self) -> Option<u64> {
+        self.p99_us
+    }
+
     pub(super) fn between(before: &metrics::Durations, now: &metrics::Durations) -> Durations {
         let mut buckets = [(None, 0); BUCKETS];
         for ((bucket, (bound, now)), (_, before)) in

@@ -2,33 +2,36 @@
 //!
 //! ```text
 //!   figures --Maker--> one JSON text a second --told to--> Watcher (a place for one: the newest) --Events--> its connection
-//!   loops --asked every two seconds--> talkers --'           |
-//!                                                            `-- not read for ten beats: cut
+//!      |               loops --asked every two seconds--> talkers --'     |
+//!      |                                                                  `-- not read for ten beats: cut
+//!      `--> Past (five minutes of a few of them) --JSON--> who asks for it
 //! ```
 //!
 //! Always holds: a text is made once, however many watch; who reads slowly misses beats and delays nobody; when nobody
-//! watches, nothing is made and no loop is asked. Never: more watchers than may be, or a figure that `/metrics` has not.
+//! watches, no text is made, no loop is asked, and looking takes a hundredth of a processor at most. Never: more watchers
+//! than may be, or a figure that `/metrics` has not.
 
 mod beat;
 mod events;
 mod figures;
 mod limits;
+mod past;
 mod state;
 
 pub(super) use events::{Events, Line, Over};
 
 use super::api::{Context, Refusal, Talkers, talkers};
-use crate::base::limits::{
-    LIVE_ASK_EVERY_BEATS, LIVE_EVERY, LIVE_LINGER_BEATS, LIVE_MISSED_MAX, LIVE_WATCHERS_MAX,
-};
+use crate::base::limits::{LIVE_ASK_EVERY_BEATS, LIVE_EVERY, LIVE_MISSED_MAX, LIVE_REST, LIVE_WATCHERS_MAX};
 use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;
 use beat::Maker;
 use hyper::body::Bytes;
+use past::Past;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// What stands around the JSON of an event.
 const EVENT: (&str, &str) = ("data: ", "\n\n");
@@ -37,13 +40,16 @@ const EVENT: (&str, &str) = ("data: ", "\n\n");
 #[derive(Debug, Default)]
 pub(super) struct Feed {
     inner: Mutex<Inner>,
+    /// Told of whoever begins to watch.
+    somebody: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     is_beating: bool,
-    /// What was told last, while it beats.
+    /// What was told last, while somebody watches.
     newest: Option<Beat>,
+    past: Past,
     talkers: Option<Arc<Talkers>>,
     watchers: Vec<Arc<Watcher>>,
 }
@@ -55,6 +61,8 @@ struct Beat {
     event: Bytes,
     /// Whether it has rates: the first one has not.
     has_rates: bool,
+    /// When its figures were looked at.
+    looked: Instant,
 }
 
 /// Somebody who watches, as the feed knows him.
@@ -79,11 +87,28 @@ struct Place {
 pub(super) struct Watching {
     context: Arc<Context>,
     watcher: Arc<Watcher>,
+    since: Instant,
 }
 
 impl Feed {
-    /// Watches from now on. The first beat is there at once if others watch already.
+    /// Looks at the figures from now on, for as long as the runtime lives.
+    pub(super) fn begin(context: &Arc<Context>) {
+        let mut inner = context.feed.lock();
+        if !inner.is_beating {
+            inner.is_beating = true;
+            tokio::spawn(beat(Beating(Arc::clone(context))));
+        }
+    }
+
+    /// What is remembered, as JSON.
+    pub(super) fn past(context: &Context) -> String {
+        let now = context.handle.uptime();
+        context.feed.lock().past.json(now)
+    }
+
+    /// Watches from now on. The first beat is there at once, of figures that are a second old at most.
     pub(super) fn watch(context: &Arc<Context>, cut: Arc<Notify>) -> Result<Watching, Refusal> {
+        let since = Instant::now();
         let mut inner = context.feed.lock();
         let most = LIVE_WATCHERS_MAX.min(context.bounds.connections.div_ceil(4));
         if inner.watchers.len() >= most {
@@ -94,11 +119,11 @@ impl Feed {
         let place = Place { newest: inner.newest.clone(), ..Place::default() };
         let watcher = Arc::new(Watcher { place: Mutex::new(place), cut });
         inner.watchers.push(Arc::clone(&watcher));
-        if !inner.is_beating {
-            inner.is_beating = true;
-            tokio::spawn(beat(Beating(Arc::clone(context))));
-        }
-        Ok(Watching { context: Arc::clone(context), watcher })
+        drop(inner);
+        context.feed.somebody.notify_one();
+        // It has ended if it panicked, and only then.
+        Feed::begin(context);
+        Ok(Watching { context: Arc::clone(context), watcher, since })
     }
 
     fn has_watchers(&self) -> bool {
@@ -121,14 +146,20 @@ impl Feed {
         }
     }
 
+    /// Nobody watches: what was told is old when somebody comes.
+    fn forget(&self) {
+        let mut inner = self.lock();
+        (inner.newest, inner.talkers) = (None, None);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         lock(&self.inner)
     }
 }
 
 impl Beat {
-    fn new(json: &str, has_rates: bool) -> Beat {
-        Beat { event: Bytes::from([EVENT.0, json, EVENT.1].concat()), has_rates }
+    fn new(json: &str, has_rates: bool, looked: Instant) -> Beat {
+        Beat { event: Bytes::from([EVENT.0, json, EVENT.1].concat()), has_rates, looked }
     }
 
     fn json(&self) -> Bytes {
@@ -152,11 +183,11 @@ impl Watching {
         }
     }
 
-    /// The first beat with rates, as it is.
+    /// The first beat with rates of figures that are not older than the question, as it is.
     pub(super) async fn once(self) -> Bytes {
         loop {
             let beat = std::future::poll_fn(|task| self.poll_beat(task)).await;
-            if beat.has_rates {
+            if beat.has_rates && beat.looked >= self.since {
                 return beat.json();
             }
         }
@@ -182,27 +213,45 @@ impl Drop for Beating {
     }
 }
 
-/// Makes beats for as long as somebody watches, and a little longer.
+/// Looks at the figures once a second, and tells of it for as long as somebody watches.
 async fn beat(beating: Beating) {
     let context = &beating.0;
-    let mut ticks = tokio::time::interval(LIVE_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let feed = &context.feed;
     let mut maker = Maker::default();
-    let mut unwatched = 0;
-    for number in 0_u64.. {
-        ticks.tick().await;
-        unwatched = if context.feed.has_watchers() { 0 } else { unwatched + 1 };
-        if unwatched > LIVE_LINGER_BEATS {
-            return;
+    let mut beats_watched = 0;
+    loop {
+        let looked = Instant::now();
+        let point = maker.look(context.exporter.scrape(&context.handle));
+        feed.lock().past.note(point, maker.held());
+        let tell = || {
+            let talkers = feed.lock().talkers.clone();
+            if let Some(json) = maker.json(&context.handle, talkers.as_deref()) {
+                feed.tell(&Beat::new(&json, maker.has_rates(), looked));
+            }
+        };
+        if feed.has_watchers() {
+            if beats_watched % LIVE_ASK_EVERY_BEATS == 0 {
+                tokio::spawn(ask(Arc::clone(context)));
+            }
+            beats_watched += 1;
+            tell();
+        } else {
+            beats_watched = 0;
+            feed.forget();
+            let next = looked + pause_after(looked.elapsed());
+            let comes_somebody = timeout_at(next, feed.somebody.notified()).await.is_ok();
+            if comes_somebody && looked.elapsed() < LIVE_EVERY {
+                tell();
+            }
         }
-        if unwatched == 0 && number.is_multiple_of(LIVE_ASK_EVERY_BEATS) {
-            tokio::spawn(ask(Arc::clone(context)));
-        }
-        let talkers = context.feed.lock().talkers.clone();
-        let scrape = context.exporter.scrape(&context.handle);
-        let json = maker.beat(&context.handle, scrape, talkers.as_deref());
-        context.feed.tell(&Beat::new(&json, number > 0));
+        // Rates want some time between two looks.
+        sleep_until(looked + LIVE_EVERY).await;
     }
+}
+
+/// From the beginning of a look that nobody watched to the next one, if it took so long.
+fn pause_after(took: Duration) -> Duration {
+    LIVE_EVERY.max(took.saturating_mul(LIVE_REST + 1))
 }
 
 /// Asks the loops for those who talk most. Whoever else asks them goes first; then the last answer stays.
@@ -215,4 +264,16 @@ async fn ask(context: Arc<Context>) {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Whole at every moment.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looking_takes_a_hundredth_of_a_processor_at_most() {
+        let ms = Duration::from_millis;
+        assert_eq!([0, 1, 10].map(|took| pause_after(ms(took))), [LIVE_EVERY; 3]);
+        assert_eq!(pause_after(ms(500)), ms(50_000));
+    }
 }

@@ -1,5 +1,6 @@
 "use strict";
-// Listens to the feed, keeps five minutes of it, and says how the server is.
+// Listens to the feed, keeps five minutes of it, and says how the server is. What was before the page was opened, or while
+// it heard nothing, the server remembers.
 //
 // Always holds: values of a feed that is silent are marked as old, in words; what changes in state is said once to who does
 // not see it. Never: a second stream at a time.
@@ -26,6 +27,17 @@ const history = {
   points(name) {
     return this.all[name];
   },
+
+  /** Puts what the server remembers in the place of what was seen in that time. */
+  recall({ ago_s, ...lists }) {
+    const now = seconds();
+    const oldest = now - Math.max(0, ...ago_s);
+    for (const [name, points] of Object.entries(this.all)) {
+      // Another process knows nothing of the time before it began.
+      const own = points.filter(([time]) => time < oldest);
+      this.all[name] = [...own, ...ago_s.map((ago, at) => [now - ago, lists[name][at]])];
+    }
+  },
 };
 
 const feed = {
@@ -38,6 +50,7 @@ const feed = {
   open() {
     this.source = new EventSource("live");
     this.source.onmessage = (event) => this.hear(JSON.parse(event.data));
+    this.source.onopen = () => this.recall();
     this.source.addEventListener("end", (event) => {
       if (event.data === "port") this.why = "ended";
     });
@@ -45,6 +58,19 @@ const feed = {
       // A browser comes back by itself from all but a refusal.
       if (this.source.readyState === EventSource.CLOSED) this.ask();
     };
+  },
+
+  /** What the server remembers; without it the page knows what it has seen. */
+  async recall() {
+    try {
+      const answer = await fetch("live/past");
+      if (!answer.ok) return;
+      const past = await answer.json();
+      history.recall(past.points);
+      earlier.recall(past);
+    } catch {
+      // The stream tells what is the matter.
+    }
   },
 
   /** After a refusal: what it said, and another try. */
@@ -91,6 +117,18 @@ const earlier = {
     for (const { name, lasts_s } of conditions) {
       if (!this.held.has(name)) this.held.set(name, at - lasts_s);
     }
+    this.keep();
+  },
+
+  recall({ uptime_s, conditions_over }) {
+    const now = seconds();
+    const own = this.over.filter(({ at }) => at < now - uptime_s);
+    const told = conditions_over.map(({ name, lasted_s, ended_ago_s }) => ({ name, lasted: lasted_s, at: now - ended_ago_s }));
+    this.over = [...told, ...own];
+    this.keep();
+  },
+
+  keep() {
     this.over.length = Math.min(this.over.length, 10);
   },
 
