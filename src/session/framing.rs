@@ -213,10 +213,12 @@ impl Framing {
         }
     }
 
-    /// Of which kind the frame is that an input of frames goes on with, if it is one of the two that nearly all are.
+    /// Of which kind the frame is that an input of frames goes on with, if it is one of the two that nearly all are, and its
+    /// prefix is there.
     #[inline(always)]
     pub fn simple(input: &[u8]) -> Option<Simple> {
-        let header = Header::from_bits(u16::from_be_bytes(*input.first_chunk()?));
+        let &[h0, h1, ..] = input.first_chunk::<PREFIX_BYTES>()?;
+        let header = Header::from_bits(u16::from_be_bytes([h0, h1]));
         if header.is_plain() {
             return Some(Simple::Plain);
         }

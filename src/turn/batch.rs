@@ -52,8 +52,8 @@ pub(super) struct Batch<'a, S: Service, I: Io> {
     pub(super) state: State,
     /// When the request that is timed was handed over, and its route's label.
     pub(super) timed_from: Option<(Time, Option<usize>)>,
-    /// Where the message in hand begins and ends.
-    pub(super) hand: (usize, usize),
+    /// Where the message in hand begins.
+    pub(super) hand: usize,
     /// It stops for nothing but a message that is sampled.
     pub(super) is_sample_next: bool,
     /// Messages until it looks at more than its room: at the clock, or whether the next one is sampled. At least one.
@@ -218,7 +218,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
                     return (at, Stop::Starved);
                 }
                 Step::Message { to, block, payload, is_special, used } => {
-                    self.hand = (at, at + used);
+                    self.hand = at;
                     let is_unusual = is_special || self.state.is_unusual();
                     if !is_unusual || self.is_started(input, source, is_special) {
                         let protocol = self.framing.protocol;
@@ -232,7 +232,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
                     at += used;
                 }
                 Step::Control { header, payload, used } => {
-                    self.hand = (at, at + used);
+                    self.hand = at;
                     self.counts.others += 1;
                     if let Err(why) = self.control(header, payload) {
                         self.counts.others -= 1;
@@ -276,7 +276,7 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
         let mut at = start;
         while let Some(request) = next(&self.framing, &input[at..], self.shared.desk.outbox.crc()) {
             let Request { to, block, payload, used } = request;
-            self.hand = (at, at + used);
+            self.hand = at;
             let protocol = Protocol::Frame;
             let frame = Frame { header: to.header(), protocol, source, start: at, used, block, payload };
             let Replied { .. } = self.request(frame, to);
@@ -293,11 +293,11 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
     #[cold]
     #[inline(never)]
     fn is_started(&mut self, input: &[u8], source: Source, is_special: bool) -> bool {
-        let (start, end) = self.hand;
-        if self.state.has(Fact::Restricted) && !is_special && self.is_only_restricted(&input[start..end]) {
+        let start = self.hand;
+        if self.state.has(Fact::Restricted) && !is_special && self.is_only_restricted(&input[start..]) {
             return true;
         }
-        let step = self.framing.next(&input[start..end], 0, self.shared.desk.outbox.crc());
+        let step = self.framing.next(&input[start..], 0, self.shared.desk.outbox.crc());
         let Step::Message { to, block, payload, used, .. } = step else { return true };
         let protocol = self.framing.protocol;
         let frame = Frame { header: to.header(), protocol, source, start, used, block, payload };
@@ -422,23 +422,22 @@ impl<S: Service, I: Io> Batch<'_, S, I> {
         self.counts.panics += 1;
         self.shared.desk.deadline_ms = None;
         self.timed_from = None;
-        let (start, end) = self.hand;
+        let start = self.hand;
+        let (to, used) = match self.framing.next(&input[start..], 0, self.shared.desk.outbox.crc()) {
+            Step::Message { to, used, .. } => (to, used),
+            Step::Control { header, used, .. } => (ReplyTo::plain(header), used),
+            // It was a whole message before.
+            Step::NeedMore { .. } | Step::Fault(_) => (ReplyTo::plain(Header::route(0)), input.len() - start),
+        };
         let is_answered_for = self.shared.desk.outbox.tally().total() < self.counts.started();
         if is_answered_for {
-            let to = match self.framing.next(&input[start..], 0, self.shared.desk.outbox.crc()) {
-                Step::Message { to, .. } if self.is_one_way(to.header()) => to.on_one_way_route(),
-                Step::Message { to, .. } => to,
-                // What panicked was a request.
-                Step::Control { .. } | Step::NeedMore { .. } | Step::Fault(_) => {
-                    ReplyTo::plain(Header::route(0))
-                }
-            };
+            let to = if self.is_one_way(to.header()) { to.on_one_way_route() } else { to };
             let Replied { .. } =
                 self.reply(to).fail(Status::INTERNAL, "the handler of this request panicked");
             self.counts.answered_for += 1;
         }
         self.end_span(Handled::Panicked { is_answered_for });
-        end
+        start + used
     }
 
     /// The same question to a service that may be torn.

@@ -193,7 +193,7 @@ impl<S: Service, I: Io> Visit<'_, S, I> {
             counts: Counts::default(),
             state: start.state,
             timed_from: None,
-            hand: (0, 0),
+            hand: 0,
             is_sample_next: false,
             until_look: start.until_look,
         };
