@@ -120,13 +120,9 @@ impl Reply<'_> {
     }
 
     /// Answers with a part of the request from where it lies: no copy, and for a whole payload no new checksum.
-    #[inline]
+    #[inline(always)]
     pub fn forward(self, part: Part<'_>) -> Replied {
-        if self.desk.must_wait(self.to) {
-            return self.desk.hold_reply(self.to, &[Segment::Copy(part.bytes())]);
-        }
-        let sent = self.desk.outbox.reply_forward(self.to, part);
-        self.told(sent)
+        self.desk.forward(self.to, part)
     }
 
     /// Answers with bytes that are shared with other replies: large ones are not copied.
@@ -219,6 +215,17 @@ impl Desk {
         match &self.slots {
             None => false,
             Some(slots) => to.is_ordered() && slots.is_ordered_open(),
+        }
+    }
+
+    #[inline]
+    fn forward(&mut self, to: ReplyTo, part: Part<'_>) -> Replied {
+        if self.must_wait(to) {
+            return self.hold_reply(to, &[Segment::Copy(part.bytes())]);
+        }
+        match self.outbox.reply_forward(to, part) {
+            Ok(()) => Replied(()),
+            Err(error) => self.too_large(to, error),
         }
     }
 

@@ -20,6 +20,7 @@
 //!
 //! Never: keeps anything from one batch to the next but its capacity.
 
+mod largest;
 mod memory;
 mod piece;
 
@@ -55,6 +56,8 @@ pub struct Outbox {
     protocol: Protocol,
     /// The largest payload of a reply, in bytes.
     payload_max: u32,
+    /// See [`Outbox::short_end`].
+    short_end: usize,
     /// What the server itself may have waiting for the peer, in bytes.
     own_max: u32,
     crc: Crc,
@@ -86,6 +89,7 @@ impl Outbox {
             bytes: 0,
             protocol: Protocol::Frame,
             payload_max: PAYLOAD_BYTES_MAX,
+            short_end: FORWARD_BYTES_MIN,
             own_max: PAYLOAD_BYTES_MAX,
             crc: Crc::new(),
             tally: Tally::default(),
@@ -94,25 +98,6 @@ impl Outbox {
             unheard_count: 0,
             aside: Vec::with_capacity(CONTROL_FRAME_BYTES_MAX),
         }
-    }
-
-    /// Sets how replies are written from here on.
-    pub const fn set_protocol(&mut self, protocol: Protocol) {
-        self.protocol = protocol;
-    }
-
-    /// Sets the largest payload of a reply from here on, in bytes: what the peer takes, and what the server may have
-    /// waiting for it.
-    #[inline]
-    pub fn set_payload_max(&mut self, peers: u32, own: u32) {
-        self.own_max = own.min(PAYLOAD_BYTES_MAX);
-        self.set_peers_max(peers);
-    }
-
-    /// The same when the peer says what it takes.
-    #[inline]
-    pub fn set_peers_max(&mut self, peers: u32) {
-        self.payload_max = peers.min(self.own_max);
     }
 
     /// How replies are written.
@@ -195,10 +180,7 @@ impl Outbox {
         segments: &[Segment<'_>; N],
     ) -> Result<(), TooLargeReply> {
         let payload: usize = segments.iter().map(|segment| segment.bytes().len()).sum();
-        let is_small = payload < FORWARD_BYTES_MIN && payload <= self.payload_max as usize;
-        if is_small && to.is_wanted() && self.protocol != Protocol::Line {
-            #[expect(clippy::cast_possible_truncation, reason = "it is small")]
-            self.frame_by_copy(to, payload as u32, segments);
+        if payload < self.short_end && to.is_wanted() && self.frame_at_once(to, payload, segments) {
             self.tally.answered += 1;
             self.check();
             return Ok(());
@@ -449,16 +431,20 @@ impl Outbox {
         if skip < cork.len() { keep(Unwritten::Bytes(&cork[skip..])) } else { Ok(()) }
     }
 
-    /// The common path: the whole frame in the cork, all but its CRC.
+    /// The common path: the whole frame in the cork, all but its CRC. False if there is not enough of the cork for it.
     #[inline(always)]
-    fn frame_by_copy(&mut self, to: ReplyTo, length: u32, segments: &[Segment<'_>]) {
-        let total = length as usize + to.block_bytes() + OVERHEAD_BYTES;
-        write_frame(self.room(total + SLACK_BYTES), to, length, segments);
+    fn frame_at_once(&mut self, to: ReplyTo, length: usize, segments: &[Segment<'_>]) -> bool {
+        let total = length + to.block_bytes() + OVERHEAD_BYTES;
+        let room = self.cork.get_mut(self.filled..).and_then(|free| free.get_mut(..total + SLACK_BYTES));
+        let Some(room) = room else { return false };
+        #[expect(clippy::cast_possible_truncation, reason = "it is short")]
+        write_frame(room, to, length as u32, segments);
         self.filled += total;
         self.bytes += total;
         if self.filled - self.sealed >= SEAL_BYTES {
             self.seal();
         }
+        true
     }
 
     fn frame_by_range(&mut self, to: ReplyTo, length: u32, segments: &[Segment<'_>]) {
@@ -527,15 +513,6 @@ impl Outbox {
         self.check();
     }
 
-    /// The next `bytes` of the cork.
-    #[inline(always)]
-    fn room(&mut self, bytes: usize) -> &mut [u8] {
-        if self.cork.len() - self.filled < bytes {
-            self.grow(self.filled + bytes);
-        }
-        &mut self.cork[self.filled..][..bytes]
-    }
-
     /// Refers to a range of the input, joined to the last one if it follows it. False if there is no room.
     #[inline]
     fn push_input(&mut self, source: Source, start: usize, end: usize) -> bool {
@@ -561,26 +538,6 @@ impl Outbox {
         if self.filled > self.cork_from {
             self.pieces.push(Piece::Cork { start: self.cork_from, end: self.filled });
             self.cork_from = self.filled;
-        }
-    }
-
-    /// Whether a reply with a payload of so many bytes may be made.
-    ///
-    /// # Errors
-    ///
-    /// [`TooLargeReply`] beyond what may be sent to this peer.
-    pub fn check_payload(&self, payload: usize) -> Result<(), TooLargeReply> {
-        self.checked_length(payload).map(|_| ())
-    }
-
-    fn checked_length(&self, payload: usize) -> Result<u32, TooLargeReply> {
-        match u32::try_from(payload) {
-            Ok(length) if length <= self.payload_max => Ok(length),
-            Ok(_) | Err(_) => Err(TooLargeReply {
-                got_bytes: payload,
-                limit_bytes: self.payload_max,
-                is_own: self.payload_max == self.own_max,
-            }),
         }
     }
 

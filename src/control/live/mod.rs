@@ -27,6 +27,7 @@ use axum::http::header::RETRY_AFTER;
 use beat::Maker;
 use hyper::body::Bytes;
 use past::Past;
+use rustix::time::{ClockId, clock_gettime};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -220,9 +221,10 @@ async fn beat(beating: Beating) {
     let mut maker = Maker::default();
     let mut beats_watched = 0;
     loop {
-        let looked = Instant::now();
+        let (looked, before) = (Instant::now(), processor_time());
         let point = maker.look(context.exporter.scrape(&context.handle));
         feed.lock().past.note(point, maker.held());
+        let took = processor_time().saturating_sub(before);
         let tell = || {
             let talkers = feed.lock().talkers.clone();
             if let Some(json) = maker.json(&context.handle, talkers.as_deref()) {
@@ -238,7 +240,7 @@ async fn beat(beating: Beating) {
         } else {
             beats_watched = 0;
             feed.forget();
-            let next = looked + pause_after(looked.elapsed());
+            let next = looked + pause_after(took);
             let comes_somebody = timeout_at(next, feed.somebody.notified()).await.is_ok();
             if comes_somebody && looked.elapsed() < LIVE_EVERY {
                 tell();
@@ -249,7 +251,12 @@ async fn beat(beating: Beating) {
     }
 }
 
-/// From the beginning of a look that nobody watched to the next one, if it took so long.
+/// What this thread has had of a processor: where others have more to do, a look is not dearer, only longer.
+fn processor_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
+}
+
+/// From the beginning of a look that nobody watched to the next one, if it took so much of a processor.
 fn pause_after(took: Duration) -> Duration {
     LIVE_EVERY.max(took.saturating_mul(LIVE_REST + 1))
 }

@@ -8,6 +8,9 @@
 
 use super::Outbox;
 use crate::base::limits::SCRATCH_BYTES;
+use crate::session::reply::SLACK_BYTES;
+use crate::session::{ReplyTo, Segment};
+use crate::wire::frame::OVERHEAD_BYTES;
 
 /// Capacity that the cork begins with, in bytes: an ordinary batch never outgrows it.
 pub(super) const CORK_BYTES: usize = SCRATCH_BYTES + SCRATCH_BYTES / 4;
@@ -32,9 +35,24 @@ impl Outbox {
         self.cork.shrink_to_fit();
     }
 
+    /// The next `bytes` of the cork.
+    pub(super) fn room(&mut self, bytes: usize) -> &mut [u8] {
+        if self.cork.len() - self.filled < bytes {
+            self.grow(self.filled + bytes);
+        }
+        &mut self.cork[self.filled..][..bytes]
+    }
+
+    /// A whole frame in the cork, all but its CRC, and in a larger one if need be.
+    pub(super) fn frame_by_copy(&mut self, to: ReplyTo, length: u32, segments: &[Segment<'_>]) {
+        let _room = self.room(length as usize + to.block_bytes() + OVERHEAD_BYTES + SLACK_BYTES);
+        let is_done = self.frame_at_once(to, length as usize, segments);
+        debug_assert!(is_done, "there is room");
+    }
+
     /// For replies larger than a batch's room.
     #[cold]
-    pub(super) fn grow(&mut self, bytes: usize) {
+    fn grow(&mut self, bytes: usize) {
         self.cork.resize(bytes, 0);
     }
 }
