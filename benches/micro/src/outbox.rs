@@ -76,9 +76,9 @@ fn correlated(payload_bytes: usize) -> Desk {
 }
 
 #[library_benchmark]
-#[bench::of_64(args = (64), setup = plain, config = at_most(3_922))]
-#[bench::of_64_correlated(args = (64), setup = correlated, config = at_most(4_050))]
-#[bench::of_1024(args = (1024), setup = plain, config = at_most(12_414))]
+#[bench::of_64(args = (64), setup = plain, config = at_most(3_764))]
+#[bench::of_64_correlated(args = (64), setup = correlated, config = at_most(3_924))]
+#[bench::of_1024(args = (1024), setup = plain, config = at_most(12_256))]
 fn copied(mut desk: Desk) -> Desk {
     for _ in 0..ROUNDS {
         desk.copy();
@@ -88,8 +88,8 @@ fn copied(mut desk: Desk) -> Desk {
 
 // A whole payload with the frame around it, as it was verified.
 #[library_benchmark(setup = plain)]
-#[bench::of_64(args = (64), config = at_most(1_524))]
-#[bench::of_16384(args = (16384), config = at_most(1_524))]
+#[bench::of_64(args = (64), config = at_most(1_572))]
+#[bench::of_16384(args = (16384), config = at_most(1_572))]
 fn forwarded(mut desk: Desk) -> Desk {
     for _ in 0..ROUNDS {
         desk.forward(Some(ENVELOPE));

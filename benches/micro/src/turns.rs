@@ -93,14 +93,14 @@ fn world(mut it: Loop) -> Loop {
 }
 
 #[library_benchmark]
-#[bench::of_1(args = (1), setup = plain, config = at_most(1_656))]
-#[bench::of_16(args = (16), setup = plain, config = at_most(8_325))]
-#[bench::of_1_among_1000(args = (1), setup = among_1000, config = at_most(1_656))]
+#[bench::of_1(args = (1), setup = plain, config = at_most(1_655))]
+#[bench::of_16(args = (16), setup = plain, config = at_most(7_936))]
+#[bench::of_1_among_1000(args = (1), setup = among_1000, config = at_most(1_655))]
 #[bench::of_1_with_deadline(args = (1), setup = with_deadline, config = at_most(1_875))]
-#[bench::of_1_correlated(args = (1), setup = extended, config = at_most(1_771))]
-#[bench::of_16_correlated(args = (16), setup = extended, config = at_most(10_423))]
+#[bench::of_1_correlated(args = (1), setup = extended, config = at_most(1_687))]
+#[bench::of_16_correlated(args = (16), setup = extended, config = at_most(8_286))]
 #[bench::of_1_echoed(args = (1), setup = echoed, config = at_most(1_784))]
-#[bench::of_16_echoed(args = (16), setup = echoed, config = at_most(6_398))]
+#[bench::of_16_echoed(args = (16), setup = echoed, config = at_most(6_328))]
 fn turn(mut it: Loop) -> Loop {
     for _ in 0..ROUNDS {
         black_box(it.round());
