@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use tidegate::session::{Framing, Step};
 use tidegate::wire::{
     Control, ControlError, ControlFrame, Crc, DecodeError, Decoded, Extension, ExtensionError, Foreign,
@@ -143,6 +144,45 @@ fn every_target_has_a_few_small_seeds() {
         assert!(seeds.len() >= 10, "{target} has {} seeds", seeds.len());
         assert!((bytes as u64) < TARGET_BYTES_MAX, "the seeds of {target} have {bytes} bytes");
     }
+}
+
+/// The targets stand in three places, and `smoke` begins in any folder.
+#[test]
+fn the_smoke_run_knows_every_target_and_says_what_it_does() {
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    let smoke = fs::read_to_string(fuzz.join("smoke")).unwrap();
+    let all = smoke.lines().find_map(|line| line.strip_prefix("all=(")?.strip_suffix(')')).unwrap();
+    assert_eq!(all.split(' ').collect::<Vec<_>>(), TARGETS);
+    let manifest = fs::read_to_string(fuzz.join("Cargo.toml")).unwrap();
+    let programs: Vec<_> = manifest
+        .split("[[bin]]\nname = \"")
+        .skip(1)
+        .map(|program| program.split('"').next().unwrap())
+        .collect();
+    assert_eq!(programs, TARGETS);
+
+    // From the folder above, as the documents say; at most ten seconds of a processor, should it never end.
+    let run = |argument: &str| {
+        let script = r#"ulimit -t 10; exec "$0" "$1""#;
+        let mut command = Command::new("sh");
+        command.args(["-c", script, "fuzz/smoke", argument]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        command.output().unwrap()
+    };
+    let help = run("--help");
+    assert!(help.status.success() && help.stderr.is_empty(), "{help:?}");
+    let text = String::from_utf8(help.stdout).unwrap();
+    assert!(
+        text.starts_with("Builds every fuzz target") && text.contains("Exit status: 0 all ran"),
+        "{text}"
+    );
+    let unknown = run("--rnus");
+    assert_eq!(unknown.status.code(), Some(2));
+    assert_eq!(String::from_utf8(unknown.stderr).unwrap(), "unknown option --rnus\n");
+    let nobody = run("decoed");
+    assert_eq!(nobody.status.code(), Some(2));
+    assert!(
+        String::from_utf8(nobody.stderr).unwrap().starts_with("unknown target decoed; there are: decode ")
+    );
 }
 
 fn seeds(target: &str) -> impl Iterator<Item = Vec<u8>> {
