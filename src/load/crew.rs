@@ -84,6 +84,9 @@ pub struct Gathered {
     pub kept: Vec<Kept>,
     /// Share of the measured time in which the busiest thread had something to do, 0 to 1.
     pub busy: f64,
+    /// Share of the measured time in which a thread was ready and had no processor, the worst of all, 0 to 1. Absent
+    /// where the system does not tell.
+    pub waited: Option<f64>,
     /// Longest stretch of a thread between two looks at its sockets in the measured time, in nanoseconds.
     pub turn_max_ns: u64,
     /// Seconds until all connections had answered; absent if some never did.
@@ -306,13 +309,17 @@ impl<'a> Foreman<'a> {
             let wait = marks.peek().map_or(self.plan.interval, |(when, _)| *when - elapsed);
             self.listen(wait, observer)?;
         }
-        let busiest = self.threads.iter().map(|thread| share(thread.measured)).fold(0.0, f64::max);
-        let turn_max_ns = self.threads.iter().map(|thread| thread.measured.turn_max_ns).max().unwrap_or(0);
+        let measured =
+            || self.threads.iter().map(|thread| thread.measured).filter(|spent| spent.total_ns > 0);
+        let busy = measured().map(|spent| spent.busy()).fold(0.0, f64::max);
+        let waited = measured().map(|spent| spent.waited()).reduce(|one, other| Some(one?.max(other?)));
+        let turn_max_ns = measured().map(|spent| spent.turn_max_ns).max().unwrap_or(0);
         Ok(Gathered {
             tally: std::mem::take(&mut self.tally),
             series: std::mem::take(&mut self.series),
             kept: std::mem::take(&mut self.kept),
-            busy: busiest,
+            busy,
+            waited: waited.flatten(),
             turn_max_ns,
             ramp_s: self.ramp_s,
             was_stopped: self.was_stopped,
@@ -343,9 +350,7 @@ impl<'a> Foreman<'a> {
                 let part = self.parts.entry(thread.parts).or_default();
                 thread.parts += 1;
                 if is_measured {
-                    thread.measured.total_ns += spent.total_ns;
-                    thread.measured.busy_ns += spent.busy_ns;
-                    thread.measured.turn_max_ns = thread.measured.turn_max_ns.max(spent.turn_max_ns);
+                    thread.measured.add(spent);
                 }
                 part.add(span, &recent, in_flight, open, spent, is_measured);
                 part.troubles.extend(troubles);
@@ -442,10 +447,6 @@ impl Part {
         sum.troubles += one.troubles;
         sum.in_flight += in_flight;
         sum.open += open;
-        sum.busy = sum.busy.max(share(spent));
+        sum.busy = sum.busy.max(spent.busy());
     }
-}
-
-fn share(spent: Spent) -> f64 {
-    if spent.total_ns == 0 { 0.0 } else { spent.busy_ns as f64 / spent.total_ns as f64 }
 }

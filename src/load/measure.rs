@@ -1,7 +1,7 @@
 //! One run from its plan to its report: run, counted, judged.
 //!
 //! Always holds: a report's figures are those of the measured part, its verdict is made from the same figures, and what
-//! the system tells of the server and of ourselves is read when that part begins and when it ends.
+//! the system tells of the server is read when that part begins and when it ends.
 
 use super::crew::{self, Failure, Gathered, Kept, Mark, Observer};
 use super::plan::{Plan, Traffic};
@@ -10,7 +10,7 @@ use super::report::{
     Asked, Class, Confidence, Connections, Host, Model, OwnFigures, Report, SCHEMA, ServerFigures,
 };
 use super::verdict::{self, Facts};
-use super::watch::{Snapshot, Usage};
+use super::watch::Snapshot;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What a run is told of besides its plan.
@@ -45,37 +45,32 @@ pub fn measure(
     observer: &mut dyn Observer,
 ) -> Result<Measured, Failure> {
     let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let mut watched = Watched { server_pid: setting.server_pid, ..Watched::default() };
-    let gathered = crew::run(plan, title, observer, &mut |mark| watched.look(mark))?;
+    let mut server = Watched { pid: setting.server_pid, ..Watched::default() };
+    let gathered = crew::run(plan, title, observer, &mut |mark| server.look(mark))?;
     if gathered.was_stopped {
         return Err(Failure::Stopped);
     }
     let began_unix_ms = u64::try_from(began.as_millis()).unwrap_or(u64::MAX);
-    let report = report(plan, setting, &gathered, &watched, began_unix_ms);
+    let report = report(plan, setting, &gathered, &server, began_unix_ms);
     Ok(Measured { report, kept: gathered.kept })
 }
 
-/// The processes at both ends of the measured part.
+/// The server's process at both ends of the measured part.
 #[derive(Default)]
 struct Watched {
-    server_pid: Option<u32>,
-    own: (Option<Snapshot>, Option<Snapshot>),
-    server: (Option<Snapshot>, Option<Snapshot>),
+    pid: Option<u32>,
+    begin: Option<Snapshot>,
+    end: Option<Snapshot>,
 }
 
 impl Watched {
     fn look(&mut self, mark: Mark) {
-        let own = Snapshot::of_self();
-        let server = self.server_pid.and_then(Snapshot::of);
+        let now = self.pid.and_then(Snapshot::of);
         match mark {
-            Mark::Begin => (self.own.0, self.server.0) = (own, server),
-            Mark::End => (self.own.1, self.server.1) = (own, server),
+            Mark::Begin => self.begin = now,
+            Mark::End => self.end = now,
         }
     }
-}
-
-fn between((begin, end): &(Option<Snapshot>, Option<Snapshot>)) -> Option<Usage> {
-    Some(begin.as_ref()?.until(end.as_ref()?))
 }
 
 fn report(
@@ -89,8 +84,8 @@ fn report(
     let asked = asked(plan);
     let measured_s = plan.duration.as_secs_f64();
     let confidence = Confidence::of(&tally.parts);
-    let server = server(watched, tally, setting.server_pid);
-    let own = own(gathered, between(&watched.own), asked.model);
+    let server = server(watched, tally);
+    let own = own(gathered, asked.model);
     let times = &tally.times[0];
     let verdict = verdict::judge(&Facts {
         model: asked.model,
@@ -134,12 +129,12 @@ fn report(
     }
 }
 
-fn own(gathered: &Gathered, usage: Option<Usage>, model: Model) -> OwnFigures {
+fn own(gathered: &Gathered, model: Model) -> OwnFigures {
     let Tally { late, counts, .. } = &gathered.tally;
     let is_open = model == Model::Open;
     OwnFigures {
         busy: gathered.busy,
-        waited: usage.map(|usage| usage.waited),
+        waited: gathered.waited,
         late_p50_ns: late.percentile(50.0).filter(|_| is_open),
         late_p99_ns: late.percentile(99.0).or_else(|| late.max()).filter(|_| is_open),
         late_max_ns: late.max().filter(|_| is_open),
@@ -148,11 +143,11 @@ fn own(gathered: &Gathered, usage: Option<Usage>, model: Model) -> OwnFigures {
     }
 }
 
-fn server(watched: &Watched, tally: &Tally, pid: Option<u32>) -> Option<ServerFigures> {
-    let usage = between(&watched.server)?;
+fn server(watched: &Watched, tally: &Tally) -> Option<ServerFigures> {
+    let usage = watched.begin.as_ref()?.until(watched.end.as_ref()?);
     let answered = tally.counts.answered.max(1) as f64;
     Some(ServerFigures {
-        pid: pid?,
+        pid: watched.pid?,
         cpu_s: usage.cpu_ns as f64 / 1e9,
         cpu_ns_per_message: usage.cpu_ns as f64 / answered,
         busiest: usage.busiest,

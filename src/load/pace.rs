@@ -12,6 +12,7 @@
 //! Never: what is due, and what is done about it.
 
 use super::timer::Timer;
+use super::watch;
 use mio::{Events, Poll, Registry, Token};
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
@@ -37,6 +38,8 @@ pub struct Pacer {
     since: Instant,
     idle_ns: u64,
     turn_max_ns: u64,
+    /// What the system told of the thread's waits for a processor when it was asked last.
+    wait_ns: Option<u64>,
 }
 
 /// What a thread did with its time.
@@ -49,6 +52,36 @@ pub struct Spent {
     pub busy_ns: u64,
     /// The longest stretch between two waits, in nanoseconds: for so long no socket was looked at.
     pub turn_max_ns: u64,
+    /// How much of it the thread was ready and had no processor, in nanoseconds. Absent where the system does not tell,
+    /// and the first time.
+    pub waited_ns: Option<u64>,
+}
+
+impl Spent {
+    /// Adds the same thread's next time.
+    pub fn add(&mut self, next: Spent) {
+        self.waited_ns = match self.total_ns {
+            0 => next.waited_ns,
+            _ => self.waited_ns.zip(next.waited_ns).map(|(ours, theirs)| ours + theirs),
+        };
+        self.total_ns += next.total_ns;
+        self.busy_ns += next.busy_ns;
+        self.turn_max_ns = self.turn_max_ns.max(next.turn_max_ns);
+    }
+
+    /// Share of the time in which there was something to do, 0 to 1.
+    pub fn busy(&self) -> f64 {
+        self.share(self.busy_ns)
+    }
+
+    /// Share of the time in which the thread was ready and had no processor, 0 to 1.
+    pub fn waited(&self) -> Option<f64> {
+        self.waited_ns.map(|ns| self.share(ns))
+    }
+
+    fn share(&self, part_ns: u64) -> f64 {
+        if self.total_ns == 0 { 0.0 } else { (part_ns as f64 / self.total_ns as f64).min(1.0) }
+    }
 }
 
 impl Pacer {
@@ -61,7 +94,7 @@ impl Pacer {
     pub fn new(registry: &Registry, token: Token, spin: Duration) -> io::Result<Pacer> {
         let timer = Timer::new(registry, token)?;
         let now = Instant::now();
-        Ok(Pacer { timer, token, spin, left: now, since: now, idle_ns: 0, turn_max_ns: 0 })
+        Ok(Pacer { timer, token, spin, left: now, since: now, idle_ns: 0, turn_max_ns: 0, wait_ns: None })
     }
 
     /// Waits until a source of `poll` is ready or it is `until`; gives the time. `events` may hold one of the pacer's
@@ -98,12 +131,16 @@ impl Pacer {
         Ok(now)
     }
 
-    /// What the time since the last call was spent on, or since the start. To be called between two waits.
+    /// What the time since the last call was spent on, or since the start. To be called between two waits, by the thread
+    /// that waits.
     pub fn take_spent(&mut self, now: Instant) -> Spent {
         let total_ns = nanos(now, self.since);
         let turn_max_ns = self.turn_max_ns.max(nanos(now, self.left.max(self.since)));
-        let spent = Spent { total_ns, busy_ns: total_ns.saturating_sub(self.idle_ns), turn_max_ns };
-        (self.since, self.idle_ns, self.turn_max_ns) = (now, 0, 0);
+        let wait_ns = watch::own_wait_ns();
+        let waited_ns = wait_ns.zip(self.wait_ns).map(|(now, before)| now.saturating_sub(before));
+        let spent =
+            Spent { total_ns, busy_ns: total_ns.saturating_sub(self.idle_ns), turn_max_ns, waited_ns };
+        (self.since, self.idle_ns, self.turn_max_ns, self.wait_ns) = (now, 0, 0, wait_ns);
         spent
     }
 }
@@ -209,6 +246,24 @@ mod tests {
         assert!(spent.busy_ns >= 20_000_000 && spent.busy_ns < 90_000_000, "{spent:?}");
         assert!(spent.total_ns >= 100_000_000, "{spent:?}");
         let next = pacer.take_spent(now);
-        assert_eq!(next, Spent::default());
+        assert_eq!(next, Spent { waited_ns: next.waited_ns, ..Spent::default() });
+        assert_eq!((spent.waited_ns, next.waited_ns.is_some()), (None, cfg!(target_os = "linux")));
+    }
+
+    #[test]
+    fn times_of_one_thread_add_up() {
+        let of = |total_ns, waited_ns| Spent { total_ns, busy_ns: 10, turn_max_ns: total_ns / 10, waited_ns };
+        let sum = |parts: &[Spent]| {
+            let mut sum = Spent::default();
+            parts.iter().for_each(|part| sum.add(*part));
+            sum
+        };
+        let both = sum(&[of(100, Some(30)), of(300, Some(10))]);
+        assert_eq!(both, Spent { total_ns: 400, busy_ns: 20, turn_max_ns: 30, waited_ns: Some(40) });
+        assert_eq!((both.busy(), both.waited()), (0.05, Some(0.1)));
+        assert_eq!(sum(&[of(100, Some(30)), of(300, None)]).waited(), None, "a part that nobody knows");
+        assert_eq!(sum(&[of(100, None), of(300, Some(10))]).waited(), None);
+        assert_eq!((sum(&[]).busy(), sum(&[]).waited()), (0.0, None));
+        assert_eq!(sum(&[of(100, Some(130))]).waited(), Some(1.0), "the system's clock is another");
     }
 }
