@@ -332,6 +332,8 @@ fn what_was_before_anybody_watched_is_remembered() {
         serde_json::from_str(&answer.body).expect("it is JSON")
     };
     let mut client = used(&serving);
+    // A rate is a difference: what was before the first look has none.
+    wait_until("somebody looked", || past()["points"]["ago_s"].as_array().is_some_and(|ago| !ago.is_empty()));
     let flood = frame(ECHO, b"many").repeat(100);
     for _ in 0..30 {
         client.send(&flood);
@@ -356,7 +358,7 @@ fn what_was_before_anybody_watched_is_remembered() {
         assert_eq!(list(name).len(), ago.len(), "{name}: {past}");
     }
     let most = |name: &str| list(name).iter().filter_map(Value::as_f64).fold(0.0, f64::max);
-    assert!(most("messages_in") > 500.0 && most("bytes_in") > 500.0 * 18.0, "{past}");
+    assert!(most("messages_in") > 100.0 && most("bytes_in") > 100.0 * 18.0, "{past}");
     assert!(most("accepted") > 1.0 && most("open") >= 1.0 && most("turn_p99") > 0.0, "{past}");
     assert_eq!(list("messages_in")[0], Value::Null, "of the first look no rate is known");
     drop(client);

@@ -53,6 +53,8 @@ impl Top {
         let path = name.to_str().expect("a plain name");
         let end = File::options().read(true).write(true).open(path).expect("its other end");
         resize(&end, size);
+        // Before the program is there: it changes them.
+        let modes = tcgetattr(&end).expect("it is a terminal");
         let of = || Stdio::from(end.try_clone().expect("a descriptor"));
         let child = Command::new(BINARY)
             .arg("top")
@@ -75,7 +77,6 @@ impl Top {
                 into.lock().expect("no panic").extend_from_slice(&some[..count]);
             }
         });
-        let modes = tcgetattr(&end).expect("it is a terminal");
         Top { child, terminal, end, modes, seen }
     }
 
