@@ -8,8 +8,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use support::admin::{BEARER, admin_of, admin_with, answer, ask, connect, get, post};
+use support::admin::{Answer, BEARER, admin_of, admin_with, answer, ask, connect, get, post};
 use support::client::ECHO;
 use support::serving::{Gate, Serving, builder};
 use support::wait_until;
@@ -32,6 +33,17 @@ fn with_gate() -> (Serving, Gate) {
         reply.forward(frame.whole())
     });
     (Serving::of(running.expect("a server")), gate)
+}
+
+/// Asks whether both loops turn, of which one is stuck. It is being answered when this returns: the other one rests until
+/// somebody knocks.
+#[track_caller]
+fn ask_of_the_stuck(serving: &Serving, at: SocketAddr) -> JoinHandle<Answer> {
+    let turns = || serving.handle.loop_states().iter().map(|state| state.turns).sum::<u64>();
+    let before = turns();
+    let asking = std::thread::spawn(move || get(at, "/healthz?within_ms=1000"));
+    wait_until("the other loop is knocked at", || turns() >= before + 2);
+    asking
 }
 
 /// Waits for the end of a connection, and says how long that took.
@@ -254,9 +266,8 @@ fn who_is_being_answered_keeps_his_place() {
     let mut client = serving.connect();
     client.request(ECHO, b"stuck");
     gate.wait_for_handler();
-    let slow = std::thread::spawn(move || get(at, "/healthz?within_ms=500"));
     // A newcomer before it would be answered first: that is no fault.
-    std::thread::sleep(Duration::from_millis(100));
+    let slow = ask_of_the_stuck(&serving, at);
     assert_eq!(get(at, "/readyz").status, 200);
     assert_eq!(slow.join().expect("it was not displaced").status, 503);
     gate.open();
@@ -386,8 +397,7 @@ fn the_port_ends_in_order() {
     let mut client = serving.connect();
     client.request(ECHO, b"stuck");
     gate.wait_for_handler();
-    let slow = std::thread::spawn(move || get(at, "/healthz?within_ms=500"));
-    std::thread::sleep(Duration::from_millis(100));
+    let slow = ask_of_the_stuck(&serving, at);
     let mut idle = connect(at);
     control.finish(support::PATIENCE);
     assert_eq!(slow.join().expect("it is answered").status, 503);

@@ -436,8 +436,8 @@ fn a_stream_ends_with_its_connection_s_time() {
     let serving = Serving::embedded();
     let bounds = Bounds { life: Duration::from_millis(2500), ..Bounds::default() };
     let (at, _control) = admin_with(&serving, |admin| admin.bounds(bounds));
-    let (mut watcher, began) = (Watcher::of(at), Instant::now());
-    let mut last = None;
+    let began = Instant::now();
+    let (mut watcher, mut last) = (Watcher::of(at), None);
     let end = loop {
         let (name, data) = watcher.event();
         if !name.is_empty() {
